@@ -1,0 +1,15 @@
+//! The world: stateful stand-ins of GitHub, Jira, Slack and Amazon Bedrock for tests and the demo.
+//!
+//! Each stand-in speaks the real protocol on loopback, keeps state, records every effect it was asked for with its
+//! time, signs its webhooks as the real service does, and answers a call it does not know with a loud error.
+//! Production code knows only base URLs and credentials.
+
+pub mod bedrock;
+pub mod effects;
+pub mod github;
+pub mod jira;
+pub mod slack;
+pub mod webhook;
+
+mod world;
+pub use world::{Credentials, World, WorldOptions};
