@@ -1,1 +1,5 @@
-//! The adapters.
+//! The adapters: each declared activity as one service call, from input to contract type.
+
+pub mod failure;
+pub mod heartbeat;
+pub mod policy;

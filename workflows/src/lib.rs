@@ -1,1 +1,8 @@
-//! The domain.
+//! The domain: what Ticketwright does, as deterministic Temporal workflows.
+//!
+//! Nothing here talks to the outside. Workflows say what should happen, [`contract`] declares the activities they need
+//! as typed definitions, and the `activities` crate implements those.
+
+pub mod agents;
+pub mod contract;
+pub mod messages;

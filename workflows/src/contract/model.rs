@@ -1,0 +1,125 @@
+//! What the domain needs of a language model: one turn of a conversation that lives in the blob store.
+
+use serde::{Deserialize, Serialize};
+use temporalio_common::ActivityError;
+use temporalio_macros::activity_definitions;
+
+use super::agent::AgentName;
+use super::ids::{Digest, EffectKey};
+use super::money::{MicroUsd, Usage};
+use super::tools::ToolCall;
+
+/// One turn: what is new goes to the model, its reply is added to the transcript.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TakeTurn {
+    /// Which agent speaks; its prompt, tools and answer schema follow from it.
+    pub agent: AgentName,
+    /// Workflow id of the agent's run, sent as request metadata.
+    pub run: String,
+    /// Bedrock inference profile or model id.
+    pub model: String,
+    /// Most tokens of the reply.
+    pub max_tokens: u32,
+    /// Head of the transcript; `None` on the first turn.
+    pub head: Option<Digest>,
+    /// What is new since the last reply.
+    pub news: News,
+    /// Key of this call: a finished reply is kept under it and never paid for again.
+    pub effect: EffectKey,
+    /// What this call may cost at most.
+    pub limit: MicroUsd,
+}
+
+/// What the model is told in this turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// The first turn: variables of the agent's prompt. Ticket text and other untrusted values are fenced when rendered.
+    Brief(serde_json::Value),
+    /// Answers to the calls of the last reply, in their order.
+    Results(Vec<CallResult>),
+    /// A remark of the harness: the reply had no tool call, was cut off, or a person steers.
+    Remark(String),
+}
+
+/// The answer to one tool call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallResult {
+    /// Id of the call.
+    pub id: String,
+    /// The text.
+    pub output: CallOutput,
+    /// It is an error.
+    pub is_error: bool,
+}
+
+/// Text of a tool result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallOutput {
+    /// In the blob store.
+    Blob(Digest),
+    /// Short and ours: validation errors, refusals.
+    Text(String),
+}
+
+/// What came of a turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnOutcome {
+    /// The model replied.
+    Replied(Reply),
+    /// The call was not made: at worst it would cost more than its limit.
+    OverLimit {
+        /// What it would cost at worst.
+        needed: MicroUsd,
+    },
+}
+
+/// A model's reply.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// New head of the transcript, this reply included.
+    pub head: Digest,
+    /// Tool calls, in order, `submit_answer` not among them.
+    pub calls: Vec<ToolCall>,
+    /// Input of `submit_answer`, when it was called: at most 64 KB.
+    pub answer: Option<Submitted>,
+    /// Why it stopped: `tool_use`, `end_turn`, `max_tokens`, ... as Bedrock says it.
+    pub stop: String,
+    /// Its text, first 500 characters, for the log.
+    pub text: String,
+    /// Tokens.
+    pub usage: Usage,
+    /// Price of this turn.
+    pub cost: MicroUsd,
+}
+
+/// A submitted answer, not yet validated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// Id of the call.
+    pub id: String,
+    /// Its input.
+    pub value: serde_json::Value,
+}
+
+/// Name of the forced tool through which every agent answers.
+pub const SUBMIT_ANSWER: &str = "submit_answer";
+
+/// The model, as an activity on the model queue.
+pub struct Model;
+
+#[activity_definitions]
+impl Model {
+    /// Takes one turn. Retried by Temporal; a reply that was kept under the effect key is returned, not bought again.
+    #[activity(name = "model.take_turn")]
+    pub fn take_turn(_turn: TakeTurn) -> Result<TurnOutcome, ActivityError> {
+        unimplemented!()
+    }
+}
+
+/// The definitions, for the adapters that implement them: `#[activity(definition = ...)]`.
+pub mod definitions {
+    pub use super::model::*;
+}

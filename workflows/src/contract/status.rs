@@ -1,0 +1,187 @@
+//! Where a ticket stands: stages, reasons to park, ends, and what the `status` query answers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::Digest;
+use super::money::MicroUsd;
+use super::workspace::Workspace;
+
+/// Stage of a ticket. Also the `Stage` search attribute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Looking for the repositories.
+    #[default]
+    Discovering,
+    /// Writing the plan.
+    Planning,
+    /// Waiting for a human.
+    AwaitingApproval,
+    /// Doing the tasks.
+    Executing,
+    /// Waiting for checks.
+    WatchingCi,
+    /// Waiting for review and merge.
+    ReadyForReview,
+    /// Waiting for a person to unblock it.
+    Parked,
+    /// Undoing what was done.
+    CleaningUp,
+    /// Ended: all pull requests merged.
+    Merged,
+    /// Ended: a person closed the pull requests.
+    Closed,
+    /// Ended: the plan was rejected.
+    Rejected,
+    /// Ended: cancelled.
+    Cancelled,
+    /// Ended: parked until nobody came.
+    Abandoned,
+}
+
+impl Stage {
+    /// Wire name, as people see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Discovering => "discovering",
+            Self::Planning => "planning",
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Executing => "executing",
+            Self::WatchingCi => "watching_ci",
+            Self::ReadyForReview => "ready_for_review",
+            Self::Parked => "parked",
+            Self::CleaningUp => "cleaning_up",
+            Self::Merged => "merged",
+            Self::Closed => "closed",
+            Self::Rejected => "rejected",
+            Self::Cancelled => "cancelled",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// The ticket's run is over.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Merged | Self::Closed | Self::Rejected | Self::Cancelled | Self::Abandoned)
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a ticket is parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParkReason {
+    /// Nobody approved the plan in time.
+    PlanExpired,
+    /// The money is used up.
+    Budget,
+    /// An agent ran into its turn or time limit.
+    Limit,
+    /// An agent did not answer in the asked form.
+    InvalidAnswer,
+    /// No repository fits the ticket, or the ticket is too vague.
+    Unanswered,
+    /// A task's proof failed on every attempt.
+    TaskFailed,
+    /// A check is red, or checks did not finish in time.
+    CiFailed,
+    /// Someone else changed what we were changing.
+    Conflict,
+    /// A service refused or failed for good.
+    Upstream,
+}
+
+impl ParkReason {
+    /// Wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PlanExpired => "plan_expired",
+            Self::Budget => "budget",
+            Self::Limit => "limit",
+            Self::InvalidAnswer => "invalid_answer",
+            Self::Unanswered => "unanswered",
+            Self::TaskFailed => "task_failed",
+            Self::CiFailed => "ci_failed",
+            Self::Conflict => "conflict",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// Why, and what a person is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Reason.
+    pub reason: ParkReason,
+    /// What happened and what it means, at most 2 KB.
+    pub message: String,
+}
+
+/// One line of a run's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// Seconds since 1970, the workflow's clock.
+    pub at: i64,
+    /// One line.
+    pub text: String,
+}
+
+/// Answer of the `status` query.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TicketStatus {
+    /// Ticket key.
+    pub ticket: String,
+    /// Its summary.
+    pub summary: String,
+    /// Stage.
+    pub stage: Stage,
+    /// Why it is parked, if it is.
+    pub parked: Option<Parked>,
+    /// What is going on, in words.
+    pub doing: String,
+    /// First eight characters of the plan's hash.
+    pub plan_hash: Option<String>,
+    /// Version of the plan.
+    pub plan_version: u32,
+    /// Who approved it.
+    pub approved_by: Option<String>,
+    /// Tasks done.
+    pub tasks_done: usize,
+    /// Tasks in all.
+    pub tasks: usize,
+    /// Links of the pull requests.
+    pub pull_requests: Vec<String>,
+    /// Spent so far.
+    pub spent: MicroUsd,
+    /// Hard cap.
+    pub cap: MicroUsd,
+    /// Command lines that work now.
+    pub commands: Vec<String>,
+    /// Seconds since 1970 of the last news.
+    pub updated_at: i64,
+}
+
+/// How far an agent's run got: all that continue-as-new has to carry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentProgress {
+    /// Head of the transcript.
+    pub head: Option<Digest>,
+    /// Turns taken.
+    pub turns: u32,
+    /// Money spent.
+    pub spent: MicroUsd,
+    /// Answers that did not fit.
+    pub bad_answers: u32,
+    /// Seconds of active work.
+    pub active_seconds: u64,
+    /// The files as they stand.
+    pub workspace: Option<Workspace>,
+    /// What the model has not been told yet.
+    pub news: Option<super::model::News>,
+}
