@@ -8,7 +8,13 @@ pub struct GitHub;
 
 impl GitHub {
     /// Empty.
-    pub fn new(_base_url: &str, _directory: &std::path::Path, _credentials: &Credentials, _effects: &Effects, _webhooks: &Webhooks) -> anyhow::Result<Self> {
+    pub fn new(
+        _base_url: &str,
+        _directory: &std::path::Path,
+        _credentials: &Credentials,
+        _effects: &Effects,
+        _webhooks: &Webhooks,
+    ) -> anyhow::Result<Self> {
         Ok(Self)
     }
 
