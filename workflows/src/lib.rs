@@ -3,6 +3,9 @@
 //! Nothing here talks to the outside. Workflows say what should happen, [`contract`] declares the activities they need
 //! as typed definitions, and the `activities` crate implements those.
 
+pub mod agent_run;
 pub mod agents;
 pub mod contract;
+pub mod kit;
 pub mod messages;
+pub mod policy;

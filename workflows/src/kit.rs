@@ -1,0 +1,177 @@
+//! The few things every workflow needs beyond the SDK: calling activities and children with one classification of their
+//! errors, waiting with a limit, and decoding what comes from outside without ever failing a workflow task.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::de::DeserializeOwned;
+use temporalio_common::data_converters::{
+    GenericPayloadConverter, PayloadConverter, RawValue, SerializationContext, SerializationContextData,
+    TemporalDeserializable, WorkflowSerializationContext,
+};
+use temporalio_common::error::IncomingError;
+use temporalio_common::{ActivityDefinition, WorkflowDefinition};
+use temporalio_workflow::workflows::select;
+use temporalio_workflow::{
+    ActivityExecutionError, ChildWorkflowExecutionError, ChildWorkflowOptions, ChildWorkflowStartError,
+    ParentClosePolicy, TimerOptions, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
+};
+
+use crate::contract::failure::FailureKind;
+use crate::policy::{Family, activity_options};
+
+/// Why a call gave no result.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallError {
+    /// This run is being cancelled; clean up.
+    Cancelled,
+    /// It failed for good.
+    Failed(Failure),
+}
+
+/// A failed call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// What to do about it.
+    pub kind: FailureKind,
+    /// For people.
+    pub message: String,
+    /// How long the service asked us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// Calls an activity under `token`.
+pub async fn call<W, A>(
+    ctx: &WorkflowContext<W>,
+    token: &WorkflowCancellationToken,
+    family: Family,
+    summary: &str,
+    activity: A,
+    input: A::Input,
+) -> Result<A::Output, CallError>
+where
+    A: ActivityDefinition,
+    A::Output: TemporalDeserializable,
+{
+    let options = activity_options(family, token, summary);
+    let result = ctx.execute_activity(activity, input, options).await;
+    // A worker that was killed while cancelling reports a heartbeat time-out, so the token decides, not the error.
+    result.map_err(|error| if token.is_cancelled() { CallError::Cancelled } else { classify_activity(&error) })
+}
+
+/// Runs a child workflow to its end under `token`. `meanwhile` is polled beside it and may tell it things; it never ends.
+pub async fn run_child<W, C>(
+    ctx: &WorkflowContext<W>,
+    token: &WorkflowCancellationToken,
+    workflow: C,
+    input: C::Input,
+    id: String,
+    summary: String,
+    meanwhile: impl Future<Output = std::convert::Infallible>,
+) -> Result<C::Output, CallError>
+where
+    C: WorkflowDefinition + 'static,
+    C::Output: TemporalDeserializable + 'static,
+{
+    let options = ChildWorkflowOptions::builder()
+        .workflow_id(id)
+        .static_summary(summary)
+        .cancellation_token(token.clone())
+        .parent_close_policy(ParentClosePolicy::RequestCancel)
+        .search_attributes(ctx.search_attributes())
+        .build();
+    let cancelled_or = |failure: Failure| {
+        if token.is_cancelled() { CallError::Cancelled } else { CallError::Failed(failure) }
+    };
+    let started = match ctx.start_child_workflow(workflow, input, options).await {
+        Ok(started) => started,
+        Err(error) => return Err(cancelled_or(start_failure(&error))),
+    };
+    let mut result = started.result();
+    let meanwhile = futures::FutureExt::fuse(meanwhile);
+    futures::pin_mut!(meanwhile);
+    select! {
+        ended = result => ended.map_err(|error| cancelled_or(child_failure(&error))),
+        never = meanwhile => match never {},
+    }
+}
+
+fn start_failure(error: &ChildWorkflowStartError) -> Failure {
+    Failure { kind: FailureKind::Conflict, message: format!("could not start: {error}"), retry_after: None }
+}
+
+fn child_failure(error: &ChildWorkflowExecutionError) -> Failure {
+    Failure { kind: FailureKind::Unexpected, message: error.to_string(), retry_after: None }
+}
+
+fn classify_activity(error: &ActivityExecutionError) -> CallError {
+    if let Some(timeout) = error.as_timeout() {
+        let message = format!("no answer in time ({:?})", timeout.timeout_type());
+        return CallError::Failed(Failure { kind: FailureKind::Unavailable, message, retry_after: None });
+    }
+    let failure = match error.cause() {
+        Some(IncomingError::Application(failure)) => Failure {
+            kind: FailureKind::from_name(failure.type_name().unwrap_or_default()),
+            message: failure.to_string(),
+            retry_after: failure.next_retry_delay(),
+        },
+        _ => Failure { kind: FailureKind::Unexpected, message: error.to_string(), retry_after: None },
+    };
+    CallError::Failed(failure)
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// The condition holds.
+    Fulfilled,
+    /// The time is up.
+    TimedOut,
+    /// The token was cancelled.
+    Cancelled,
+}
+
+/// Waits until `condition` holds, at most `limit`. The SDK's wait has no limit, and dropping a timer does not cancel it.
+pub async fn wait_until<W>(
+    ctx: &WorkflowContext<W>,
+    token: &WorkflowCancellationToken,
+    limit: Duration,
+    summary: &str,
+    mut condition: impl FnMut(&W) -> bool,
+) -> Waited {
+    // A timer for something that is already so would only be noise in the history.
+    if ctx.state(&mut condition) {
+        return Waited::Fulfilled;
+    }
+    let timer_token = token.child_token();
+    let mut timer = ctx.timer(
+        TimerOptions::builder(limit).summary(summary.to_owned()).cancellation_token(timer_token.clone()).build(),
+    );
+    let options = WaitConditionOptions::builder().cancellation_token(token.clone()).build();
+    select! {
+        fulfilled = ctx.wait_condition_with_options(condition, options) => match fulfilled {
+            Ok(()) => { timer_token.cancel(); Waited::Fulfilled }
+            Err(_) => Waited::Cancelled,
+        },
+        _ = timer => if token.is_cancelled() { Waited::Cancelled } else { Waited::TimedOut },
+    }
+}
+
+/// Decodes what came from outside (input, signal), whatever it is: one JSON value or nothing.
+pub fn decode<T: DeserializeOwned>(raw: RawValue) -> Result<T, String> {
+    let converter = PayloadConverter::default();
+    let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
+    let context = SerializationContext::new(&data, &converter);
+    match raw.payloads.len() {
+        1 => converter
+            .from_payloads::<serde_json::Value>(&context, raw.payloads)
+            .map_err(|error| error.to_string())
+            .and_then(|value| serde_json::from_value(value).map_err(|error| error.to_string())),
+        n => Err(format!("expected one JSON value, got {n}")),
+    }
+}
+
+/// Seconds since 1970 on the workflow's clock.
+pub fn now<W>(ctx: &WorkflowContext<W>) -> i64 {
+    let since = ctx.workflow_time().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or_default()
+}
