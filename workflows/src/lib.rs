@@ -5,6 +5,7 @@
 
 pub mod agent_run;
 pub mod agents;
+pub mod ci_watch;
 pub mod contract;
 pub mod kit;
 pub mod messages;

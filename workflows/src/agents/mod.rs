@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::contract::agent::AgentName;
+use crate::contract::money::MicroUsd;
 use toolbox::Tool;
 
 /// Everything that makes an agent.
@@ -36,6 +37,8 @@ pub struct AgentSpec {
     pub turns: u32,
     /// Most active time.
     pub wall: Duration,
+    /// What a run usually costs, for estimates.
+    pub expected: MicroUsd,
 }
 
 /// The agent of that name.

@@ -36,8 +36,11 @@ pub struct Policy {
     pub continue_as_new_after_events: u32,
     /// Base URL of Temporal's Web UI, for links: `http://127.0.0.1:8233`. Empty: no links.
     pub temporal_ui_url: String,
-    /// Namespace shown in Web UI links and CLI lines. Default `default`.
+    /// Namespace shown in Web UI links. Default `default`.
     pub temporal_namespace: String,
+    /// How people here call Temporal's CLI, with flags when they need some; begins the command lines that messages show.
+    /// Default `temporal`.
+    pub temporal_cli: String,
 }
 
 /// Waiting for the approval of a plan.
@@ -168,6 +171,7 @@ impl Default for Policy {
             continue_as_new_after_events: 10_000,
             temporal_ui_url: String::new(),
             temporal_namespace: "default".into(),
+            temporal_cli: "temporal".into(),
         }
     }
 }

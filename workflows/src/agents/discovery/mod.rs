@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::toolbox::{LIST_REPOSITORIES, READ_REPOSITORY_FILE, REPOSITORY_TREE, SEARCH_CODE};
 use super::{AgentSpec, decode, schema_of};
 use crate::contract::agent::AgentName;
+use crate::contract::money::MicroUsd;
 use crate::contract::plan::DiscoveryReport;
 
 /// The agent. Brief: `ticket` ([`crate::contract::jira::Ticket`]), `minimum_score`, `best`.
@@ -25,4 +26,5 @@ pub static SPEC: AgentSpec = AgentSpec {
     },
     turns: 30,
     wall: Duration::from_secs(30 * 60),
+    expected: MicroUsd(500_000),
 };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::toolbox::{EDIT_FILE, LIST_FILES, READ_WORKSPACE_FILE, RUN_COMMAND, RUN_TESTS, SEARCH_TEXT, WRITE_FILE};
 use super::{AgentSpec, decode, schema_of};
 use crate::contract::agent::AgentName;
+use crate::contract::money::MicroUsd;
 use crate::contract::plan::TaskResult;
 
 /// The agent. Brief: `ticket_key`, `plan` ([`crate::contract::plan::Plan`]), `task` (one of its tasks), `attempt`, and `refusal`
@@ -18,4 +19,5 @@ pub static SPEC: AgentSpec = AgentSpec {
     check: |answer, _| decode::<TaskResult>(answer).map(|_| ()),
     turns: 60,
     wall: Duration::from_secs(2 * 60 * 60),
+    expected: MicroUsd::dollars(5),
 };

@@ -10,6 +10,7 @@ use super::toolbox::{
 use super::{AgentSpec, decode, schema_of};
 use crate::contract::agent::AgentName;
 use crate::contract::ids::RepositoryName;
+use crate::contract::money::MicroUsd;
 use crate::contract::plan::Plan;
 
 /// The agent. Brief: `ticket`, `repositories` (the ranked ones, best first), `approach`, and `feedback` on an earlier version
@@ -27,6 +28,7 @@ pub static SPEC: AgentSpec = AgentSpec {
     },
     turns: 40,
     wall: Duration::from_secs(60 * 60),
+    expected: MicroUsd::dollars(2),
 };
 
 fn known_repositories(brief: &Value) -> Vec<RepositoryName> {

@@ -1,0 +1,142 @@
+//! Every template renders for a full and for an empty ticket, and the texts keep their shape.
+
+use serde_json::json;
+
+use super::*;
+use crate::contract::plan::{PlannedTask, PlannedTest, TestKind};
+use crate::contract::status::ParkReason;
+use crate::contract::workspace::{ProvenTest, SuiteCount};
+
+fn plan() -> Plan {
+    Plan {
+        title: "Clamp discounts at the line price".into(),
+        summary: "Totals go negative when a discount exceeds the price. I clamp it per line.".into(),
+        scope_in: vec!["pricing".into()],
+        scope_out: vec!["coupons".into()],
+        depends_on: vec![],
+        architecture: "One function in `shop/pricing.py`.".into(),
+        tests: vec![PlannedTest {
+            description: "a larger discount | gives zero".into(),
+            file: "tests/test_pricing.py".into(),
+            assertions: vec!["total == 0".into()],
+            kind: TestKind::EndToEnd,
+        }],
+        tasks: vec![PlannedTask {
+            id: "t1".into(),
+            title: "Clamp the discount".into(),
+            repository: "acme/shop-api".parse().unwrap(),
+            description: "Clamp it.".into(),
+            files: vec!["shop/pricing.py".into()],
+            depends_on: vec![],
+            tests: vec!["larger discount".into()],
+            test_command: String::new(),
+            hours: 1.5,
+        }],
+        cross_repository_steps: vec![],
+        error_handling: String::new(),
+        scalability: String::new(),
+        security: String::new(),
+        risk: "Invoices use it too.".into(),
+        rollback: "Revert one commit.".into(),
+    }
+}
+
+fn view() -> TicketView {
+    let digest = crate::contract::ids::Digest::of("log");
+    let sha: crate::contract::ids::CommitSha = "81c0d1e2".repeat(5).parse().unwrap();
+    let proof = Proof {
+        command: "python3 -m unittest".into(),
+        base: sha.clone(),
+        new_tests: vec![ProvenTest { id: "tests.test_pricing.Larger".into(), red: "AssertionError: -500 != 0".into() }],
+        suite: SuiteCount { passed: 43, failed: 0, skipped: 0 },
+        log: digest,
+    };
+    TicketView {
+        key: "SHOP-1".into(),
+        url: "http://jira/browse/SHOP-1".into(),
+        summary: "Cart total is <wrong>".into(),
+        requested_by: "Bo".into(),
+        stage: Stage::AwaitingApproval,
+        doing: "waiting for you".into(),
+        parked: Some(Parked { reason: ParkReason::PlanExpired, message: "Nobody answered.".into() }),
+        plan: Some(plan()),
+        plan_version: 1,
+        plan_hash: "4f2a91c7".into(),
+        hours: "1.5".into(),
+        estimate: "$0.400".into(),
+        approved_by: "Ana (Slack)".into(),
+        tasks: vec![TaskView {
+            id: "t1".into(),
+            title: "Clamp the discount".into(),
+            repository: "acme/shop-api".into(),
+            done: true,
+            proof: Some(proof),
+            pushed: Some(Pushed { sha, files: 2, insertions: 14, deletions: 3 }),
+            result: None,
+        }],
+        pull_requests: vec![PullRequestView {
+            repository: "acme/shop-api".into(),
+            number: 1,
+            url: "http://github/acme/shop-api/pull/1".into(),
+            plan_url: "http://github/acme/shop-api/blob/x/PLAN.md".into(),
+            base: "main".into(),
+            ci: "CI green (lint, test)".into(),
+        }],
+        spent: "$0.118".into(),
+        cap: "$12.00".into(),
+        commands: vec!["temporal workflow signal -w ticket-SHOP-1 --name retry".into()],
+        slack_channel: "#ai-agents".into(),
+        ..TicketView::default()
+    }
+}
+
+fn extra() -> Value {
+    json!({
+        "tasks": view().tasks, "base": "main", "ci": "green", "look_here": [], "not_done": [], "plan_text": "...",
+        "repositories": ["shop-api"], "decision": "approved", "by": "Ana", "at": 0, "comment": "", "new_tests": 1,
+        "suite": {"passed": 43, "skipped": 0}, "notes": ["approve without a name"],
+    })
+}
+
+#[test]
+fn every_template_renders() {
+    for template in Template::ALL {
+        let text = try_render(*template, &view(), extra()).unwrap_or_else(|error| panic!("{template:?}: {error:#}"));
+        assert!(!text.is_empty(), "{template:?}");
+        assert!(!text.contains("\n\n\n"), "{template:?} has a hole:\n{text}");
+    }
+}
+
+#[test]
+fn every_end_has_its_words() {
+    for stage in [Stage::Merged, Stage::Closed, Stage::Rejected, Stage::Cancelled, Stage::Abandoned] {
+        for template in [Template::JiraEnd, Template::SlackEnd] {
+            let view = TicketView { stage, ..view() };
+            assert!(!try_render(template, &view, extra()).unwrap().is_empty());
+        }
+    }
+}
+
+#[test]
+fn details_render_before_anything_is_known() {
+    let empty = TicketView { key: "SHOP-1".into(), ..TicketView::default() };
+    assert!(
+        try_render(Template::Details, &empty, json!({"notes": []})).unwrap().starts_with("**SHOP-1 · discovering**")
+    );
+}
+
+#[test]
+fn slack_texts_cannot_be_broken_by_a_ticket() {
+    let text = try_render(Template::SlackApproval, &view(), extra()).unwrap();
+    assert!(text.contains("Cart total is &lt;wrong&gt;"), "{text}");
+}
+
+#[test]
+fn the_pull_request_names_each_proof() {
+    let text = try_render(Template::PullRequest, &view(), extra()).unwrap();
+    assert!(
+        text.contains("- `tests.test_pricing.Larger`: red on `main@81c0d1e2` (AssertionError: -500 != 0), green here"),
+        "{text}"
+    );
+    assert!(text.contains("- [x] Clamp the discount (81c0d1e2)"), "{text}");
+}
