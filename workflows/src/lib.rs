@@ -5,8 +5,11 @@
 
 pub mod agent_run;
 pub mod agents;
+pub mod budget;
 pub mod ci_watch;
 pub mod contract;
 pub mod kit;
 pub mod messages;
 pub mod policy;
+pub mod search_attributes;
+pub mod ticket;

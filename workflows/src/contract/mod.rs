@@ -12,6 +12,7 @@ pub mod jira;
 pub mod model;
 pub mod money;
 pub mod plan;
+pub mod plans;
 pub mod policy;
 pub mod slack;
 pub mod status;

@@ -223,11 +223,15 @@ impl Plan {
         self.tasks.iter().map(|task| task.hours).sum()
     }
 
-    /// What an approval is bound to: the plan, its repositories and the initial cost cap, in canonical JSON.
-    pub fn hash(&self, cap: MicroUsd) -> Digest {
+    /// What an approval is bound to, as canonical JSON: `[plan, repositories, initial cost cap]`.
+    pub fn canonical(&self, cap: MicroUsd) -> Vec<u8> {
         // Fields serialise in declaration order and no map is involved, so the bytes are canonical.
-        let canonical = serde_json::to_vec(&(self, self.repositories(), cap)).unwrap_or_default();
-        Digest::of(canonical)
+        serde_json::to_vec(&(self, self.repositories(), cap)).unwrap_or_default()
+    }
+
+    /// Digest of [`Plan::canonical`].
+    pub fn hash(&self, cap: MicroUsd) -> Digest {
+        Digest::of(self.canonical(cap))
     }
 }
 

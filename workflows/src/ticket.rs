@@ -1,0 +1,188 @@
+//! One ticket, from its label to merged pull requests.
+//!
+//! Workflow type `ticket`, id `ticket-<KEY>`, input [`TicketInput`] (`{"key":"PROJ-123"}` is enough).
+//! Signals: `approve`, `reject`, `retry`, `cancel` from people; `trigger`, `checks_changed`, `pull_request_changed` from the
+//! ingress. A signal that does not decode is recorded in the log and in the current details, never fatal.
+//! Queries: `status`, `plan`, `log` (optional number of last entries).
+//! Ends with its [`TicketStatus`]; a native cancel ends it as cancelled after the same compensation.
+//!
+//! [`Flow::carry`] is the business flow from top to bottom.
+
+mod approval;
+mod compensation;
+mod delivery;
+mod execution;
+mod flow;
+mod parking;
+mod planning;
+mod state;
+mod voice;
+
+use serde::de::DeserializeOwned;
+use temporalio_common::data_converters::RawValue;
+use temporalio_common::error::ApplicationFailure;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
+
+use crate::contract::plan::Plan;
+use crate::contract::status::{LogEntry, Stage, TicketStatus};
+use crate::contract::trigger::{
+    Approve, ChecksChanged, Command, Joined, PullRequestChanged, Reject, TICKET_WORKFLOW, TicketInput,
+};
+use crate::kit;
+use flow::Flow;
+use flow::Stop;
+use state::TicketState;
+
+/// The `ticket` workflow.
+#[workflow]
+pub struct TicketWorkflow {
+    state: TicketState,
+}
+
+impl Flow {
+    /// The business flow.
+    async fn carry(&self) -> Result<Stage, Stop> {
+        self.insist(async || self.read_policy().await).await?;
+        self.insist(async || self.read_ticket().await).await?;
+        self.insist(async || self.discover().await).await?;
+        loop {
+            self.insist(async || self.write_plan().await).await?;
+            self.insist(async || self.open_drafts().await).await?;
+            self.ask_for_approval().await;
+            self.insist(async || self.await_approval().await).await?;
+            if self.insist(async || self.plan_is_untouched().await).await? {
+                break;
+            }
+        }
+        self.begin_work().await;
+        self.insist(async || self.execute().await).await?;
+        self.insist(async || self.watch_ci().await).await?;
+        self.insist(async || self.present().await).await?;
+        self.insist(async || self.follow_to_merge().await).await
+    }
+}
+
+#[workflow_methods]
+impl TicketWorkflow {
+    #[init]
+    fn new(_ctx: &WorkflowContextView, raw: RawValue) -> Self {
+        Self { state: TicketState::new(kit::decode::<TicketInput>(raw)) }
+    }
+
+    /// Carries the ticket to its end.
+    #[run(name = TICKET_WORKFLOW)]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<TicketStatus> {
+        match Flow::begin(ctx) {
+            Ok(flow) => {
+                let outcome = flow.carry().await;
+                flow.conclude(outcome).await
+            }
+            Err(fault) => Err(ApplicationFailure::non_retryable(fault).into()),
+        }
+    }
+
+    /// A person approves a plan: `{"by":"you","plan_hash":"4f2a91c7"}`.
+    #[signal(name = "approve")]
+    pub fn approve(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(approve) = self.receive::<Approve>(ctx, "approve", raw) {
+            self.state.inbox.approvals.push_back(approve);
+        }
+    }
+
+    /// A person rejects a plan: `{"by":"you","comment":"..."}`.
+    #[signal(name = "reject")]
+    pub fn reject(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(reject) = self.receive::<Reject>(ctx, "reject", raw) {
+            self.state.inbox.rejections.push_back(reject);
+        }
+    }
+
+    /// A person lets a parked ticket try again: `{"by":"you"}`.
+    #[signal(name = "retry")]
+    pub fn retry(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(command) = self.receive::<Command>(ctx, "retry", raw) {
+            if self.state.stage == Stage::Parked {
+                self.state.inbox.retries.push_back(command);
+            } else {
+                let (at, stage) = (sync_now(ctx), self.state.stage);
+                self.state.note(at, format!("retry ignored: the ticket is {stage}, not parked"));
+            }
+        }
+    }
+
+    /// A person cancels the ticket: `{"by":"you"}`.
+    #[signal(name = "cancel")]
+    pub fn cancel(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(command) = self.receive::<Command>(ctx, "cancel", raw) {
+            self.state.cancel(command.by);
+        }
+    }
+
+    /// Another event about this ticket joined the run.
+    #[signal(name = "trigger")]
+    pub fn trigger(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(joined) = self.receive::<Joined>(ctx, "trigger", raw) {
+            let at = sync_now(ctx);
+            self.state.join(at, joined);
+        }
+    }
+
+    /// Checks of one of our heads finished.
+    #[signal(name = "checks_changed")]
+    pub fn checks_changed(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(news) = self.receive::<ChecksChanged>(ctx, "checks_changed", raw) {
+            self.state.inbox.nudge(news);
+        }
+    }
+
+    /// One of our pull requests changed.
+    #[signal(name = "pull_request_changed")]
+    pub fn pull_request_changed(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if self.receive::<PullRequestChanged>(ctx, "pull_request_changed", raw).is_some() {
+            self.state.inbox.pull_request_news += 1;
+        }
+    }
+
+    /// Where the ticket stands.
+    #[query(name = "status")]
+    pub fn status(&self, _ctx: &WorkflowContextView, _raw: RawValue) -> TicketStatus {
+        self.state.status()
+    }
+
+    /// The plan, or null.
+    #[query(name = "plan")]
+    pub fn plan(&self, _ctx: &WorkflowContextView, _raw: RawValue) -> Option<Plan> {
+        self.state.plan.as_ref().map(|version| version.plan.clone())
+    }
+
+    /// The last log entries; a number limits how many.
+    #[query(name = "log")]
+    pub fn log(&self, _ctx: &WorkflowContextView, raw: RawValue) -> Vec<LogEntry> {
+        let last = kit::decode::<usize>(raw).unwrap_or(usize::MAX);
+        let skip = self.state.log.len().saturating_sub(last);
+        self.state.log.iter().skip(skip).cloned().collect()
+    }
+
+    /// Decodes a signal; what does not decode is noted where people look.
+    fn receive<T: DeserializeOwned>(
+        &mut self,
+        ctx: &mut SyncWorkflowContext<Self>,
+        name: &str,
+        raw: RawValue,
+    ) -> Option<T> {
+        match kit::decode(raw) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                let at = sync_now(ctx);
+                self.state.note(at, format!("signal {name} ignored, its payload does not fit: {fault}"));
+                None
+            }
+        }
+    }
+}
+
+fn sync_now(ctx: &SyncWorkflowContext<TicketWorkflow>) -> i64 {
+    let since = ctx.workflow_time().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
+}

@@ -1,0 +1,145 @@
+//! Waiting for a human's word on a plan, bound to the plan's hash.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::flow::{Flow, Stop, park};
+use super::state::Approval;
+use crate::contract::access::Action;
+use crate::contract::github::{GitHub, ReadFile};
+use crate::contract::status::{ParkReason, Stage};
+use crate::contract::trigger::Approve;
+use crate::kit::{Waited, now, wait_until};
+use crate::messages::{self, Template};
+use crate::policy::Family;
+
+/// Fewest characters of a hash that name a plan.
+const HASH_CHARACTERS: usize = 8;
+
+impl Flow {
+    /// Shows the plan to people: Slack with buttons, Jira with links.
+    pub(super) async fn ask_for_approval(&self) {
+        let limit = i64::try_from(self.read(|s| s.policy.approval.expires_after_seconds)).unwrap_or(i64::MAX);
+        let expires_at = now(&self.ctx).saturating_add(limit);
+        self.write(|s| s.expires_at = expires_at);
+        self.enter(Stage::AwaitingApproval, "waiting for a human");
+        self.close_approval_message("replaced", json!({})).await;
+        let view = self.view();
+        let text = messages::render(Template::SlackApproval, &view, self.repositories_of_plan());
+        let foot = messages::render(Template::SlackApprovalFoot, &view, json!({}));
+        let blocks = messages::slack::approval(&text, &foot, self.key.as_str(), &view.plan_hash);
+        let posted = self.post("approval", text, blocks).await;
+        self.write(|s| s.slack.approval = posted);
+        self.tell_jira("plan", Template::JiraPlan, json!({})).await;
+    }
+
+    /// Waits for approval or rejection; parks when the time is up. A late approval of the unchanged plan counts.
+    pub(super) async fn await_approval(&self) -> Result<(), Stop> {
+        if self.read(|s| s.stage) == Stage::Parked {
+            let limit = i64::try_from(self.read(|s| s.policy.approval.expires_after_seconds)).unwrap_or(i64::MAX);
+            let expires_at = now(&self.ctx).saturating_add(limit);
+            self.write(|s| s.expires_at = expires_at);
+            self.enter(Stage::AwaitingApproval, "waiting for a human again");
+        }
+        loop {
+            let left = self.read(|s| s.expires_at) - now(&self.ctx);
+            let limit = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+            let waited = wait_until(&self.ctx, &self.token, limit, "approval expires", |w| {
+                let inbox = &w.state.inbox;
+                !inbox.approvals.is_empty() || !inbox.rejections.is_empty()
+            })
+            .await;
+            match waited {
+                Waited::Cancelled => return Err(Stop::Cancelled),
+                Waited::TimedOut => {
+                    let message = "Nobody approved or rejected the plan in time. It can still be approved.";
+                    return Err(park(ParkReason::PlanExpired, message));
+                }
+                Waited::Fulfilled => {}
+            }
+            if let Some(rejection) = self.write(|s| s.inbox.rejections.pop_front()) {
+                if self.may(&rejection.by, Action::Command).await? {
+                    self.log(format!("rejected by {}", rejection.by.label()));
+                    self.write(|s| s.rejected = Some(rejection));
+                    return Err(Stop::End(Stage::Rejected));
+                }
+            } else if let Some(approve) = self.write(|s| s.inbox.approvals.pop_front())
+                && self.accept(approve).await?
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Judges one approval. An approval of another version is answered, never stored.
+    async fn accept(&self, approve: Approve) -> Result<bool, Stop> {
+        let Some((version, hash)) = self.read(|s| s.plan.as_ref().map(|v| (v.version, v.hash.clone()))) else {
+            return Ok(false);
+        };
+        let fits = match approve.plan_hash.as_deref() {
+            Some(given) => given.len() >= HASH_CHARACTERS && hash.as_str().starts_with(given),
+            None => version == 1,
+        };
+        if !fits {
+            let given = approve.plan_hash.unwrap_or_else(|| "no hash".to_owned());
+            let text = format!(
+                "{} approved {given}, but the plan is v{version} {}. Approve that one if you agree with it.",
+                approve.by.label(),
+                hash.short()
+            );
+            let at = now(&self.ctx);
+            self.write(|s| s.note(at, text.clone()));
+            self.show();
+            self.post("wrong_plan", text.clone(), vec![messages::slack::section(&text)]).await;
+            return Ok(false);
+        }
+        if !self.may(&approve.by, Action::Approve).await? {
+            return Ok(false);
+        }
+        let at = now(&self.ctx);
+        self.log(format!("approved by {} (plan v{version} {})", approve.by.label(), hash.short()));
+        // Further clicks and lines about this plan have nothing left to decide.
+        self.write(|s| {
+            s.inbox.approvals.clear();
+            s.approval = Some(Approval { by: approve.by, at, hash });
+        });
+        Ok(true)
+    }
+
+    /// Reads PLAN.md back: a human may have edited it instead of pressing a button. Then their text becomes the next plan.
+    pub(super) async fn plan_is_untouched(&self) -> Result<bool, Stop> {
+        let (deliveries, written) = self.read(|s| {
+            let deliveries: Vec<_> = s.repositories.values().cloned().collect();
+            (deliveries, s.plan.as_ref().map(|version| version.text.clone()).unwrap_or_default())
+        });
+        for delivery in deliveries {
+            let request = ReadFile {
+                repository: delivery.repository.name.clone(),
+                at: delivery.branch.to_string(),
+                path: "PLAN.md".to_owned(),
+            };
+            let found = self.call(Family::Read, "read PLAN.md back", GitHub::read_file, request).await?;
+            let Some(found) = found else { continue };
+            if found.trim() != written.trim() {
+                self.log("PLAN.md was edited on the branch: the edited text becomes the next plan");
+                self.close_approval_message("replaced", json!({})).await;
+                self.write(|s| {
+                    s.feedback = Some(format!("A person edited PLAN.md. Make the plan say exactly this:\n\n{found}"));
+                    s.approval = None;
+                });
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says that the work begins.
+    pub(super) async fn begin_work(&self) {
+        self.enter(Stage::Executing, "starting");
+        let (by, at) = self.read(|s| s.approval.as_ref().map(|a| (a.by.label(), a.at))).unwrap_or_default();
+        self.close_approval_message("approved", json!({ "by": by, "at": at })).await;
+        self.say("started", Template::SlackStarted, json!({})).await;
+        self.move_ticket(self.read(|s| s.policy.jira.approved.clone())).await;
+    }
+}

@@ -1,0 +1,264 @@
+//! Doing the tasks: an agent works, the harness proves, one commit per task is pushed. Repositories go side by side, tasks of
+//! one repository in order.
+
+use std::time::Duration;
+
+use serde_json::json;
+use temporalio_workflow::workflows::join_all;
+
+use super::flow::{Flow, Stop, park};
+use super::state::Task;
+use crate::contract::agent::AgentName;
+use crate::contract::ids::{CommitSha, Digest, RepositoryName};
+use crate::contract::plan::TaskResult;
+use crate::contract::status::{ParkReason, Stage};
+use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Workspace, Workspaces};
+use crate::kit::{Waited, now, wait_until};
+use crate::policy::Family;
+
+impl Flow {
+    /// Carries out the approved plan. Does what is left: done tasks stay done over a park.
+    pub(super) async fn execute(&self) -> Result<(), Stop> {
+        self.enter(Stage::Executing, "working on the tasks");
+        self.write(|s| s.tasks.iter_mut().for_each(|task| task.stopped = false));
+        let repositories: Vec<RepositoryName> = self.read(|s| s.repositories.keys().cloned().collect());
+        let shares = u64::try_from(repositories.len()).unwrap_or(1);
+        let ended = join_all(repositories.iter().map(|repository| self.execute_repository(repository, shares))).await;
+        // A cancel outranks everything; otherwise the first stop is what the person hears.
+        let mut first = None;
+        for stop in ended.into_iter().filter_map(Result::err) {
+            match stop {
+                Stop::Cancelled => return Err(Stop::Cancelled),
+                other => {
+                    first.get_or_insert(other);
+                }
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    async fn execute_repository(&self, repository: &RepositoryName, shares: u64) -> Result<(), Stop> {
+        let mine: Vec<usize> = self.read(|s| {
+            let mine = s.tasks.iter().enumerate().filter(|(_, task)| &task.plan.repository == repository);
+            mine.map(|(n, _)| n).collect()
+        });
+        for (position, &n) in mine.iter().enumerate() {
+            if self.read(|s| s.tasks.get(n).is_some_and(Task::done)) {
+                continue;
+            }
+            let last = position + 1 == mine.len();
+            let done = match self.await_dependencies(n).await {
+                Ok(()) => self.execute_task(n, repository, last, shares).await,
+                Err(stop) => Err(stop),
+            };
+            if let Err(stop) = done {
+                // Everything behind it stops too; other repositories that depend on these see it.
+                self.write(|s| {
+                    for &behind in mine.iter().skip(position) {
+                        if let Some(task) = s.tasks.get_mut(behind) {
+                            task.stopped = true;
+                        }
+                    }
+                });
+                return Err(stop);
+            }
+        }
+        Ok(())
+    }
+
+    async fn await_dependencies(&self, n: usize) -> Result<(), Stop> {
+        let needed = self.read(|s| s.tasks.get(n).map(|task| task.plan.depends_on.clone()).unwrap_or_default());
+        let state_of = move |tasks: &[Task]| {
+            let relevant: Vec<&Task> = tasks.iter().filter(|task| needed.contains(&task.plan.id)).collect();
+            (relevant.iter().all(|task| task.done()), relevant.iter().any(|task| task.stopped))
+        };
+        let check = state_of.clone();
+        let day = Duration::from_secs(24 * 3600);
+        let waited = wait_until(&self.ctx, &self.token, day, "wait for tasks it depends on", move |w| {
+            let (done, stopped) = check(&w.state.tasks);
+            done || stopped
+        })
+        .await;
+        match waited {
+            Waited::Cancelled => Err(Stop::Cancelled),
+            Waited::Fulfilled if self.read(|s| state_of(&s.tasks).0) => Ok(()),
+            _ => Err(park(ParkReason::TaskFailed, "A task that others depend on did not succeed.")),
+        }
+    }
+
+    /// Up to the policy's number of attempts; each refusal is told to the next.
+    async fn execute_task(&self, n: usize, repository: &RepositoryName, last: bool, shares: u64) -> Result<(), Stop> {
+        let (attempts, count, title, wall) = self.read(|s| {
+            let title = s.tasks.get(n).map(|task| task.plan.title.clone()).unwrap_or_default();
+            (s.policy.execution.attempts.max(1), s.tasks.len(), title, s.policy.execution.wall_seconds)
+        });
+        self.update_task(n, |task| task.attempts = 0);
+        for attempt in 1..=attempts {
+            let began = now(&self.ctx);
+            self.enter(Stage::Executing, format!("task {} of {count}: {title}, attempt {attempt}", n + 1));
+            self.update_task(n, |task| task.attempts = attempt);
+            let (base, head, result) = self.attempt(n, repository, attempt, shares).await?;
+            let outcome = self.prove(&base, &head, &title).await?;
+            let active = self.spend_time(repository, now(&self.ctx) - began);
+            match outcome {
+                ProofOutcome::Proven(proof) => return self.push(n, repository, last, head, proof, result).await,
+                ProofOutcome::Refused { reason, .. } => {
+                    let first = reason.lines().next().unwrap_or_default();
+                    self.log(format!("task {} attempt {attempt} refused: {first}", n + 1));
+                    self.update_task(n, |task| {
+                        task.workspace = Some(head);
+                        task.refusal = reason;
+                    });
+                }
+            }
+            if active > wall {
+                let message = format!("{} min of work in {repository} without a finished task.", active / 60);
+                return Err(park(ParkReason::Limit, message));
+            }
+        }
+        let refusal = self.read(|s| s.tasks.get(n).map(|task| task.refusal.clone()).unwrap_or_default());
+        let message =
+            format!("Task {} of {count}, \"{title}\", was not proven in {attempts} attempts: {refusal}", n + 1);
+        Err(park(ParkReason::TaskFailed, message))
+    }
+
+    async fn attempt(
+        &self,
+        n: usize,
+        repository: &RepositoryName,
+        attempt: u32,
+        shares: u64,
+    ) -> Result<(Workspace, Workspace, TaskResult), Stop> {
+        let (base, workspace, brief) = self.read(|s| {
+            let task = s.tasks.get(n);
+            let head = s.repositories.get(repository).map(|delivery| delivery.head.clone());
+            let base = head.map(|base| Workspace { repository: repository.clone(), base, snapshot: None });
+            let workspace = task.and_then(|task| task.workspace.clone()).or_else(|| base.clone());
+            let brief = json!({
+                "ticket_key": self.key,
+                "plan": s.plan.as_ref().map(|version| &version.plan),
+                "task": task.map(|task| &task.plan),
+                "attempt": attempt,
+                "refusal": task.map(|task| task.refusal.clone()).unwrap_or_default(),
+            });
+            (base, workspace, brief)
+        });
+        let (Some(base), Some(workspace)) = (base, workspace) else {
+            return Err(park(ParkReason::Upstream, format!("{repository} has no branch to work on.")));
+        };
+        let answered = self.run_agent(AgentName::Execution, brief, Some((repository, workspace)), shares).await;
+        match answered {
+            Ok((result, head)) => Ok((base.clone(), head.unwrap_or(base), result)),
+            Err((stop, head)) => {
+                // What was done so far goes on after a retry.
+                self.update_task(n, |task| task.workspace = head);
+                Err(stop)
+            }
+        }
+    }
+
+    async fn prove(&self, base: &Workspace, head: &Workspace, title: &str) -> Result<ProofOutcome, Stop> {
+        let command_seconds = self.read(|s| s.policy.execution.command_seconds);
+        let request = Prove { base: base.clone(), head: head.clone(), command_seconds };
+        let commands = Duration::from_secs(command_seconds * 4);
+        let summary = format!("prove red to green: {title}");
+        Ok(self.call(Family::Sandbox { commands }, &summary, Workspaces::prove, request).await?)
+    }
+
+    async fn push(
+        &self,
+        n: usize,
+        repository: &RepositoryName,
+        last: bool,
+        head: Workspace,
+        proof: Proof,
+        result: TaskResult,
+    ) -> Result<(), Stop> {
+        let authority = self.authority().await?;
+        let (delivery, id, title, keep_plan) = self.read(|s| {
+            let task = s.tasks.get(n).map(|task| (task.plan.id.clone(), task.plan.title.clone())).unwrap_or_default();
+            (s.repositories.get(repository).cloned(), task.0, task.1, s.policy.conventions.keep_plan)
+        });
+        let Some(delivery) = delivery else {
+            return Err(park(ParkReason::Upstream, format!("{repository} has no branch to push to.")));
+        };
+        let message = format!(
+            "{}: {title}\n\n{}\n\nTicket: {}\nTask: {id}\n",
+            self.key,
+            crate::messages::one_line(&result.summary),
+            self.key
+        );
+        let authored_at = self.read(|s| s.approval.as_ref().map_or(s.began_at, |approval| approval.at));
+        let request = Push {
+            workspace: head,
+            branch: delivery.branch,
+            parent: delivery.head,
+            message,
+            authored_at,
+            remove: if last && !keep_plan { vec!["PLAN.md".to_owned()] } else { vec![] },
+            authority,
+            ticket: self.key.clone(),
+        };
+        let summary = format!("push task {} to {}", n + 1, repository.name());
+        let family = Family::Sandbox { commands: Duration::from_secs(60) };
+        let pushed = self.call(family, &summary, Workspaces::push, request).await?;
+        let red = proof.new_tests.first().map(|test| test.red.clone()).unwrap_or_default();
+        self.log(format!(
+            "task {}: {} new tests red on {} ({red}), green now; suite {} passed; commit {}",
+            n + 1,
+            proof.new_tests.len(),
+            proof.base.short(),
+            proof.suite.passed,
+            pushed.sha.short()
+        ));
+        let sha: CommitSha = pushed.sha.clone();
+        self.write(|s| {
+            if let Some(delivery) = s.repositories.get_mut(repository) {
+                delivery.head = sha;
+            }
+        });
+        self.update_task(n, |task| {
+            task.proof = Some(proof);
+            task.result = Some(result);
+            task.pushed = Some(pushed);
+            task.workspace = None;
+            task.refusal = String::new();
+        });
+        self.refresh_pull_request(repository).await;
+        self.show();
+        Ok(())
+    }
+
+    /// The right to push, made only here, from a recorded approval of the very plan that is carried out.
+    async fn authority(&self) -> Result<Authority, Stop> {
+        use crate::contract::plans::{KeepPlan, Plans};
+        let (approval, plan) = self.read(|s| (s.approval.clone(), s.plan.clone()));
+        let (Some(approval), Some(version)) = (approval, plan) else {
+            return Err(park(ParkReason::Conflict, "The plan is not approved."));
+        };
+        if approval.hash != version.hash {
+            return Err(park(ParkReason::Conflict, "The approval is for another version of the plan."));
+        }
+        let request = KeepPlan { plan: version.plan, cap: version.cap };
+        let plan: Digest = self.call(Family::Read, "keep the approved plan", Plans::keep, request).await?;
+        Ok(Authority::ApprovedPlan { hash: approval.hash, by: approval.by, plan })
+    }
+
+    fn update_task(&self, n: usize, change: impl FnOnce(&mut Task)) {
+        self.write(|s| {
+            if let Some(task) = s.tasks.get_mut(n) {
+                change(task);
+            }
+        });
+    }
+
+    fn spend_time(&self, repository: &RepositoryName, seconds: i64) -> u64 {
+        let seconds = u64::try_from(seconds).unwrap_or_default();
+        self.write(|s| {
+            s.repositories.get_mut(repository).map_or(0, |delivery| {
+                delivery.active_seconds += seconds;
+                delivery.active_seconds
+            })
+        })
+    }
+}

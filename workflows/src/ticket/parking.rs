@@ -1,0 +1,89 @@
+//! Waiting for a person to unblock a ticket. Nothing is thrown away, nothing is spent.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::flow::{Flow, Stop};
+use crate::contract::access::{Action, Person};
+use crate::contract::status::{ParkReason, Parked, Stage};
+use crate::kit::{Waited, wait_until};
+use crate::messages::Template;
+
+impl Flow {
+    /// Parks the ticket until somebody lets it go on; the step that stopped is done again then.
+    pub(super) async fn park(&self, parked: Parked) -> Result<(), Stop> {
+        let reason = parked.reason;
+        self.write(|s| s.inbox.retries.clear());
+        self.enter(Stage::Parked, "");
+        self.write(|s| s.parked = Some(parked.clone()));
+        self.log(format!("parked ({}): {}", reason.as_str(), parked.message));
+        self.show();
+        if reason == ParkReason::PlanExpired {
+            self.close_approval_message("expired", json!({})).await;
+        }
+        self.say("parked", Template::SlackParked, json!({})).await;
+        self.tell_jira("parked", Template::JiraParked, json!({})).await;
+        let result = self.await_person(reason).await;
+        if result.is_ok() {
+            self.write(|s| s.parked = None);
+        }
+        result
+    }
+
+    async fn await_person(&self, reason: ParkReason) -> Result<(), Stop> {
+        let limit = Duration::from_secs(self.read(|s| s.policy.parked_for_seconds));
+        loop {
+            let late_approval_counts = reason == ParkReason::PlanExpired;
+            let waited = wait_until(&self.ctx, &self.token, limit, "parked", |w| {
+                let inbox = &w.state.inbox;
+                !inbox.retries.is_empty()
+                    || !inbox.rejections.is_empty()
+                    || (late_approval_counts && !inbox.approvals.is_empty())
+            })
+            .await;
+            match waited {
+                Waited::Cancelled => return Err(Stop::Cancelled),
+                Waited::TimedOut => return Err(Stop::End(Stage::Abandoned)),
+                Waited::Fulfilled => {}
+            }
+            // The step that waits for approval takes it from the inbox and judges it.
+            if late_approval_counts && self.read(|s| !s.inbox.approvals.is_empty()) {
+                return Ok(());
+            }
+            if let Some(rejection) = self.write(|s| s.inbox.rejections.pop_front()) {
+                if self.may(&rejection.by, Action::Command).await? {
+                    self.write(|s| s.rejected = Some(rejection));
+                    return Err(Stop::End(Stage::Rejected));
+                }
+            } else if let Some(retry) = self.write(|s| s.inbox.retries.pop_front()) {
+                if self.may(&retry.by, Action::Command).await? {
+                    self.log(format!("retry by {}", retry.by.label()));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Asks the access rules in force now; a refusal is told where the person looks.
+    pub(super) async fn may(&self, who: &Person, action: Action) -> Result<bool, Stop> {
+        use crate::contract::access::{Access, MayThey, Verdict};
+        use crate::kit::now;
+        use crate::policy::Family;
+
+        let requested_by = self.read(|s| s.input.requested_by.clone());
+        let question = MayThey { who: who.clone(), action, ticket: self.key.clone(), requested_by };
+        let summary = format!("may {} do that?", who.label());
+        match self.call(Family::Read, &summary, Access::may_they, question).await? {
+            Verdict::Allowed => Ok(true),
+            Verdict::Refused(why) => {
+                let at = now(&self.ctx);
+                let text = format!("{} was refused: {why}", who.label());
+                self.write(|s| s.note(at, text.clone()));
+                self.show();
+                self.post("refused", text.clone(), vec![crate::messages::slack::section(&text)]).await;
+                Ok(false)
+            }
+        }
+    }
+}

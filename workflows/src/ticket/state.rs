@@ -1,0 +1,279 @@
+//! What a ticket's run knows. Signals write into the inbox only; the flow takes from it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use temporalio_workflow::WorkflowCancellationToken;
+
+use crate::agents;
+use crate::budget::Budget;
+use crate::contract::access::Person;
+use crate::contract::agent::AgentName;
+use crate::contract::github::{PullRequest, Repository};
+use crate::contract::ids::{BranchName, CommitSha, Digest, Generation, RepositoryName};
+use crate::contract::jira::Ticket;
+use crate::contract::money::MicroUsd;
+use crate::contract::plan::{DiscoveryReport, Plan, PlannedTask, RankedRepository, TaskResult};
+use crate::contract::policy::Policy;
+use crate::contract::slack::MessageRef;
+use crate::contract::status::{LogEntry, Parked, Stage, TicketStatus};
+use crate::contract::trigger::{Approve, ChecksChanged, Command, EventId, Joined, Reject, TicketInput};
+use crate::contract::workspace::{Proof, Pushed, Workspace};
+
+/// Entries kept in the log.
+const LOG_ENTRIES: usize = 200;
+/// Remarks about ignored signals shown in the current details.
+const NOTES: usize = 3;
+
+/// The run's state.
+#[derive(Default)]
+pub(super) struct TicketState {
+    pub(super) input: TicketInput,
+    /// Why the input did not decode.
+    pub(super) fault: Option<String>,
+    pub(super) generation: Option<Generation>,
+    pub(super) policy: Policy,
+    pub(super) ticket: Option<Ticket>,
+    pub(super) began_at: i64,
+    pub(super) stage: Stage,
+    pub(super) doing: String,
+    pub(super) parked: Option<Parked>,
+    pub(super) report: Option<DiscoveryReport>,
+    pub(super) candidates: Vec<RankedRepository>,
+    pub(super) plan: Option<PlanVersion>,
+    /// Why the plan has to be written again.
+    pub(super) feedback: Option<String>,
+    pub(super) approval: Option<Approval>,
+    pub(super) expires_at: i64,
+    /// Every branch this run may have made, noted before it is made.
+    pub(super) branches: Vec<(RepositoryName, BranchName)>,
+    pub(super) repositories: BTreeMap<RepositoryName, Delivery>,
+    pub(super) tasks: Vec<Task>,
+    pub(super) budget: Budget,
+    pub(super) inbox: Inbox,
+    pub(super) log: VecDeque<LogEntry>,
+    pub(super) notes: VecDeque<String>,
+    pub(super) occurrences: BTreeMap<String, u32>,
+    pub(super) slack: SlackThread,
+    pub(super) last_event_at: i64,
+    /// Cancels the flow; made by the run.
+    pub(super) cancel_token: Option<WorkflowCancellationToken>,
+    pub(super) cancelled_by: Option<Person>,
+    /// Who rejected, and why.
+    pub(super) rejected: Option<Reject>,
+    pub(super) updated_at: i64,
+}
+
+/// A version of the plan.
+#[derive(Clone)]
+pub(super) struct PlanVersion {
+    pub(super) plan: Plan,
+    pub(super) version: u32,
+    pub(super) hash: Digest,
+    /// The cap that is approved with it; later extensions are grants of their own.
+    pub(super) cap: MicroUsd,
+    /// PLAN.md as it was written.
+    pub(super) text: String,
+}
+
+/// A human's word.
+#[derive(Clone)]
+pub(super) struct Approval {
+    pub(super) by: Person,
+    pub(super) at: i64,
+    pub(super) hash: Digest,
+}
+
+/// What is delivered in one repository.
+#[derive(Clone)]
+pub(super) struct Delivery {
+    pub(super) repository: Repository,
+    pub(super) branch: BranchName,
+    /// Where the branch stands.
+    pub(super) head: CommitSha,
+    pub(super) pull_request: Option<PullRequest>,
+    /// What CI said, in words.
+    pub(super) ci: String,
+    /// Sum of active seconds in this repository.
+    pub(super) active_seconds: u64,
+}
+
+/// One task and how far it is.
+#[derive(Clone)]
+pub(super) struct Task {
+    pub(super) plan: PlannedTask,
+    pub(super) attempts: u32,
+    /// Files of the last attempt, whose work goes on.
+    pub(super) workspace: Option<Workspace>,
+    /// Why the last attempt was refused.
+    pub(super) refusal: String,
+    pub(super) result: Option<TaskResult>,
+    pub(super) proof: Option<Proof>,
+    pub(super) pushed: Option<Pushed>,
+    /// It cannot be done, or what it depends on cannot.
+    pub(super) stopped: bool,
+}
+
+impl Task {
+    pub(super) fn done(&self) -> bool {
+        self.pushed.is_some()
+    }
+}
+
+/// The ticket's Slack thread.
+#[derive(Clone, Default)]
+pub(super) struct SlackThread {
+    /// The first message.
+    pub(super) root: Option<MessageRef>,
+    /// The approval message whose buttons are live.
+    pub(super) approval: Option<MessageRef>,
+}
+
+/// What came in and was not looked at yet.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) approvals: VecDeque<Approve>,
+    pub(super) rejections: VecDeque<Reject>,
+    pub(super) retries: VecDeque<Command>,
+    pub(super) checks: Vec<ChecksChanged>,
+    pub(super) pull_request_news: u32,
+    /// A newer event that arrived while the run was closing: the next generation.
+    pub(super) next: Option<Joined>,
+}
+
+impl Inbox {
+    /// Notes a nudge once; they are coalesced per head.
+    pub(super) fn nudge(&mut self, news: ChecksChanged) {
+        if !self.checks.contains(&news) && self.checks.len() < 100 {
+            self.checks.push(news);
+        }
+    }
+}
+
+impl TicketState {
+    pub(super) fn new(input: Result<TicketInput, String>) -> Self {
+        let (input, fault) = match input {
+            Ok(input) => (input, None),
+            Err(fault) => (TicketInput::default(), Some(fault)),
+        };
+        let last_event_at = input.event.as_ref().map_or(0, |event| event.at);
+        Self { input, fault, last_event_at, ..Self::default() }
+    }
+
+    /// Adds a line to the log.
+    pub(super) fn record(&mut self, at: i64, text: String) {
+        self.updated_at = at;
+        self.log.push_back(LogEntry { at, text: text.chars().take(500).collect() });
+        if self.log.len() > LOG_ENTRIES {
+            self.log.pop_front();
+        }
+    }
+
+    /// Adds a line to the log and to the remarks that people see.
+    pub(super) fn note(&mut self, at: i64, text: String) {
+        self.notes.push_back(text.chars().take(300).collect());
+        if self.notes.len() > NOTES {
+            self.notes.pop_front();
+        }
+        self.record(at, text);
+    }
+
+    /// The flow is being undone or is over.
+    pub(super) fn is_closing(&self) -> bool {
+        self.stage == Stage::CleaningUp || self.stage.is_end()
+    }
+
+    pub(super) fn cancel(&mut self, by: Person) {
+        if self.cancelled_by.is_none() && !self.is_closing() {
+            self.cancelled_by = Some(by);
+            if let Some(token) = &self.cancel_token {
+                token.cancel();
+            }
+        }
+    }
+
+    pub(super) fn join(&mut self, at: i64, joined: Joined) {
+        if joined.event.at <= self.last_event_at {
+            self.record(at, format!("event {} ignored: not newer than the last one", joined.event.id));
+            return;
+        }
+        self.last_event_at = joined.event.at;
+        if self.is_closing() {
+            self.record(at, "labelled again while closing: a new run follows".to_owned());
+            self.inbox.next = Some(joined);
+        } else if self.stage == Stage::Parked {
+            self.record(at, "labelled again: trying again".to_owned());
+            let by = joined.by.unwrap_or_else(|| Person::cli("Jira"));
+            self.inbox.retries.push_back(Command { by });
+        } else {
+            self.record(at, "labelled again: already at work".to_owned());
+        }
+    }
+
+    /// Input of the run that follows this one.
+    pub(super) fn next_input(&self, next: Joined) -> TicketInput {
+        let key = self.input.key.clone();
+        let event = Some(EventId { id: next.event.id, at: next.event.at });
+        TicketInput { key, event, requested_by: next.by, policy: None }
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.input.key
+    }
+
+    /// What the plan will cost by experience, never more than the cap.
+    pub(super) fn estimate(&self) -> MicroUsd {
+        let repositories = self.plan.as_ref().map_or(1, |version| version.plan.repositories().len() as u64);
+        let execution = MicroUsd(agents::spec(AgentName::Execution).expected.0 * repositories);
+        (self.budget.spent + execution).min(self.budget.cap)
+    }
+
+    /// Command lines that work now.
+    pub(super) fn commands(&self) -> Vec<String> {
+        let line = |signal: &str, payload: String| {
+            let namespace = match self.policy.temporal_namespace.as_str() {
+                "" | "default" => String::new(),
+                namespace => format!(" -n {namespace}"),
+            };
+            format!(
+                "{} workflow signal{namespace} -w ticket-{} --name {signal} --input '{payload}'",
+                self.policy.temporal_cli,
+                self.key()
+            )
+        };
+        let by_me = || r#"{"by":"you"}"#.to_owned();
+        let approve = || {
+            let hash = self.plan.as_ref().map_or("", |version| version.hash.short());
+            line("approve", format!(r#"{{"by":"you","plan_hash":"{hash}"}}"#))
+        };
+        let expired =
+            self.parked.as_ref().is_some_and(|p| p.reason == crate::contract::status::ParkReason::PlanExpired);
+        match self.stage {
+            Stage::AwaitingApproval => vec![approve(), line("reject", by_me())],
+            Stage::Parked if expired => vec![approve(), line("retry", by_me()), line("cancel", by_me())],
+            Stage::Parked => vec![line("retry", by_me()), line("cancel", by_me())],
+            stage if stage.is_end() || stage == Stage::CleaningUp => vec![],
+            _ => vec![line("cancel", by_me())],
+        }
+    }
+
+    pub(super) fn status(&self) -> TicketStatus {
+        let links = self.repositories.values().filter_map(|d| d.pull_request.as_ref()).map(|pr| pr.url.clone());
+        TicketStatus {
+            ticket: self.key().to_owned(),
+            summary: self.ticket.as_ref().map(|t| t.summary.clone()).unwrap_or_default(),
+            stage: self.stage,
+            parked: self.parked.clone(),
+            doing: self.doing.clone(),
+            plan_hash: self.plan.as_ref().map(|version| version.hash.short().to_owned()),
+            plan_version: self.plan.as_ref().map_or(0, |version| version.version),
+            approved_by: self.approval.as_ref().map(|approval| approval.by.label()),
+            tasks_done: self.tasks.iter().filter(|task| task.done()).count(),
+            tasks: self.tasks.len(),
+            pull_requests: links.collect(),
+            spent: self.budget.spent,
+            cap: self.budget.cap,
+            commands: self.commands(),
+            updated_at: self.updated_at,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! How a ticket speaks: Slack thread, Jira comments, pull request text, current details. A message that cannot be delivered
+//! is noted and never stops the work.
+
+use serde_json::{Value, json};
+
+use super::flow::Flow;
+use super::state::{Delivery, Task};
+use crate::contract::github::{EditPullRequest, GitHub};
+use crate::contract::ids::RepositoryName;
+use crate::contract::jira::{Jira, MoveTicket, Moved, WriteComment};
+use crate::contract::slack::{MessageRef, PostMessage, Slack, UpdateMessage};
+use crate::kit::{self, CallError};
+use crate::messages::{self, PullRequestView, TaskView, Template, TicketView};
+use crate::policy::Family;
+
+impl Flow {
+    /// Everything messages may show.
+    pub(super) fn view(&self) -> TicketView {
+        let now = kit::now(&self.ctx);
+        self.read(|s| {
+            let plan = s.plan.as_ref();
+            TicketView {
+                key: self.key.to_string(),
+                url: s.ticket.as_ref().map(|t| t.url.clone()).unwrap_or_default(),
+                summary: s.ticket.as_ref().map(|t| t.summary.clone()).unwrap_or_default(),
+                requested_by: s
+                    .input
+                    .requested_by
+                    .as_ref()
+                    .map(|person| if person.name.is_empty() { person.id.clone() } else { person.name.clone() })
+                    .unwrap_or_default(),
+                stage: s.stage,
+                doing: s.doing.clone(),
+                parked: s.parked.clone(),
+                candidates: s.candidates.clone(),
+                plan: plan.map(|version| version.plan.clone()),
+                plan_version: plan.map_or(0, |version| version.version),
+                plan_hash: plan.map(|version| version.hash.short().to_owned()).unwrap_or_default(),
+                hours: plan.map(|version| format!("{:.1}", version.plan.hours())).unwrap_or_default(),
+                estimate: s.estimate().to_string(),
+                approved_by: s.approval.as_ref().map(|approval| approval.by.label()).unwrap_or_default(),
+                approved_at: s.approval.as_ref().map_or(0, |approval| approval.at),
+                tasks: s.tasks.iter().map(task_view).collect(),
+                pull_requests: s.repositories.values().filter_map(pull_request_view).collect(),
+                spent: s.budget.spent.to_string(),
+                cap: s.budget.cap.to_string(),
+                expires_at: s.expires_at,
+                run_url: run_url(&s.policy.temporal_ui_url, &s.policy.temporal_namespace, self.ctx.workflow_id()),
+                commands: s.commands(),
+                slack_channel: s.policy.slack.channel.clone(),
+                began_at: s.began_at,
+                minutes: (now - s.began_at + 59) / 60,
+            }
+        })
+    }
+
+    pub(super) fn details(&self) -> String {
+        let notes: Vec<String> = self.read(|s| s.notes.iter().cloned().collect());
+        messages::render(Template::Details, &self.view(), json!({ "notes": notes }))
+    }
+
+    /// Says something in the ticket's Slack thread; the first message opens it.
+    pub(super) async fn say(&self, step: &str, template: Template, extra: Value) {
+        let text = messages::render(template, &self.view(), extra);
+        let blocks = vec![messages::slack::section(&text)];
+        self.post(step, text, blocks).await;
+    }
+
+    /// Posts a message with blocks; returns where it is.
+    pub(super) async fn post(&self, step: &str, text: String, blocks: Vec<Value>) -> Option<MessageRef> {
+        let (channel, root) = self.read(|s| (s.policy.slack.channel.clone(), s.slack.root.clone()));
+        if channel.is_empty() {
+            return None;
+        }
+        let message = PostMessage {
+            channel: root.as_ref().map_or(channel, |root| root.channel.clone()),
+            thread: root.map(|root| root.ts),
+            effect: self.effect(&format!("slack/{step}")),
+            text,
+            blocks,
+        };
+        let summary = format!("tell Slack: {}", step.replace('_', " "));
+        match self.call(Family::Effect, &summary, Slack::post_message, message).await {
+            Ok(posted) => {
+                self.write(|s| {
+                    s.slack.root.get_or_insert_with(|| posted.clone());
+                });
+                Some(posted)
+            }
+            Err(error) => {
+                self.undelivered("Slack", &error);
+                None
+            }
+        }
+    }
+
+    /// Takes the buttons off the approval message and says what was decided.
+    pub(super) async fn close_approval_message(&self, decision: &str, extra: Value) {
+        let Some(message) = self.write(|s| s.slack.approval.take()) else {
+            return;
+        };
+        let view = self.view();
+        let plan = messages::render(Template::SlackApproval, &view, self.repositories_of_plan());
+        let mut variables = json!({ "decision": decision, "by": "", "at": 0, "comment": "" });
+        if let (Some(variables), Value::Object(extra)) = (variables.as_object_mut(), extra) {
+            variables.extend(extra);
+        }
+        let decided = messages::render(Template::SlackDecided, &view, variables);
+        let update =
+            UpdateMessage { message, text: decided.clone(), blocks: messages::slack::decided(&plan, &decided) };
+        if let Err(error) = self.call(Family::Effect, "update Slack message", Slack::update_message, update).await {
+            self.undelivered("Slack", &error);
+        }
+    }
+
+    /// Names of the plan's repositories, without their owner.
+    pub(super) fn repositories_of_plan(&self) -> Value {
+        let names: Vec<String> = self.read(|s| {
+            let repositories = s.plan.as_ref().map(|version| version.plan.repositories()).unwrap_or_default();
+            repositories.iter().map(|repository| repository.name().to_owned()).collect()
+        });
+        json!({ "repositories": names })
+    }
+
+    /// Comments on the ticket.
+    pub(super) async fn tell_jira(&self, step: &str, template: Template, extra: Value) {
+        let comment = WriteComment {
+            ticket: self.key.clone(),
+            effect: self.effect(&format!("jira/{step}")),
+            markdown: messages::render(template, &self.view(), extra),
+        };
+        let summary = format!("comment on {}: {}", self.key, step.replace('_', " "));
+        if let Err(error) = self.call(Family::Effect, &summary, Jira::write_comment, comment).await {
+            self.undelivered("Jira", &error);
+        }
+    }
+
+    /// Moves the ticket by status name; a workflow without that status is noted.
+    pub(super) async fn move_ticket(&self, status: String) {
+        if status.is_empty() {
+            return;
+        }
+        let request = MoveTicket { ticket: self.key.clone(), status: status.clone() };
+        let summary = format!("move {} to {status}", self.key);
+        match self.call(Family::Effect, &summary, Jira::move_ticket, request).await {
+            Ok(Moved::Done | Moved::Already) => {}
+            Ok(Moved::NoTransition { available }) => {
+                self.log(format!("{} has no way to {status:?} from here (only: {})", self.key, available.join(", ")));
+            }
+            Err(error) => self.undelivered("Jira", &error),
+        }
+    }
+
+    /// Title and body of a pull request, as things stand.
+    pub(super) fn pull_request_text(&self, repository: &RepositoryName) -> (String, String) {
+        let view = self.view();
+        let extra = self.read(|s| {
+            let tasks: Vec<&Task> = s.tasks.iter().filter(|task| &task.plan.repository == repository).collect();
+            let results = || tasks.iter().filter_map(|task| task.result.as_ref());
+            let delivery = s.repositories.get(repository);
+            json!({
+                "tasks": tasks.iter().map(|task| task_view(task)).collect::<Vec<_>>(),
+                "base": delivery.map(|d| d.repository.default_branch.clone()).unwrap_or_default(),
+                "ci": delivery.map(|d| d.ci.clone()).unwrap_or_default(),
+                "look_here": results().flat_map(|r| &r.look_here).take(3).collect::<Vec<_>>(),
+                "not_done": results().flat_map(|r| &r.not_done).collect::<Vec<_>>(),
+                "plan_text": s.plan.as_ref().map(|version| version.text.clone()).unwrap_or_default(),
+            })
+        });
+        let title = view.plan.as_ref().map(|plan| messages::one_line(&plan.title)).unwrap_or_default();
+        let body = messages::render(Template::PullRequest, &view, extra);
+        (format!("{}: {title}", self.key), body)
+    }
+
+    /// Brings a pull request's text up to date.
+    pub(super) async fn refresh_pull_request(&self, repository: &RepositoryName) {
+        let address =
+            self.read(|s| s.repositories.get(repository).and_then(|d| d.pull_request.as_ref()).map(|pr| pr.address()));
+        let Some(pull_request) = address else {
+            return;
+        };
+        let (title, body) = self.pull_request_text(repository);
+        let edit = EditPullRequest { pull_request, title, body };
+        let summary = format!("update pull request in {}", repository.name());
+        match self.call(Family::Effect, &summary, GitHub::edit_pull_request, edit).await {
+            Ok(pull_request) => self.write(|s| {
+                if let Some(delivery) = s.repositories.get_mut(repository) {
+                    delivery.pull_request = Some(pull_request);
+                }
+            }),
+            Err(error) => self.undelivered("GitHub", &error),
+        }
+    }
+
+    fn undelivered(&self, service: &str, error: &CallError) {
+        if let CallError::Failed(failure) = error {
+            let now = kit::now(&self.ctx);
+            let text = format!("{service} was not told: {}", failure.message);
+            self.write(|s| s.note(now, text));
+        }
+    }
+}
+
+fn task_view(task: &Task) -> TaskView {
+    TaskView {
+        id: task.plan.id.clone(),
+        title: task.plan.title.clone(),
+        repository: task.plan.repository.to_string(),
+        done: task.done(),
+        proof: task.proof.clone(),
+        pushed: task.pushed.clone(),
+        result: task.result.clone(),
+    }
+}
+
+fn pull_request_view(delivery: &Delivery) -> Option<PullRequestView> {
+    let pull_request = delivery.pull_request.as_ref()?;
+    Some(PullRequestView {
+        repository: delivery.repository.name.to_string(),
+        number: pull_request.number,
+        url: pull_request.url.clone(),
+        plan_url: format!("{}/blob/{}/PLAN.md", delivery.repository.url, delivery.branch),
+        base: delivery.repository.default_branch.clone(),
+        ci: delivery.ci.clone(),
+    })
+}
+
+/// Link of a run in Temporal's Web UI; ids contain `/`, which it wants encoded.
+fn run_url(ui: &str, namespace: &str, workflow_id: &str) -> String {
+    if ui.is_empty() {
+        return String::new();
+    }
+    format!("{}/namespaces/{namespace}/workflows/{}", ui.trim_end_matches('/'), workflow_id.replace('/', "%2F"))
+}
