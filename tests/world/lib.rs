@@ -9,6 +9,7 @@ pub mod effects;
 pub mod github;
 pub mod jira;
 pub mod slack;
+pub mod stack;
 pub mod webhook;
 
 mod world;
