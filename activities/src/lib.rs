@@ -4,3 +4,4 @@ pub mod blobs;
 pub mod failure;
 pub mod heartbeat;
 pub mod policy;
+pub mod sandbox;
