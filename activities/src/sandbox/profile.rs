@@ -1,0 +1,133 @@
+//! What a sandboxed command finds around it: bubblewrap's arguments, the environment and the few files of `/etc`.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use super::{Command, Settings};
+
+/// First descriptor that bubblewrap inherits: its arguments. They are not on the command line, which the command can read.
+const ARGUMENTS_FD: usize = 3;
+/// Where bubblewrap reports process id and exit code as JSON.
+const STATUS_FD: usize = 4;
+/// The first seccomp program; the others and the files follow.
+const FIRST_PROGRAM_FD: usize = 5;
+
+/// The workspace inside. Short and without any tenant's name.
+pub(super) const ROOT: &str = "/w";
+
+/// Everything off; the user namespace is closed for further nesting. `/dev/shm` is mounted before `/dev` turns read-only.
+const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 65534 --gid 65534 --cap-drop ALL \
+    --die-with-parent --new-session --clearenv --hostname sandbox \
+    --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/sbin /sbin --symlink usr/lib /lib --symlink usr/lib64 /lib64 \
+    --proc /proc --dev /dev --perms 1777 --size 67108864 --tmpfs /dev/shm --remount-ro /dev \
+    --perms 1777 --size 536870912 --tmpfs /tmp --size 536870912 --tmpfs /home/u --dir /run --dir /etc";
+
+/// Parts of the host's `/etc` that tools in `/usr` point into. Nothing about the host's users or network.
+const ETC: [&str; 5] = ["/etc/alternatives", "/etc/ssl", "/etc/ca-certificates", "/etc/ld.so.cache", "/etc/localtime"];
+
+/// What replaces the rest of `/etc`.
+const FILES: [(&str, &str); 5] = [
+    ("/etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:65534:65534:agent:/home/u:/bin/bash\n"),
+    ("/etc/group", "root:x:0:\nagent:x:65534:\n"),
+    ("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n"),
+    ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
+    ("/etc/gitconfig", "[safe]\n\tdirectory = /w\n[core]\n\tpager = cat\n"),
+];
+
+/// Tools stay quiet, leave no caches in the workspace, and fail at once instead of waiting for a network.
+const ENVIRONMENT: [(&str, &str); 18] = [
+    ("PATH", "/usr/local/go/bin:/usr/local/cargo/bin:/usr/local/bin:/usr/bin:/usr/sbin"),
+    ("HOME", "/home/u"),
+    ("USER", "agent"),
+    ("SHELL", "/bin/bash"),
+    ("LANG", "C.UTF-8"),
+    ("TERM", "dumb"),
+    ("CI", "true"),
+    ("TMPDIR", "/tmp"),
+    ("PYTHONDONTWRITEBYTECODE", "1"),
+    ("PYTEST_ADDOPTS", "-p no:cacheprovider"),
+    ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+    ("UV_OFFLINE", "1"),
+    ("CARGO_NET_OFFLINE", "true"),
+    ("GOPROXY", "off"),
+    ("GOTOOLCHAIN", "local"),
+    ("GOCACHE", "/tmp/go-cache"),
+    ("npm_config_offline", "true"),
+    ("npm_config_update_notifier", "false"),
+];
+
+/// Files that the profile makes inside, as (path, content): handed over by descriptor in this order, after the programs.
+pub(super) fn files() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(_, content)| *content)
+}
+
+/// bubblewrap's command line: only this is visible inside.
+pub(super) fn command_line(command: &Command) -> Vec<OsString> {
+    ["--args", &ARGUMENTS_FD.to_string(), "--"].map(OsString::from).into_iter().chain(command.argv.clone()).collect()
+}
+
+/// bubblewrap's options, NUL-separated, for the descriptor.
+pub(super) fn options(command: &Command, settings: &Settings, programs: usize) -> Vec<u8> {
+    let mut options = Options::default();
+    options.words(ISOLATION);
+    for path in ETC.iter().map(PathBuf::from).chain(java_settings()) {
+        options.add(["--ro-bind-try".as_ref(), path.as_os_str(), path.as_os_str()]);
+    }
+    for (fd, (path, _)) in (FIRST_PROGRAM_FD + programs..).zip(FILES) {
+        options.words("--perms 0644");
+        options.add(["--file".as_ref(), fd.to_string().as_ref(), path.as_ref()]);
+    }
+    for path in &settings.read_only {
+        options.add(["--ro-bind-try".as_ref(), path.as_os_str(), path.as_os_str()]);
+    }
+    match &command.workspace {
+        Some(directory) => options.add(["--bind".as_ref(), directory.as_os_str(), ROOT.as_ref()]),
+        None => options.words("--dir /w"),
+    }
+    for bind in &command.binds {
+        let how = if bind.writable { "--bind" } else { "--ro-bind" };
+        options.add([how.as_ref(), bind.from.as_os_str(), bind.to.as_os_str()]);
+    }
+    // Last: mount points have been made by now.
+    options.words("--remount-ro / --chdir /w");
+    for (name, value) in ENVIRONMENT {
+        options.add(["--setenv", name, value].map(OsStr::new));
+    }
+    for (name, value) in &command.env {
+        options.add(["--setenv", name, value].map(OsStr::new));
+    }
+    options.words(&format!("--json-status-fd {STATUS_FD}"));
+    for fd in FIRST_PROGRAM_FD..FIRST_PROGRAM_FD + programs {
+        options.words(&format!("--add-seccomp-fd {fd}"));
+    }
+    options.0
+}
+
+#[derive(Default)]
+struct Options(Vec<u8>);
+
+impl Options {
+    fn words(&mut self, words: &str) {
+        for word in words.split_whitespace() {
+            self.add([word.as_ref()]);
+        }
+    }
+
+    fn add<const N: usize>(&mut self, words: [&OsStr; N]) {
+        for word in words {
+            self.0.extend_from_slice(word.as_encoded_bytes());
+            self.0.push(0);
+        }
+    }
+}
+
+/// Debian's Java keeps its settings in `/etc/java-<version>-openjdk` and does not start without them.
+fn java_settings() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("/etc").into_iter().flatten().filter_map(Result::ok);
+    let mut paths: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("java-"))
+        .map(|entry| Path::new("/etc").join(entry.file_name()))
+        .collect();
+    paths.sort();
+    paths
+}

@@ -1,0 +1,260 @@
+//! What the sandbox promises, tried from inside.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A directory that other users may enter, as a worker's must be.
+pub(crate) fn open_directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    directory
+}
+
+async fn sandbox() -> Sandbox {
+    Sandbox::probe(Settings::default()).await.expect("these tests need bubblewrap 0.8 or later")
+}
+
+async fn run(script: &str) -> Finished {
+    let directory = open_directory();
+    sandbox().await.run(Command::script(script, Some(directory.path().into()), LIMIT)).await.unwrap()
+}
+
+/// Whether a process with `marker` among its arguments runs on this host.
+fn runs(marker: &str) -> bool {
+    std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).any(|entry| {
+        std::fs::read(entry.path().join("cmdline"))
+            .is_ok_and(|line| line.split(|b| *b == 0).any(|word| word == marker.as_bytes()))
+    })
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(LIMIT, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("waited in vain for: {what}"));
+}
+
+#[tokio::test]
+async fn a_command_works_in_its_workspace_and_both_streams_come_in_order() {
+    let directory = open_directory();
+    std::fs::write(directory.path().join("in.txt"), "hello").unwrap();
+    let script = "pwd; cat in.txt >&2; echo; echo out > out.txt; whoami; exit 3";
+    let sandbox = sandbox().await;
+    let finished = sandbox.run(Command::script(script, Some(directory.path().into()), LIMIT)).await.unwrap();
+    assert_eq!(finished.stdout.text(), "/w\nhello\nagent\n");
+    assert_eq!(finished.exit, Exit::Code(3));
+    assert_eq!(std::fs::read_to_string(directory.path().join("out.txt")).unwrap(), "out\n");
+
+    let apart = Command { errors: Errors::Apart, ..Command::script("echo a; echo b >&2", None, LIMIT) };
+    let finished = sandbox.run(apart).await.unwrap();
+    assert_eq!((finished.stdout.text().as_str(), finished.stderr.text().as_str()), ("a\n", "b\n"));
+}
+
+#[tokio::test]
+async fn there_is_no_network() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let finished = run(&format!(
+        "ls /sys/class/net 2>/dev/null; (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>&1 && echo connected; \
+         (exec 3<>/dev/tcp/192.0.2.1/80) 2>&1 && echo connected; true"
+    ))
+    .await;
+    let said = finished.stdout.text();
+    assert!(said.contains("Connection refused") && said.contains("Network is unreachable"), "{said}");
+    assert!(!said.contains("connected\n"), "{said}");
+}
+
+#[tokio::test]
+async fn nothing_of_the_worker_enters() {
+    // Cargo puts this into the environment of every test, as a deployment puts credentials into the worker's.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let finished = run(
+        "env; cat /proc/[0-9]*/environ | tr '\\0' '\\n'; for p in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $p; done",
+    )
+    .await;
+    let said = finished.stdout.text();
+    assert!(!said.contains("CARGO_MANIFEST_DIR") && !said.contains("/tmp/."), "{said}");
+
+    let descriptors = run("cd /proc/self/fd && echo *").await.stdout.text();
+    let open: Vec<_> = descriptors.split_whitespace().collect();
+    // Bash has the directory open while it expands the pattern.
+    assert_eq!(open, ["0", "1", "2", "3"]);
+    let processes = run("ls /proc | grep -c '^[0-9]*$'").await.stdout.text();
+    assert!(processes.trim().parse::<u32>().unwrap() < 8, "{processes}");
+}
+
+#[tokio::test]
+async fn the_host_cannot_be_read_outside_the_binds() {
+    let outside = open_directory();
+    let secret = outside.path().join("secret");
+    std::fs::write(&secret, "host secret").unwrap();
+    let finished = run(&format!(
+        "cat {0} /proc/1/root{0} /w/../{0} /etc/shadow 2>&1; ls /root /home /var /etc/ssh 2>&1; ln -s {0} link; cat link 2>&1; cat /etc/passwd",
+        secret.display()
+    ))
+    .await;
+    let said = finished.stdout.text();
+    assert!(!said.contains("host secret"), "{said}");
+    assert_eq!(said.matches("No such file or directory").count(), 8, "{said}");
+    assert!(!said.contains("daemon"), "the host's users are not listed: {said}");
+}
+
+#[tokio::test]
+async fn only_the_workspace_can_be_written() {
+    let finished = run(
+        "for d in / /usr /usr/bin /etc /run /dev /proc/sys/kernel /home; do touch $d/x 2>/dev/null && echo wrote $d; done; \
+         touch /w/x /tmp/x ~/x /dev/shm/x && echo fine",
+    )
+    .await;
+    assert_eq!(finished.stdout.text(), "fine\n");
+}
+
+#[tokio::test]
+async fn dangerous_calls_are_refused_and_usual_tools_work() {
+    let script = "unshare -U true 2>&1; mount -t tmpfs t /tmp 2>&1; \
+        python3 -c 'import socket; socket.socket(socket.AF_PACKET)' 2>&1 | tail -1; \
+        python3 -c 'import getpass, multiprocessing as m; print(getpass.getuser(), m.Pool(2).map(abs, [-1, -2]))'; \
+        git init -q r && git -C r status --short && getent hosts localhost; grep CapEff /proc/self/status";
+    let said = run(script).await.stdout.text();
+    for expected in ["unshare failed", "PermissionError", "agent [1, 2]", "localhost", "CapEff:\t0000000000000000"] {
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_out_kills_the_whole_tree() {
+    let marker = format!("86{}.1", std::process::id());
+    let directory = open_directory();
+    let script = format!("setsid sleep {marker} & (setsid sleep {marker} &) ; sleep {marker}");
+    let command = Command::script(&script, Some(directory.path().into()), Duration::from_secs(2));
+    let finished = sandbox().await.run(command).await.unwrap();
+    assert_eq!(finished.exit, Exit::TimedOut);
+    assert!(finished.duration < Duration::from_secs(20), "{:?}", finished.duration);
+    assert!(!runs(&marker));
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_behind_ends_with_it() {
+    let marker = format!("86{}.2", std::process::id());
+    let finished = run(&format!("setsid sleep {marker} & echo started")).await;
+    assert_eq!((finished.exit, finished.stdout.text().as_str()), (Exit::Code(0), "started\n"));
+    assert!(finished.duration < Duration::from_secs(20), "{:?}", finished.duration);
+    assert!(!runs(&marker));
+}
+
+#[tokio::test]
+async fn dropping_the_run_kills_everything() {
+    let marker = format!("86{}.3", std::process::id());
+    let directory = open_directory();
+    let script = format!("setsid sleep {marker} & touch up; sleep {marker}");
+    let sandbox = sandbox().await;
+    let run = sandbox.run(Command::script(&script, Some(directory.path().into()), LIMIT));
+    let up = directory.path().join("up");
+    tokio::select! {
+        ended = run => panic!("ended by itself: {ended:?}"),
+        () = until("the command to start", || up.exists() && runs(&marker)) => {}
+    }
+    assert!(!runs(&marker), "the drop returned with everything dead");
+}
+
+#[tokio::test]
+async fn a_newer_attempt_ends_the_older_ones_group() {
+    let marker = format!("86{}.4", std::process::id());
+    let directory = open_directory();
+    let record = directory.path().join("group");
+    let script = format!("sleep {marker}");
+    let command = Command { record: Some(record.clone()), ..Command::script(&script, None, LIMIT) };
+    let sandbox = sandbox().await;
+    let ends = async {
+        until("the command to start", || record.exists() && runs(&marker)).await;
+        tokio::task::spawn_blocking({
+            let record = record.clone();
+            move || end_recorded(&record)
+        })
+        .await
+        .unwrap();
+    };
+    let (finished, ()) = tokio::join!(sandbox.run(command), ends);
+    assert_eq!(finished.unwrap().exit, Exit::Cancelled);
+    assert!(!record.exists());
+
+    // A process id that was used again is left alone.
+    std::fs::write(&record, format!("{} 1", std::process::id())).unwrap();
+    end_recorded(&record);
+}
+
+#[tokio::test]
+async fn output_is_capped_and_counted() {
+    let finished = run("echo first; head -c 50000000 /dev/zero | tr '\\0' x; echo; echo last").await;
+    let text = finished.stdout.text();
+    assert_eq!(finished.stdout.total(), 50_000_012);
+    assert!(text.len() < 70_000 && text.starts_with("first\n") && text.ends_with("\nlast\n"));
+    assert!(text.contains("bytes left out"));
+}
+
+#[tokio::test]
+async fn a_fork_bomb_is_bounded() {
+    let script = r#"python3 -c '
+import os, time
+n = 0
+try:
+    while n < 5000:
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        n += 1
+except BlockingIOError:
+    print("stopped at", n)
+'"#;
+    let said = run(script).await.stdout.text();
+    let stopped = said.trim().strip_prefix("stopped at ").unwrap_or_else(|| panic!("{said}")).parse::<u32>().unwrap();
+    assert!(stopped <= 256, "{stopped}");
+}
+
+#[tokio::test]
+async fn memory_and_file_size_are_bounded() {
+    let script =
+        "python3 -c 'bytearray(3 << 30)' 2>&1 | tail -1; head -c 2000000000 /dev/zero > big; stat -c %s big; rm big";
+    let said = run(script).await.stdout.text();
+    assert!(said.contains("MemoryError") && said.contains("1073741824"), "{said}");
+}
+
+#[tokio::test]
+async fn a_workspace_that_outgrows_its_disk_is_stopped() {
+    let directory = open_directory();
+    let sandbox = Sandbox::probe(Settings { disk_bytes: 10 << 20, ..Settings::default() }).await.unwrap();
+    let script = "for i in 1 2 3 4; do head -c 5000000 /dev/zero > f$i; done; sleep 60";
+    let finished = sandbox.run(Command::script(script, Some(directory.path().into()), LIMIT)).await.unwrap();
+    assert!(matches!(&finished.exit, Exit::OverLimit(which) if which.starts_with("disk: ")), "{:?}", finished.exit);
+}
+
+#[tokio::test]
+async fn what_cannot_start_is_told_apart_from_what_fails() {
+    let sandbox = sandbox().await;
+    let absent = Command::script("true", Some("/nonexistent/workspace".into()), LIMIT);
+    let refused = sandbox.run(absent).await;
+    match refused {
+        Ok(finished) => assert!(matches!(finished.exit, Exit::LaunchFailed(_)), "{:?}", finished.exit),
+        // As root, the workspace is handed over before bubblewrap looks for it.
+        Err(error) => assert_eq!(error.kind, FailureKind::Unsupported),
+    }
+    let bind = Bind { from: "/nonexistent/file".into(), to: "/run/file".into(), writable: false };
+    let finished = sandbox.run(Command { binds: vec![bind], ..Command::script("true", None, LIMIT) }).await.unwrap();
+    assert!(
+        matches!(&finished.exit, Exit::LaunchFailed(why) if why.contains("/nonexistent/file")),
+        "{:?}",
+        finished.exit
+    );
+
+    let missing = Settings { bubblewrap: Path::new("/nonexistent/bwrap").into(), ..Settings::default() };
+    let error = Sandbox::probe(missing).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unsupported);
+    assert!(error.message.contains("install bubblewrap"), "{error}");
+}

@@ -1,0 +1,130 @@
+//! A running sandbox: its processes, and how they are ended all together.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tokio::io::unix::AsyncFd;
+
+use super::raw;
+
+/// Time the kernel gets to tear a process tree down, in milliseconds. It needs one or two.
+const TEAR_DOWN_MILLISECONDS: i32 = 5_000;
+
+/// bubblewrap and everything it started. Dropping it kills all and waits until nothing is left.
+#[derive(Debug)]
+pub(super) struct Tree {
+    bubblewrap: Child,
+    ended: AsyncFd<OwnedFd>,
+    /// First process inside, as the host numbers it; 0 until bubblewrap has told.
+    init: AtomicI32,
+    reaped: bool,
+    record: Option<PathBuf>,
+}
+
+impl Tree {
+    /// Takes charge of a started bubblewrap, and writes its process group to `record` for [`end_recorded`].
+    pub(super) fn new(mut bubblewrap: Child, record: Option<PathBuf>) -> io::Result<Self> {
+        let watch = raw::pidfd_open(bubblewrap.id()).and_then(raw::watch);
+        let ended = match watch {
+            Ok(ended) => ended,
+            Err(error) => {
+                let _ = bubblewrap.kill();
+                let _ = bubblewrap.wait();
+                return Err(error);
+            }
+        };
+        let tree = Self { bubblewrap, ended, init: AtomicI32::new(0), reaped: false, record };
+        if let Some(record) = &tree.record {
+            let pid = tree.bubblewrap.id();
+            std::fs::write(record, format!("{pid} {}", start_time(pid).unwrap_or_default()))?;
+        }
+        Ok(tree)
+    }
+
+    /// Notes the first process inside, once bubblewrap has told its id.
+    pub(super) fn set_init(&self, pid: i32) {
+        self.init.store(pid, Ordering::Release);
+    }
+
+    /// The first process inside; 0 until known.
+    pub(super) fn init(&self) -> i32 {
+        self.init.load(Ordering::Acquire)
+    }
+
+    /// Waits until bubblewrap has ended, and everything inside with it.
+    pub(super) async fn ended(&self) -> io::Result<()> {
+        self.ended.readable().await.map(|_| ())
+    }
+
+    /// How bubblewrap ended; waits for it.
+    pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
+        let status = self.bubblewrap.wait()?;
+        self.reaped = true;
+        if let Some(record) = &self.record {
+            let _ = std::fs::remove_file(record);
+        }
+        Ok(status)
+    }
+
+    /// Kills everything and waits until nothing is left. The death of the first process inside takes all others of its
+    /// namespace along, and bubblewrap ends only when that is done.
+    pub(super) fn kill(&self) {
+        let init = self.init();
+        if init > 0 {
+            let _ = kill(Pid::from_raw(init), Signal::SIGKILL);
+            if raw::readable_within(self.ended.get_ref().as_fd(), TEAR_DOWN_MILLISECONDS) {
+                return;
+            }
+        }
+        // Still being set up, or bubblewrap itself is stuck: its death kills the inside by PDEATHSIG.
+        if let Ok(group) = i32::try_from(self.bubblewrap.id()) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        raw::readable_within(self.ended.get_ref().as_fd(), TEAR_DOWN_MILLISECONDS);
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.kill();
+            let _ = self.reap();
+        }
+    }
+}
+
+/// Whether the tree was ended from outside: by a newer attempt, or an operator.
+pub(super) fn was_killed(status: ExitStatus) -> bool {
+    status.signal().is_some()
+}
+
+/// Ends the process group that `record` names, if that very process still runs. Process ids are used again, so the start
+/// time must match.
+pub fn end_recorded(record: &Path) {
+    let Ok(text) = std::fs::read_to_string(record) else { return };
+    let Some((pid, started)) = text.split_once(' ') else { return };
+    let Ok(pid) = pid.parse::<u32>() else { return };
+    if start_time(pid).is_some_and(|now| now == started)
+        && let Ok(group) = i32::try_from(pid)
+    {
+        let watch = raw::pidfd_open(pid);
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        if let Ok(watch) = watch {
+            raw::readable_within(watch.as_fd(), TEAR_DOWN_MILLISECONDS);
+        }
+    }
+}
+
+/// Field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)): ticks since boot when the process started.
+fn start_time(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; the fields after it are numbers.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19).map(str::to_owned)
+}
