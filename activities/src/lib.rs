@@ -1,5 +1,6 @@
 //! The adapters: each declared activity as one service call, from input to contract type.
 
+pub mod blobs;
 pub mod failure;
 pub mod heartbeat;
 pub mod policy;

@@ -1,0 +1,148 @@
+//! The blob store: everything too big for a Temporal history, under the digest of its bytes. A local directory by
+//! default, an S3 bucket by URL.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use workflows::contract::failure::FailureKind;
+use workflows::contract::ids::Digest;
+
+use crate::failure::ServiceError;
+
+/// Write-once store. A clone shares the connection.
+///
+/// Blobs live under `sha256/`, the small index of named values under `named/`. Both spread over 256 folders, so that a
+/// local directory stays readable with millions of entries.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+impl Blobs {
+    /// Opens the store at `url`: `s3://bucket/prefix`, `file:///absolute/path`, or a plain path. A local directory is made
+    /// if it is missing. Region, endpoint and credentials of S3 come from the usual `AWS_*` variables, a web identity or
+    /// the instance.
+    ///
+    /// # Errors
+    /// [`FailureKind::Invalid`]: the URL names no store we know, or the directory cannot be made.
+    pub fn open(url: &str) -> Result<Self, ServiceError> {
+        let invalid = |why: String| ServiceError::new(FailureKind::Invalid, why);
+        if let Some(rest) = url.strip_prefix("s3://") {
+            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            if bucket.is_empty() {
+                return Err(invalid(format!("blob store {url:?} names no bucket: write s3://bucket/prefix")));
+            }
+            let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build().map_err(|error| {
+                invalid(format!("blob store {url:?} cannot be opened: check the AWS_* variables")).caused_by(error)
+            })?;
+            let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|error| {
+                invalid(format!("blob store {url:?} has a prefix that S3 cannot hold")).caused_by(error)
+            })?;
+            return Ok(Self { store: Arc::new(store), prefix });
+        }
+        let directory = match url.split_once("://") {
+            None => FilePath::new(url),
+            Some(("file", path)) if path.starts_with('/') => FilePath::new(path),
+            Some(_) => {
+                return Err(invalid(format!(
+                    "blob store {url:?} is not known: write s3://bucket/prefix, file:///path or a path"
+                )));
+            }
+        };
+        let unusable = |error: anyhow::Error| {
+            invalid(format!("blob store {} cannot be used: make it a directory we may write to", directory.display()))
+                .caused_by(error)
+        };
+        std::fs::create_dir_all(directory).map_err(|error| unusable(error.into()))?;
+        // The history refers to a blob as soon as `put` returned, so it must be on the disk by then.
+        let store =
+            LocalFileSystem::new_with_prefix(directory).map_err(|error| unusable(error.into()))?.with_fsync(true);
+        Ok(Self { store: Arc::new(store), prefix: Path::default() })
+    }
+
+    /// Stores `bytes` and returns their digest. Storing the same bytes again changes nothing.
+    ///
+    /// # Errors
+    /// The store does not answer, or refuses us.
+    pub async fn put(&self, bytes: impl Into<Bytes>) -> Result<Digest, ServiceError> {
+        let bytes = bytes.into();
+        let digest = Digest::of(&bytes);
+        self.create("sha256", &digest, bytes).await?;
+        Ok(digest)
+    }
+
+    /// The bytes with this digest.
+    ///
+    /// # Errors
+    /// [`FailureKind::NotFound`]: no such blob. [`FailureKind::Invalid`]: its bytes were altered.
+    pub async fn get(&self, digest: &Digest) -> Result<Bytes, ServiceError> {
+        let bytes = self.read("sha256", digest).await?.ok_or_else(|| {
+            ServiceError::new(
+                FailureKind::NotFound,
+                format!("blob {digest} is not in the store: were its files moved or cleaned up?"),
+            )
+        })?;
+        if Digest::of(&bytes) != *digest {
+            return Err(ServiceError::new(
+                FailureKind::Invalid,
+                format!("blob {digest} was altered: its bytes have another digest. Restore it from a backup"),
+            ));
+        }
+        Ok(bytes)
+    }
+
+    /// Stores `bytes` under a key that is not their digest. The first value stays; a later one is dropped.
+    ///
+    /// # Errors
+    /// The store does not answer, or refuses us.
+    pub async fn put_named(&self, key: &Digest, bytes: impl Into<Bytes>) -> Result<(), ServiceError> {
+        self.create("named", key, bytes.into()).await
+    }
+
+    /// The value that was first stored under `key`.
+    ///
+    /// # Errors
+    /// The store does not answer, or refuses us.
+    pub async fn get_named(&self, key: &Digest) -> Result<Option<Bytes>, ServiceError> {
+        self.read("named", key).await
+    }
+
+    async fn create(&self, kind: &str, name: &Digest, bytes: Bytes) -> Result<(), ServiceError> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&self.location(kind, name), PutPayload::from_bytes(bytes), options).await {
+            Ok(_) | Err(Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(failed("written", name, error)),
+        }
+    }
+
+    async fn read(&self, kind: &str, name: &Digest) -> Result<Option<Bytes>, ServiceError> {
+        let found = match self.store.get(&self.location(kind, name)).await {
+            Ok(found) => found,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed("read", name, error)),
+        };
+        found.bytes().await.map(Some).map_err(|error| failed("read", name, error))
+    }
+
+    fn location(&self, kind: &str, name: &Digest) -> Path {
+        let folder = name.as_str().get(..2).unwrap_or_default();
+        self.prefix.clone().join(kind).join(folder).join(name.as_str())
+    }
+}
+
+fn failed(done: &str, name: &Digest, error: Error) -> ServiceError {
+    let kind = match error {
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => FailureKind::Unauthorized,
+        _ => FailureKind::Unavailable,
+    };
+    ServiceError::new(kind, format!("blob {name} could not be {done}: check the blob store")).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests;
