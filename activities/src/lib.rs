@@ -3,4 +3,5 @@
 pub mod blobs;
 pub mod failure;
 pub mod heartbeat;
+pub mod model;
 pub mod policy;
