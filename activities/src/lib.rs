@@ -3,5 +3,6 @@
 pub mod blobs;
 pub mod failure;
 pub mod heartbeat;
+pub mod model;
 pub mod policy;
 pub mod sandbox;

@@ -1,0 +1,121 @@
+//! The body of a ConverseStream call, as bytes that depend on nothing but the conversation.
+//!
+//! A prompt is served from Bedrock's cache only when its beginning is the same, so keys are sorted, tools keep their order
+//! and cache points are set by rule. The SDK's own serializer orders the keys of a JSON schema anew in every call (its
+//! `Document` is a hash map); that is why the body is written here and the SDK signs it and reads the reply.
+
+use serde_json::{Map, Value, json};
+use workflows::agents::AgentSpec;
+use workflows::contract::model::{SUBMIT_ANSWER, TakeTurn};
+use workflows::contract::money::{MicroUsd, Price, Usage};
+
+/// User messages that end in a cache point. Two: the last one stores this turn, the one before it finds what the turn before
+/// stored, however many blocks lie between. With those after tools and system that is Bedrock's limit of four.
+const ROLLING_POINTS: usize = 2;
+
+/// Bytes of a request that count as one token in an estimate at worst. English and code have about four.
+const BYTES_PER_TOKEN: u64 = 3;
+
+/// The whole body.
+pub(super) fn body(spec: &AgentSpec, turn: &TakeTurn, system: &str, messages: Vec<Value>) -> Vec<u8> {
+    canonical(&json!({
+        "inferenceConfig": {"maxTokens": turn.max_tokens.max(1)},
+        "messages": with_cache_points(messages),
+        "requestMetadata": {"agent": spec.name.as_str(), "run": metadata_value(&turn.run)},
+        "system": [{"text": system}, cache_point()],
+        "toolConfig": {"tools": tools(spec), "toolChoice": {"any": {}}},
+    }))
+}
+
+/// What a call with this body costs at worst: everything is dear input, and the reply is as long as it may be.
+pub(super) fn worst_case(body: &[u8], max_tokens: u32, price: &Price) -> MicroUsd {
+    let dearest = price.input.max(price.cache_write).max(price.cache_read);
+    let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    let usage = Usage { input: bytes.div_ceil(BYTES_PER_TOKEN), output: u64::from(max_tokens), ..Usage::default() };
+    Price { input: dearest, ..*price }.cost(&usage)
+}
+
+/// The agent's tools in its own order, then the forced one through which it answers.
+fn tools(spec: &AgentSpec) -> Vec<Value> {
+    let tool = |name: &str, description: &str, schema: Value| json!({"toolSpec": {"name": name, "description": description, "inputSchema": {"json": schema}}});
+    let own = spec.tools.iter().map(|t| tool(t.name, t.description, (t.input)()));
+    let submit =
+        tool(SUBMIT_ANSWER, "Finish: submit your answer. Call it alone, once, when the work is done.", (spec.answer)());
+    own.chain([submit, cache_point()]).collect()
+}
+
+fn with_cache_points(mut messages: Vec<Value>) -> Vec<Value> {
+    let users = messages.iter_mut().rev().filter(|message| message["role"] == "user");
+    for message in users.take(ROLLING_POINTS) {
+        if let Some(content) = message["content"].as_array_mut() {
+            content.push(cache_point());
+        }
+    }
+    messages
+}
+
+fn cache_point() -> Value {
+    json!({"cachePoint": {"type": "default"}})
+}
+
+/// `text` within the pattern of a metadata value, `[a-zA-Z0-9\s:_@$#=/+,-.]{0,256}` (API reference of Converse).
+fn metadata_value(text: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ":_@$#=/+,-. ".contains(c);
+    text.chars().map(|c| if allowed(c) { c } else { '-' }).take(256).collect()
+}
+
+/// `value` as compact JSON with sorted keys. Sorted here and not by `serde_json`, whose order is a build feature.
+pub(super) fn canonical(value: &Value) -> Vec<u8> {
+    sorted(value).to_string().into_bytes()
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort_unstable();
+            let pairs = keys.into_iter().filter_map(|key| Some((key.clone(), sorted(map.get(key)?))));
+            Value::Object(pairs.collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_fits_bedrocks_pattern() {
+        assert_eq!(metadata_value("ticket-SHOP-1/execution/acme.shop/1"), "ticket-SHOP-1/execution/acme.shop/1");
+        assert_eq!(metadata_value("ticket \"Ü\"\u{1F600}\n"), "ticket -----");
+        assert_eq!(metadata_value(&"x".repeat(300)).len(), 256);
+    }
+
+    #[test]
+    fn the_last_two_user_messages_end_in_a_cache_point() {
+        let user = json!({"role": "user", "content": [{"text": "a"}]});
+        let assistant = json!({"role": "assistant", "content": [{"text": "b"}]});
+        let pointed = json!({"role": "user", "content": [{"text": "a"}, cache_point()]});
+        let messages = vec![user.clone(), assistant.clone(), user.clone(), assistant.clone(), user.clone()];
+        assert_eq!(with_cache_points(messages), [user, assistant.clone(), pointed.clone(), assistant, pointed]);
+    }
+
+    #[test]
+    fn the_worst_case_takes_the_dearest_input_and_the_whole_reply() {
+        let price = Price {
+            input: MicroUsd(3_000_000),
+            output: MicroUsd(15_000_000),
+            cache_read: MicroUsd(300_000),
+            cache_write: MicroUsd(3_750_000),
+        };
+        assert_eq!(worst_case(&[0; 3_000], 100, &price), MicroUsd(3_750 + 1_500));
+    }
+
+    #[test]
+    fn keys_are_sorted_at_every_depth() {
+        let value: Value = serde_json::from_str(r#"{"b":[{"z":1,"a":2}],"a":{"d":1,"c":"ü"}}"#).unwrap();
+        assert_eq!(String::from_utf8(canonical(&value)).unwrap(), r#"{"a":{"c":"ü","d":1},"b":[{"a":2,"z":1}]}"#);
+    }
+}
