@@ -4,5 +4,6 @@ pub mod blobs;
 pub mod failure;
 pub mod heartbeat;
 pub mod model;
+pub mod plans;
 pub mod policy;
 pub mod sandbox;
