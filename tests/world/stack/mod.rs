@@ -2,6 +2,7 @@
 //!
 //! Demo and scenarios use the same pieces. Processes die with the process that started them, whatever its end.
 
+mod observer;
 mod process;
 mod temporal;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::world::{World, WorldOptions};
+pub use observer::{Observer, Run};
 pub use process::{Process, free_port, kill_by_id};
 pub use temporal::{TemporalOptions, TemporalServer, temporal_cli};
 
