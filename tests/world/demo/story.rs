@@ -1,0 +1,191 @@
+//! Tells a ticket's way as it happens, and ends with what was delivered.
+
+use std::time::{Duration, Instant};
+
+use workflows::contract::status::{Stage, TicketStatus};
+use world::stack::{Observer, Stack};
+
+use crate::STAGE_LIMIT;
+use crate::screen::Screen;
+
+/// How often the ticket is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+pub(crate) struct Story<'a> {
+    stack: &'a mut Stack,
+    observer: &'a Observer,
+    screen: &'a Screen,
+    key: String,
+    began: Instant,
+    told: usize,
+    told_commands: bool,
+    waited_for_person: Duration,
+}
+
+impl<'a> Story<'a> {
+    pub(crate) fn new(
+        stack: &'a mut Stack,
+        observer: &'a Observer,
+        screen: &'a Screen,
+        key: String,
+        began: Instant,
+    ) -> Self {
+        Self { stack, observer, screen, key, began, told: 0, told_commands: false, waited_for_person: Duration::ZERO }
+    }
+
+    /// Follows the ticket until it is ready for review (or over), then sums up.
+    pub(crate) async fn tell(&mut self, approve: bool, crash: bool) -> anyhow::Result<()> {
+        let summary = self.stack.world.jira.issue(&self.key).map(|issue| issue.summary).unwrap_or_default();
+        self.screen.heading(&format!("{}  \"{summary}\"      labelled AI in Jira", self.key));
+        self.webhook().await?;
+        let mut crash = crash;
+        let mut moved = Instant::now();
+        let mut asked: Option<Instant> = None;
+        loop {
+            let status = tokio::time::timeout(Duration::from_secs(5), self.observer.status(&self.key)).await;
+            if let Ok(Ok(status)) = status {
+                if self.news(&status).await? {
+                    moved = Instant::now();
+                }
+                match status.stage {
+                    Stage::AwaitingApproval => {
+                        asked.get_or_insert_with(Instant::now);
+                        self.ask(&status, approve).await?;
+                        moved = Instant::now();
+                    }
+                    Stage::Executing if crash => {
+                        crash = false;
+                        self.crash()?;
+                    }
+                    Stage::ReadyForReview if status.doing.contains("waiting") => {
+                        return self.sum_up(&status).await;
+                    }
+                    Stage::Parked => {
+                        let why = status.parked.map(|parked| parked.message).unwrap_or_default();
+                        anyhow::bail!("{} is parked: {why}", self.key);
+                    }
+                    stage if stage.is_end() => {
+                        self.screen.line(&format!("  {} ended as {stage}.", self.key));
+                        return Ok(());
+                    }
+                    _ => {
+                        if let Some(asked) = asked.take() {
+                            self.waited_for_person += asked.elapsed();
+                        }
+                    }
+                }
+            }
+            anyhow::ensure!(moved.elapsed() < STAGE_LIMIT, "nothing happened for {} s", STAGE_LIMIT.as_secs());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The accepted webhook.
+    async fn webhook(&self) -> anyhow::Result<()> {
+        let limit = Instant::now();
+        loop {
+            if let Some(delivery) = self.stack.world.webhooks.log().into_iter().find(|d| d.service == "jira") {
+                anyhow::ensure!(
+                    delivery.status == 202,
+                    "the ingress answered {} to the webhook: {}",
+                    delivery.status,
+                    delivery.answer
+                );
+                let news = format!("webhook accepted (signature ok), run ticket-{} started", self.key);
+                self.screen.beat(self.seconds(), "webhook", &news, "");
+                return Ok(());
+            }
+            anyhow::ensure!(limit.elapsed() < Duration::from_secs(60), "the webhook was not delivered within 60 s");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Prints new log lines; tells whether there were any.
+    async fn news(&mut self, status: &TicketStatus) -> anyhow::Result<bool> {
+        let log = self.observer.log(&self.key).await.unwrap_or_default();
+        let fresh: Vec<String> = log.iter().skip(self.told).map(|entry| entry.text.clone()).collect();
+        self.told = self.told.max(log.len());
+        for text in &fresh {
+            let (stage, news) = text.split_once(": ").unwrap_or(("", text.as_str()));
+            let stage_is_known = stage.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !stage.is_empty();
+            let (stage, news) = if stage_is_known { (stage.replace('_', " "), news) } else { (String::new(), text.as_str()) };
+            self.screen.beat(self.seconds(), &stage, news, &status.spent.to_string());
+        }
+        Ok(!fresh.is_empty())
+    }
+
+    /// Shows how to approve; or does it as Ana with the button on the Slack page.
+    async fn ask(&mut self, status: &TicketStatus, approve: bool) -> anyhow::Result<()> {
+        let posted = self.stack.world.slack.messages("#ai-agents");
+        let with_buttons = posted.iter().find(|message| message.has_action("approve"));
+        if !self.told_commands && (with_buttons.is_some() || status.plan_hash.is_some()) {
+            self.told_commands = true;
+            for link in &status.pull_requests {
+                self.screen.under(&format!("draft PR  {link}"));
+            }
+            let line = status.commands.first().cloned().unwrap_or_default();
+            self.screen.under(&format!("approve on the Slack page  {}/slack   or:", self.stack.world.base_url));
+            self.screen.under(&line);
+        }
+        if approve && let Some(message) = with_buttons {
+            let ts = message.ts.clone();
+            self.stack.world.slack.click("ana", &ts, "approve").await?;
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self) -> anyhow::Result<()> {
+        self.stack.kill_worker();
+        self.screen.beat(self.seconds(), "crash", "worker killed with SIGKILL; starting it again", "");
+        self.stack.start_worker()
+    }
+
+    /// The pull request, its diff, proof, CI and cost.
+    async fn sum_up(&self, status: &TicketStatus) -> anyhow::Result<()> {
+        let github = &self.stack.world.github;
+        for link in &status.pull_requests {
+            let Some((repository, number)) = pull_request_of(link) else { continue };
+            let Some(pr) = github.pull_requests(&repository).into_iter().find(|pr| pr.number == number) else { continue };
+            let diff = github.diff(&repository, number).await?;
+            self.screen.line("");
+            self.screen.heading(&format!("PR #{number}  {}", pr.title));
+            self.screen.line(&format!("  {link}"));
+            self.screen.line("");
+            for line in pr.body.lines().filter(|line| line.contains(": red on ") || line.starts_with("The whole suite")) {
+                self.screen.line(&format!("  {line}"));
+            }
+            if let Some(line) = pr.body.lines().find(|line| line.starts_with("CI:")) {
+                self.screen.line(&format!("  {line}"));
+            }
+            self.screen.line("");
+            self.screen.diff(&diff);
+            self.screen.line("");
+            let count = |mark: char, head: &str| {
+                diff.lines().filter(|line| line.starts_with(mark) && !line.starts_with(head)).count()
+            };
+            let waited = self.waited_for_person.as_secs();
+            self.screen.heading(&format!(
+                "PR #{number}  +{} -{}, {} tasks, proof attached, CI green, {}, {} s ({waited} s of it waiting for approval)",
+                count('+', "+++"),
+                count('-', "---"),
+                status.tasks_done,
+                status.spent,
+                self.seconds(),
+            ));
+        }
+        self.screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash");
+        Ok(())
+    }
+
+    fn seconds(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+}
+
+/// `http://.../acme/shop-api/pull/1` -> (`acme/shop-api`, 1)
+fn pull_request_of(link: &str) -> Option<(String, u64)> {
+    let (path, number) = link.rsplit_once("/pull/")?;
+    let mut parts = path.rsplitn(3, '/');
+    let (name, owner) = (parts.next()?, parts.next()?);
+    Some((format!("{owner}/{name}"), number.parse().ok()?))
+}
