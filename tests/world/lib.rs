@@ -6,6 +6,7 @@
 
 pub mod bedrock;
 pub mod effects;
+pub mod escape;
 pub mod faults;
 pub mod github;
 pub mod jira;
