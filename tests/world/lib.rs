@@ -10,6 +10,7 @@ pub mod escape;
 pub mod faults;
 pub mod github;
 pub mod jira;
+pub mod samples;
 pub mod slack;
 pub mod webhook;
 
