@@ -6,8 +6,11 @@
 
 pub mod bedrock;
 pub mod effects;
+pub mod escape;
+pub mod faults;
 pub mod github;
 pub mod jira;
+pub mod samples;
 pub mod slack;
 pub mod stack;
 pub mod webhook;

@@ -1,0 +1,219 @@
+//! Which turn of the script answers which request.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::request::offered_tools;
+use super::script::{Conversation, Fault, Script};
+
+/// The script and how far each of its conversations got.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    script: Script,
+    /// Identity of a run (see [`identity`]) to the conversation it holds.
+    bound: HashMap<[u8; 32], usize>,
+    /// Turns answered per run, with the digest of the body they answered.
+    answered: HashMap<([u8; 32], usize), [u8; 32]>,
+    /// How often a turn's fault was played, per run.
+    faults: HashMap<([u8; 32], usize), u32>,
+    /// Turns answered in any run.
+    used: BTreeSet<(usize, usize)>,
+}
+
+/// What the script says to a request.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub conversation: Option<usize>,
+    /// From 0: the number of assistant messages already in the request.
+    pub turn: usize,
+    pub outcome: Outcome,
+    pub content: Vec<Value>,
+    pub stop: &'static str,
+    pub delay: Duration,
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// `again`: the turn had been answered before; whether for the same bytes.
+    Answered {
+        again: Option<bool>,
+    },
+    Faulted(Fault),
+    Refused(String),
+}
+
+impl Book {
+    pub(super) fn new(script: Script) -> Self {
+        Self { script, ..Self::default() }
+    }
+
+    /// Finds the turn for a checked request and notes that it was used.
+    pub(super) fn ask(&mut self, body: &Value, bytes: &[u8]) -> Asked {
+        let run = identity(body);
+        let turn = assistant_messages(body);
+        let mut asked = Asked {
+            conversation: None,
+            turn,
+            outcome: Outcome::Answered { again: None },
+            content: Vec::new(),
+            stop: "end_turn",
+            delay: Duration::ZERO,
+        };
+        let agent = body.pointer("/requestMetadata/agent").and_then(Value::as_str);
+        let number = match self.bound.get(&run).copied().or_else(|| self.pick(agent, body)) {
+            Some(number) => number,
+            None => {
+                asked.outcome = Outcome::Refused(format!(
+                    "unexpected turn {}: no conversation is left for agent {}",
+                    turn + 1,
+                    agent.unwrap_or("(none named)"),
+                ));
+                return asked;
+            }
+        };
+        asked.conversation = Some(number);
+        let conversation = &self.script.conversations[number];
+        let Some(scripted) = conversation.turns.get(turn) else {
+            asked.outcome = Outcome::Refused(format!(
+                "unexpected turn {} of {}, which has {}",
+                turn + 1,
+                title(number, conversation),
+                conversation.turns.len()
+            ));
+            return asked;
+        };
+        let refusal = check(scripted, body)
+            .map(|problem| format!("{}, turn {}: {problem}", title(number, conversation), turn + 1));
+        self.bound.insert(run, number);
+        if let Some(problem) = refusal {
+            asked.outcome = Outcome::Refused(problem);
+            return asked;
+        }
+        asked.stop = scripted.stop().as_str();
+        asked.delay = Duration::from_millis(scripted.delay_ms);
+        asked.content = scripted.say.iter().map(|text| json!({"text": text})).collect();
+        asked.content.extend(scripted.calls.iter().enumerate().map(|(index, call)| {
+            // The same request must get the same answer after a crash, ids included.
+            let id = hex::encode(&Sha256::digest([&run[..], &[turn as u8, index as u8]].concat())[..11]);
+            json!({"toolUse": {"toolUseId": format!("tooluse_{id}"), "name": call.tool, "input": call.input}})
+        }));
+        let played = self.faults.entry((run, turn)).or_default();
+        if let Some(fault) = &scripted.fault
+            && *played < fault.times()
+        {
+            *played += 1;
+            asked.outcome = Outcome::Faulted(fault.clone());
+            return asked;
+        }
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        let before = self.answered.insert((run, turn), digest);
+        self.used.insert((number, turn));
+        asked.outcome = Outcome::Answered { again: before.map(|before| before == digest) };
+        asked
+    }
+
+    /// The first conversation that fits and is free.
+    fn pick(&self, agent: Option<&str>, body: &Value) -> Option<usize> {
+        let text = opening(body);
+        let taken: BTreeSet<usize> = self.bound.values().copied().collect();
+        self.script.conversations.iter().enumerate().find_map(|(number, conversation)| {
+            let free = conversation.repeat || !taken.contains(&number);
+            let by_agent = match (&conversation.agent, agent) {
+                (Some(wanted), Some(agent)) => wanted == agent,
+                // A request that names no agent can only be recognised by its text.
+                (Some(_), None) => conversation.matches.is_some(),
+                (None, _) => true,
+            };
+            let by_text = conversation.matches.as_ref().is_none_or(|pattern| pattern.is_match(&text));
+            (free && by_agent && by_text).then_some(number)
+        })
+    }
+
+    pub(super) fn unused_turns(&self) -> Vec<String> {
+        let mut unused = Vec::new();
+        for (number, conversation) in self.script.conversations.iter().enumerate() {
+            for turn in 0..conversation.turns.len() {
+                if !self.used.contains(&(number, turn)) {
+                    unused.push(format!("{}, turn {}", title(number, conversation), turn + 1));
+                }
+            }
+        }
+        unused
+    }
+}
+
+fn title(number: usize, conversation: &Conversation) -> String {
+    let agent = conversation.agent.as_deref().unwrap_or("any agent");
+    match &conversation.matches {
+        Some(pattern) => format!("conversation {} ({agent}, /{}/)", number + 1, pattern.as_str()),
+        None => format!("conversation {} ({agent})", number + 1),
+    }
+}
+
+/// Whether a scripted turn makes sense as the answer to this request.
+fn check(turn: &super::script::Turn, body: &Value) -> Option<String> {
+    if let Some(pattern) = &turn.expect {
+        let last = body["messages"].as_array().and_then(|messages| messages.last()).map(texts).unwrap_or_default();
+        if !pattern.is_match(&last) {
+            return Some(format!("the last user message does not match /{}/:\n{last}", pattern.as_str()));
+        }
+    }
+    let offered = offered_tools(body);
+    if let Some(call) = turn.calls.iter().find(|call| !offered.contains(call.tool.as_str())) {
+        return Some(format!("it calls `{}`, but the request offers {offered:?}", call.tool));
+    }
+    let choice = &body["toolConfig"]["toolChoice"];
+    match choice.pointer("/tool/name").and_then(Value::as_str) {
+        Some(forced) if turn.calls.is_empty() || turn.calls.iter().any(|call| call.tool != forced) => {
+            Some(format!("the request forces `{forced}`"))
+        }
+        None if choice.get("any").is_some() && turn.calls.is_empty() => {
+            Some("the request forces a tool call, the turn has none".into())
+        }
+        _ => None,
+    }
+}
+
+/// A run is known by its agent, run id, system prompt and first user message, none of which change while it runs.
+fn identity(body: &Value) -> [u8; 32] {
+    let known = json!([
+        body.pointer("/requestMetadata/agent"),
+        body.pointer("/requestMetadata/run"),
+        body.get("system"),
+        // Cache points wander from turn to turn and are no part of what was said.
+        body.pointer("/messages/0").map(texts),
+    ]);
+    Sha256::digest(known.to_string()).into()
+}
+
+/// System text and first user text, which `match` is tried on.
+fn opening(body: &Value) -> String {
+    format!("{}\n{}", texts(&body["system"]), texts(&body["messages"][0]))
+}
+
+/// All texts inside a value, tool results and their JSON included, one per line.
+fn texts(value: &Value) -> String {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .filter_map(|(key, value)| match (key.as_str(), value) {
+                ("text", Value::String(text)) => Some(text.clone()),
+                ("json", value) => Some(value.to_string()),
+                (_, Value::Object(_) | Value::Array(_)) => Some(texts(value)),
+                _ => None,
+            })
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n"),
+        Value::Array(items) => items.iter().map(texts).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n"),
+        _ => String::new(),
+    }
+}
+
+fn assistant_messages(body: &Value) -> usize {
+    let messages = body["messages"].as_array();
+    messages.into_iter().flatten().filter(|message| message["role"] == "assistant").count()
+}

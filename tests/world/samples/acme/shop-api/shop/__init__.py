@@ -1,0 +1,1 @@
+"""A small shop: catalogue, cart, prices, receipts. All money is integer cents."""

@@ -1,0 +1,1 @@
+"""Stock by SKU: pieces on the shelf and pieces promised to orders."""
