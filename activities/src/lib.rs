@@ -3,7 +3,10 @@
 pub mod blobs;
 pub mod failure;
 pub mod heartbeat;
+mod http;
+pub mod jira;
 pub mod model;
 pub mod plans;
 pub mod policy;
 pub mod sandbox;
+pub mod slack;

@@ -1,0 +1,241 @@
+//! The calls we make, and what Jira's errors mean for the caller.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use workflows::contract::failure::FailureKind;
+use workflows::contract::ids::TicketKey;
+use workflows::contract::jira::{CommentRef, MoveTicket, Moved, Ticket, WriteComment};
+
+use super::adf_write::document;
+use super::ticket::read_ticket;
+use crate::failure::ServiceError;
+use crate::http;
+
+/// Comment property that carries an effect key.
+const EFFECT_PROPERTY: &str = "ticketwright.effect";
+/// Comments per page; the most Jira gives.
+const PAGE: usize = 100;
+
+/// Where Jira is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Base URL of the site, `https://acme.atlassian.net`.
+    pub url: String,
+}
+
+/// How we prove who we are.
+#[derive(Debug, Clone)]
+pub enum Auth {
+    /// E-mail and API token of the bot's account (HTTP Basic).
+    Token {
+        /// E-mail.
+        email: String,
+        /// API token.
+        token: SecretString,
+    },
+    /// OAuth 2.0 access token.
+    Bearer(SecretString),
+}
+
+/// Who we are at Jira.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Myself {
+    /// Account id.
+    pub account_id: String,
+    /// Name.
+    #[serde(default)]
+    pub display_name: String,
+}
+
+/// A connection with one account.
+#[derive(Debug)]
+pub struct JiraClient {
+    http: reqwest::Client,
+    site: String,
+    auth: Auth,
+    myself: OnceCell<Myself>,
+}
+
+impl JiraClient {
+    /// A connection; nothing is sent yet.
+    pub fn new(settings: &Settings, auth: Auth) -> Result<Self, ServiceError> {
+        let site = settings.url.trim_end_matches('/').to_owned();
+        Ok(Self { http: http::client()?, site, auth, myself: OnceCell::new() })
+    }
+
+    /// Who we are (`GET /myself`); asked once.
+    pub async fn myself(&self) -> Result<&Myself, ServiceError> {
+        let ask = async || {
+            let reply = self.get("who am I", "myself").await?;
+            serde_json::from_value(reply).map_err(|error| odd("myself", error))
+        };
+        self.myself.get_or_try_init(ask).await
+    }
+
+    /// Which of these global or project permissions we have (`GET /mypermissions`).
+    pub async fn permissions(&self, names: &[&str]) -> Result<Vec<(String, bool)>, ServiceError> {
+        let reply = self.get("my permissions", &format!("mypermissions?permissions={}", names.join(","))).await?;
+        let has = |name: &str| reply["permissions"][name]["havePermission"].as_bool().unwrap_or(false);
+        Ok(names.iter().map(|name| ((*name).to_owned(), has(name))).collect())
+    }
+
+    /// A ticket as agents and messages need it.
+    pub async fn ticket(&self, key: &TicketKey) -> Result<Ticket, ServiceError> {
+        let fields = "summary,description,labels,priority,issuetype,status,reporter,issuelinks";
+        let issue = self.get(&format!("read {key}"), &format!("issue/{key}?fields={fields}")).await?;
+        let comments = self.comments(key).await?;
+        let me = self.myself().await?;
+        Ok(read_ticket(key, &self.browse(key), &issue, &comments, &me.account_id))
+    }
+
+    /// Tickets of a project whose text has these words, as `KEY summary (status)` lines, at most 20.
+    pub async fn search(&self, project: &str, words: &str) -> Result<Vec<String>, ServiceError> {
+        // JQL strings: backslash and quote are escaped; the words come from a model.
+        let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        let jql = format!("project = \"{}\" AND text ~ \"{}\" ORDER BY updated DESC", quote(project), quote(words));
+        let body = json!({ "jql": jql, "fields": ["summary", "status"], "maxResults": 20 });
+        let reply = self.send("search tickets", reqwest::Method::POST, "search/jql", Some(&body)).await?;
+        let line = |issue: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (summary, status) = (&issue["fields"]["summary"], &issue["fields"]["status"]["name"]);
+            format!("{} {} ({})", text(&issue["key"]), text(summary), text(status))
+        };
+        Ok(reply["issues"].as_array().into_iter().flatten().map(line).collect())
+    }
+
+    pub(super) async fn write_comment_once(&self, comment: &WriteComment) -> Result<CommentRef, ServiceError> {
+        if let Some(written) = self.ours(comment).await?.into_iter().next() {
+            return Ok(self.comment_ref(&comment.ticket, &written));
+        }
+        let body = json!({
+            "body": document(&comment.markdown),
+            "properties": [{"key": EFFECT_PROPERTY, "value": {"key": comment.effect}}],
+        });
+        let path = format!("issue/{}/comment", comment.ticket);
+        let doing = format!("comment on {}", comment.ticket);
+        let written = self.send(&doing, reqwest::Method::POST, &path, Some(&body)).await?;
+        let id = written["id"].as_str().unwrap_or_default().to_owned();
+        // Another attempt may have run beside this one: the oldest comment stays, ours goes if it is younger.
+        let mut all = self.ours(comment).await?;
+        all.sort_by_key(|id| id.parse::<u64>().unwrap_or(u64::MAX));
+        let oldest = all.into_iter().next().unwrap_or_else(|| id.clone());
+        if oldest != id {
+            let path = format!("issue/{}/comment/{id}", comment.ticket);
+            self.send("delete our second comment", reqwest::Method::DELETE, &path, None).await?;
+        }
+        Ok(self.comment_ref(&comment.ticket, &oldest))
+    }
+
+    /// Ids of comments that carry this effect key.
+    async fn ours(&self, comment: &WriteComment) -> Result<Vec<String>, ServiceError> {
+        let carries = |written: &Value| {
+            let properties = written["properties"].as_array();
+            properties.into_iter().flatten().any(|property| {
+                property["key"] == EFFECT_PROPERTY && property["value"]["key"].as_str() == Some(comment.effect.as_str())
+            })
+        };
+        let all = self.comments(&comment.ticket).await?;
+        let ids = all.iter().filter(|written| carries(written)).filter_map(|written| written["id"].as_str());
+        Ok(ids.map(str::to_owned).collect())
+    }
+
+    async fn comments(&self, key: &TicketKey) -> Result<Vec<Value>, ServiceError> {
+        let mut all = Vec::new();
+        loop {
+            let path = format!("issue/{key}/comment?startAt={}&maxResults={PAGE}&expand=properties", all.len());
+            let page = self.get(&format!("read comments of {key}"), &path).await?;
+            let comments = page["comments"].as_array().cloned().unwrap_or_default();
+            let total = page["total"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default();
+            let empty = comments.is_empty();
+            all.extend(comments);
+            if empty || all.len() >= total {
+                return Ok(all);
+            }
+        }
+    }
+
+    pub(super) async fn move_ticket(&self, request: &MoveTicket) -> Result<Moved, ServiceError> {
+        let key = &request.ticket;
+        let wanted = |name: &Value| name.as_str().is_some_and(|name| name.eq_ignore_ascii_case(&request.status));
+        let issue = self.get(&format!("read the status of {key}"), &format!("issue/{key}?fields=status")).await?;
+        if wanted(&issue["fields"]["status"]["name"]) {
+            return Ok(Moved::Already);
+        }
+        let reply = self.get(&format!("read transitions of {key}"), &format!("issue/{key}/transitions")).await?;
+        let transitions = reply["transitions"].as_array().cloned().unwrap_or_default();
+        let Some(transition) = transitions.iter().find(|t| wanted(&t["to"]["name"]) || wanted(&t["name"])) else {
+            let names = transitions.iter().filter_map(|t| t["to"]["name"].as_str().map(str::to_owned));
+            return Ok(Moved::NoTransition { available: names.collect() });
+        };
+        // The id is per workflow and must be a string inside an object.
+        let body = json!({ "transition": { "id": transition["id"] } });
+        let doing = format!("move {key} to {}", request.status);
+        self.send(&doing, reqwest::Method::POST, &format!("issue/{key}/transitions"), Some(&body)).await?;
+        Ok(Moved::Done)
+    }
+
+    fn browse(&self, key: &TicketKey) -> String {
+        format!("{}/browse/{key}", self.site)
+    }
+
+    fn comment_ref(&self, key: &TicketKey, id: &str) -> CommentRef {
+        CommentRef { id: id.to_owned(), url: format!("{}?focusedCommentId={id}", self.browse(key)) }
+    }
+
+    async fn get(&self, doing: &str, path: &str) -> Result<Value, ServiceError> {
+        self.send(doing, reqwest::Method::GET, path, None).await
+    }
+
+    async fn send(
+        &self,
+        doing: &str,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ServiceError> {
+        let request = self.http.request(method, format!("{}/rest/api/3/{path}", self.site));
+        let request = request.header("accept", "application/json");
+        let request = match &self.auth {
+            Auth::Token { email, token } => request.basic_auth(email, Some(token.expose_secret())),
+            Auth::Bearer(token) => request.bearer_auth(token.expose_secret()),
+        };
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let response = request.send().await.map_err(|error| http::unanswered("Jira", error))?;
+        let (status, wait) = (response.status(), http::retry_after(&response));
+        let text = response.text().await.map_err(|error| http::unanswered("Jira", error))?;
+        if !status.is_success() {
+            let mut error = http::refused("Jira", doing, status, wait, &messages_of(&text));
+            if matches!(status.as_u16(), 401 | 403) {
+                error.message.push_str(" Check JIRA_EMAIL and JIRA_API_TOKEN, and the account's project permissions.");
+            }
+            return Err(error);
+        }
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).map_err(|error| odd(doing, error))
+    }
+}
+
+/// Jira's own words from an `ErrorCollection`.
+fn messages_of(text: &str) -> String {
+    let Ok(collection) = serde_json::from_str::<Value>(text) else {
+        return text.to_owned();
+    };
+    let messages = collection["errorMessages"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let fields = collection["errors"].as_object().into_iter().flatten();
+    let fields = fields.map(|(field, fault)| format!("{field}: {}", fault.as_str().unwrap_or_default()));
+    messages.map(str::to_owned).chain(fields).collect::<Vec<_>>().join("; ")
+}
+
+fn odd(doing: &str, error: serde_json::Error) -> ServiceError {
+    let message = format!("Jira's answer to \"{doing}\" is not what its API promises");
+    ServiceError::new(FailureKind::Unexpected, message).caused_by(error)
+}

@@ -1,0 +1,55 @@
+//! Jira Cloud's REST API v3 (<https://developer.atlassian.com/cloud/jira/platform/rest/v3/>).
+
+mod adf_read;
+mod adf_write;
+mod client;
+#[cfg(test)]
+mod tests;
+mod ticket;
+
+use std::sync::Arc;
+
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use workflows::contract::ids::TicketKey;
+use workflows::contract::jira::{CommentRef, MoveTicket, Moved, Ticket, WriteComment, definitions};
+
+use crate::failure::ServiceError;
+use crate::heartbeat::while_beating;
+pub use client::{Auth, JiraClient, Myself, Settings};
+
+/// Jira, as activities.
+#[derive(Debug)]
+pub struct JiraActivities {
+    /// The connection.
+    pub jira: Arc<JiraClient>,
+}
+
+#[activities]
+impl JiraActivities {
+    /// Reads a ticket. No effect.
+    #[activity(definition = definitions::GetTicket)]
+    pub async fn get_ticket(self: Arc<Self>, _ctx: ActivityContext, key: TicketKey) -> Result<Ticket, ActivityError> {
+        self.jira.ticket(&key).await.map_err(ServiceError::into_activity_error)
+    }
+
+    /// Writes a comment once: the effect key is kept as a comment property and looked for before writing.
+    #[activity(definition = definitions::WriteComment)]
+    pub async fn write_comment(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        comment: WriteComment,
+    ) -> Result<CommentRef, ActivityError> {
+        while_beating(&ctx, self.jira.write_comment_once(&comment)).await
+    }
+
+    /// Moves a ticket to a status by name; a ticket that is there already is left alone.
+    #[activity(definition = definitions::MoveTicket)]
+    pub async fn move_ticket(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: MoveTicket,
+    ) -> Result<Moved, ActivityError> {
+        while_beating(&ctx, self.jira.move_ticket(&request)).await
+    }
+}

@@ -1,0 +1,44 @@
+//! Slack's Web API (<https://api.slack.com/web>): post once, update.
+
+mod client;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use workflows::contract::slack::{MessageRef, PostMessage, UpdateMessage, definitions};
+
+use crate::heartbeat::while_beating;
+pub use client::{Identity, Settings, SlackClient};
+
+/// Slack, as activities.
+#[derive(Debug)]
+pub struct SlackActivities {
+    /// The connection.
+    pub slack: SlackClient,
+}
+
+#[activities]
+impl SlackActivities {
+    /// Posts a message once: the effect key is kept in the message's metadata and looked for before posting.
+    #[activity(definition = definitions::PostMessage)]
+    pub async fn post_message(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        message: PostMessage,
+    ) -> Result<MessageRef, ActivityError> {
+        while_beating(&ctx, self.slack.post_once(&message)).await
+    }
+
+    /// Replaces a message's content; the same content twice changes nothing.
+    #[activity(definition = definitions::UpdateMessage)]
+    pub async fn update_message(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        update: UpdateMessage,
+    ) -> Result<(), ActivityError> {
+        while_beating(&ctx, self.slack.update(&update)).await
+    }
+}
