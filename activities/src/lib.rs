@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod failure;
+pub mod github;
 pub mod heartbeat;
 mod http;
 pub mod jira;

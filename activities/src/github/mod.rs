@@ -1,0 +1,147 @@
+//! GitHub's REST and GraphQL APIs (<https://docs.github.com/en/rest>), through octocrab as transport: its authentication and
+//! connection handling, our own small types for what comes back.
+
+mod client;
+mod read;
+mod reply;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::sync::Arc;
+
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use workflows::contract::github::{
+    BranchRef, Checks, CommitRef, CreateBranch, EditPullRequest, OpenPullRequest, PullRequest, PullRequestRef, ReadFile,
+    Repository, WritePlan, definitions,
+};
+use workflows::contract::ids::{CommitSha, RepositoryName};
+
+use crate::failure::ServiceError;
+use crate::heartbeat::while_beating;
+pub use client::{AppKey, GitHubAuth, GitHubClient, Settings};
+pub use read::{CodeHit, Identity, PullRequestLine, RepositoryLine};
+
+/// GitHub, as activities.
+#[derive(Debug)]
+pub struct GitHubActivities {
+    /// The connection.
+    pub github: Arc<GitHubClient>,
+}
+
+#[activities]
+impl GitHubActivities {
+    /// Reads a repository and the head of its default branch. No effect.
+    #[activity(definition = definitions::GetRepository)]
+    pub async fn get_repository(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        name: RepositoryName,
+    ) -> Result<Repository, ActivityError> {
+        self.github.repository(&name).await.map_err(ServiceError::into_activity_error)
+    }
+
+    /// Creates a branch, or finds it: 422 "already exists" is answered with its present head.
+    #[activity(definition = definitions::CreateBranch)]
+    pub async fn create_branch(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: CreateBranch,
+    ) -> Result<CommitSha, ActivityError> {
+        while_beating(&ctx, self.github.create_branch(&request)).await
+    }
+
+    /// Writes PLAN.md; a branch that has this very content already is left alone.
+    #[activity(definition = definitions::WritePlan)]
+    pub async fn write_plan(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: WritePlan,
+    ) -> Result<CommitSha, ActivityError> {
+        while_beating(&ctx, self.github.write_plan(&request)).await
+    }
+
+    /// Reads a file; `None` when it does not exist. No effect.
+    #[activity(definition = definitions::ReadFile)]
+    pub async fn read_file(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        request: ReadFile,
+    ) -> Result<Option<String>, ActivityError> {
+        let read = self.github.file(&request.repository, &request.at, &request.path);
+        read.await.map_err(ServiceError::into_activity_error)
+    }
+
+    /// Opens a draft pull request, or finds the one of this branch, closed ones included.
+    #[activity(definition = definitions::OpenPullRequest)]
+    pub async fn open_pull_request(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: OpenPullRequest,
+    ) -> Result<PullRequest, ActivityError> {
+        while_beating(&ctx, self.github.open_pull_request(&request)).await
+    }
+
+    /// Reads a pull request. No effect.
+    #[activity(definition = definitions::GetPullRequest)]
+    pub async fn get_pull_request(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        request: PullRequestRef,
+    ) -> Result<PullRequest, ActivityError> {
+        self.github.pull_request(&request).await.map_err(ServiceError::into_activity_error)
+    }
+
+    /// Sets title and body; unchanged text is not sent.
+    #[activity(definition = definitions::EditPullRequest)]
+    pub async fn edit_pull_request(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: EditPullRequest,
+    ) -> Result<PullRequest, ActivityError> {
+        while_beating(&ctx, self.github.edit_pull_request(&request)).await
+    }
+
+    /// Takes a pull request out of draft; one that is out already is left alone.
+    #[activity(definition = definitions::MarkReady)]
+    pub async fn mark_ready(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: PullRequestRef,
+    ) -> Result<PullRequest, ActivityError> {
+        while_beating(&ctx, self.github.mark_ready(&request)).await
+    }
+
+    /// Closes a pull request; a closed or merged one is left alone.
+    #[activity(definition = definitions::ClosePullRequest)]
+    pub async fn close_pull_request(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: PullRequestRef,
+    ) -> Result<PullRequest, ActivityError> {
+        while_beating(&ctx, self.github.close_pull_request(&request)).await
+    }
+
+    /// Finds the newest pull request of a branch, in any state. No effect.
+    #[activity(definition = definitions::FindPullRequest)]
+    pub async fn find_pull_request(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: BranchRef,
+    ) -> Result<Option<PullRequest>, ActivityError> {
+        while_beating(&ctx, self.github.find_pull_request(&request.repository, &request.branch)).await
+    }
+
+    /// Deletes a branch; a missing one is fine.
+    #[activity(definition = definitions::DeleteBranch)]
+    pub async fn delete_branch(self: Arc<Self>, ctx: ActivityContext, request: BranchRef) -> Result<(), ActivityError> {
+        while_beating(&ctx, self.github.delete_branch(&request)).await
+    }
+
+    /// Reads all checks of a commit. No effect.
+    #[activity(definition = definitions::ReadChecks)]
+    pub async fn read_checks(self: Arc<Self>, _ctx: ActivityContext, request: CommitRef) -> Result<Checks, ActivityError> {
+        self.github.checks(&request).await.map_err(ServiceError::into_activity_error)
+    }
+}
