@@ -1,5 +1,6 @@
 //! The adapters: each declared activity as one service call, from input to contract type.
 
+pub mod access;
 pub mod blobs;
 pub mod failure;
 pub mod github;
@@ -11,3 +12,4 @@ pub mod plans;
 pub mod policy;
 pub mod sandbox;
 pub mod slack;
+pub mod tools;

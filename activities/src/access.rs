@@ -1,0 +1,150 @@
+//! Who may approve and command. The rules are read from the configuration file at each question, so that a removed approver
+//! cannot approve for as long as a run lives.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use workflows::contract::access::{Action, MayThey, Verdict, Via, definitions};
+use workflows::contract::failure::FailureKind;
+
+use crate::failure::ServiceError;
+
+/// The `[access]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Slack user ids that may approve plans. Default empty: everyone in the workspace.
+    pub approvers: Vec<String>,
+    /// Slack user ids that may reject, retry and cancel. Default empty: everyone in the workspace.
+    pub commanders: Vec<String>,
+    /// Whether somebody with Temporal's CLI or Web UI may decide. Default true.
+    pub cli_may_approve: bool,
+    /// Whether the approver must be another person than the requester. Default false.
+    pub approver_other_than_requester: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { approvers: vec![], commanders: vec![], cli_may_approve: true, approver_other_than_requester: false }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct File {
+    #[serde(default)]
+    access: Settings,
+}
+
+/// The access rules, as an activity.
+#[derive(Debug)]
+pub struct AccessActivities {
+    /// The configuration file; a missing one means the defaults.
+    pub config: PathBuf,
+}
+
+#[activities]
+impl AccessActivities {
+    /// Whether a person may do something now. No effect.
+    #[activity(definition = definitions::MayThey)]
+    pub async fn may_they(self: Arc<Self>, _ctx: ActivityContext, question: MayThey) -> Result<Verdict, ActivityError> {
+        let settings = self.settings().await.map_err(ServiceError::into_activity_error)?;
+        Ok(settings.judge(&question))
+    }
+}
+
+impl AccessActivities {
+    async fn settings(&self) -> Result<Settings, ServiceError> {
+        let unreadable = |why: String| {
+            let message = format!("the access rules in {} cannot be read: {why}", self.config.display());
+            // Retried: a person is editing the file. Nobody is let in meanwhile.
+            ServiceError::new(FailureKind::Unavailable, message)
+        };
+        match tokio::fs::read_to_string(&self.config).await {
+            Ok(text) => toml::from_str::<File>(&text).map(|file| file.access).map_err(|error| unreadable(error.to_string())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
+            Err(error) => Err(unreadable(error.to_string())),
+        }
+    }
+}
+
+impl Settings {
+    fn judge(&self, question: &MayThey) -> Verdict {
+        let who = &question.who;
+        let refused = |why: &str| Verdict::Refused(why.to_owned());
+        let own = question.requested_by.as_ref().is_some_and(|requester| {
+            requester == who || (!who.name.is_empty() && requester.name.eq_ignore_ascii_case(&who.name))
+        });
+        if question.action == Action::Approve && self.approver_other_than_requester && own {
+            return refused("the approver must be another person than the requester");
+        }
+        let allowed = match question.action {
+            Action::Approve => &self.approvers,
+            Action::Command => &self.commanders,
+        };
+        match who.via {
+            Via::Cli if self.cli_may_approve => Verdict::Allowed,
+            Via::Cli => refused("decisions by command line are switched off (access.cli_may_approve)"),
+            Via::Slack if allowed.is_empty() || allowed.contains(&who.id) => Verdict::Allowed,
+            Via::Slack => refused("they are not on the list in [access]"),
+            // Labelling a ticket again lets a parked one try again; it decides nothing else.
+            Via::Jira if question.action == Action::Command => Verdict::Allowed,
+            Via::Jira | Via::Github => refused("plans are approved in Slack or on the command line"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use workflows::contract::access::Person;
+
+    use super::*;
+
+    fn ask(settings: &Settings, who: Person, action: Action) -> bool {
+        let requested_by = Some(Person { via: Via::Jira, id: "bo-1".into(), name: "Bo".into() });
+        let question = MayThey { who, action, ticket: "SHOP-1".parse().unwrap(), requested_by };
+        settings.judge(&question) == Verdict::Allowed
+    }
+
+    fn slack(id: &str, name: &str) -> Person {
+        Person { via: Via::Slack, id: id.into(), name: name.into() }
+    }
+
+    #[test]
+    fn by_default_everyone_in_slack_and_the_command_line_may() {
+        let settings = Settings::default();
+        assert!(ask(&settings, slack("U0ANA", "ana"), Action::Approve));
+        assert!(ask(&settings, Person::cli("you"), Action::Approve));
+        assert!(!ask(&settings, Person { via: Via::Github, id: "ana".into(), name: String::new() }, Action::Approve));
+    }
+
+    #[test]
+    fn lists_and_switches_narrow_it() {
+        let settings = Settings {
+            approvers: vec!["U0ANA".into()],
+            cli_may_approve: false,
+            approver_other_than_requester: true,
+            ..Settings::default()
+        };
+        assert!(ask(&settings, slack("U0ANA", "ana"), Action::Approve));
+        assert!(!ask(&settings, slack("U0BO", "bo"), Action::Approve));
+        assert!(!ask(&settings, Person::cli("you"), Action::Approve));
+        let everyone = Settings { approvers: vec![], ..settings };
+        assert!(!ask(&everyone, slack("U0BO", "bo"), Action::Approve));
+        assert!(ask(&everyone, slack("U0BO", "bo"), Action::Command));
+    }
+
+    #[tokio::test]
+    async fn the_file_is_read_at_each_question() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("ticketwright.toml");
+        let access = AccessActivities { config: config.clone() };
+        assert_eq!(access.settings().await.unwrap(), Settings::default());
+        std::fs::write(&config, "[access]\napprovers = [\"U1\"]\n[policy]\nlabel = \"AI\"\n").unwrap();
+        assert_eq!(access.settings().await.unwrap().approvers, ["U1"]);
+        std::fs::write(&config, "[access]\napprover = 1").unwrap();
+        assert!(access.settings().await.is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! The read-only tools of the agents: GitHub and Jira as readable text.
+//!
+//! Wrong input and missing objects are replies the model can act on; outages are failures that Temporal retries.
+
+mod text;
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use workflows::contract::failure::FailureKind;
+use workflows::contract::ids::TicketKey;
+use workflows::contract::tools::{
+    GetTicket, ListPullRequests, ListRepositories, ReadCall, ReadRepositoryFile, RepositoryTree, SearchCode,
+    SearchTickets, ToolReply, definitions,
+};
+
+use crate::blobs::Blobs;
+use crate::failure::ServiceError;
+use crate::github::GitHubClient;
+use crate::jira::JiraClient;
+
+/// Repositories in a listing.
+const REPOSITORIES: usize = 200;
+
+/// Read-only tools, as an activity.
+#[derive(Debug)]
+pub struct ReadToolActivities {
+    /// Code.
+    pub github: Arc<GitHubClient>,
+    /// Tickets.
+    pub jira: Arc<JiraClient>,
+    /// Inputs and outputs.
+    pub blobs: Blobs,
+}
+
+#[activities]
+impl ReadToolActivities {
+    /// Answers one read-only tool call.
+    #[activity(definition = definitions::Read)]
+    pub async fn read(self: Arc<Self>, _ctx: ActivityContext, call: ReadCall) -> Result<ToolReply, ActivityError> {
+        self.answer(&call).await.map_err(ServiceError::into_activity_error)
+    }
+}
+
+/// Why a call has no result.
+enum Trouble {
+    /// The model can do something about it.
+    Told(String),
+    /// The service is down or refuses us.
+    Failed(ServiceError),
+}
+
+impl From<ServiceError> for Trouble {
+    fn from(error: ServiceError) -> Self {
+        match error.kind {
+            FailureKind::NotFound | FailureKind::Invalid | FailureKind::Conflict => Self::Told(error.message),
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+impl ReadToolActivities {
+    async fn answer(&self, call: &ReadCall) -> Result<ToolReply, ServiceError> {
+        let input = self.blobs.get(&call.call.input).await?;
+        let (output, is_error) = match self.run(&call.ticket, &call.call.name, &input).await {
+            Ok(output) => (output, false),
+            Err(Trouble::Told(why)) => (why, true),
+            Err(Trouble::Failed(error)) => return Err(error),
+        };
+        let output = self.blobs.put(text::capped(output)).await?;
+        Ok(ToolReply { output, is_error })
+    }
+
+    async fn run(&self, ticket: &TicketKey, tool: &str, input: &[u8]) -> Result<String, Trouble> {
+        match tool {
+            "search_code" => {
+                let SearchCode { query, repository } = decoded(tool, input)?;
+                Ok(text::hits(&self.github.search_code(&query, repository.as_ref()).await?))
+            }
+            "list_repositories" => {
+                let ListRepositories {} = decoded(tool, input)?;
+                Ok(text::repositories(&self.github.repositories(REPOSITORIES).await?))
+            }
+            "repository_tree" => {
+                let RepositoryTree { repository, path } = decoded(tool, input)?;
+                let (paths, truncated) = self.github.tree(&repository).await?;
+                Ok(text::tree(&paths, path.as_deref(), truncated))
+            }
+            "read_file" => {
+                let ReadRepositoryFile { repository, path } = decoded(tool, input)?;
+                let file = self.github.file(&repository, "", path.trim_start_matches('/')).await?;
+                let missing = || Trouble::Told(format!("{repository} has no file {path}. repository_tree lists them."));
+                file.map(|file| text::numbered(&file)).ok_or_else(missing)
+            }
+            "list_pull_requests" => {
+                let ListPullRequests { repository } = decoded(tool, input)?;
+                Ok(text::pull_requests(&self.github.pull_requests(&repository).await?))
+            }
+            "get_ticket" => {
+                let GetTicket { key } = decoded(tool, input)?;
+                same_project(ticket, &key)?;
+                Ok(text::ticket(&self.jira.ticket(&key).await?))
+            }
+            "search_tickets" => {
+                let SearchTickets { text: words } = decoded(tool, input)?;
+                let found = self.jira.search(project(ticket), &words).await?;
+                Ok(if found.is_empty() { "No ticket has these words.".to_owned() } else { found.join("\n") })
+            }
+            other => Err(Trouble::Told(format!("There is no tool {other:?} here."))),
+        }
+    }
+}
+
+fn decoded<T: DeserializeOwned>(tool: &str, input: &[u8]) -> Result<T, Trouble> {
+    serde_json::from_slice(input).map_err(|error| Trouble::Told(format!("The input of {tool} does not fit: {error}")))
+}
+
+fn project(ticket: &TicketKey) -> &str {
+    ticket.as_str().split_once('-').map_or("", |(project, _)| project)
+}
+
+/// A ticket of another project may be one that the asker must not see.
+fn same_project(ours: &TicketKey, asked: &TicketKey) -> Result<(), Trouble> {
+    if project(ours) == project(asked) {
+        return Ok(());
+    }
+    Err(Trouble::Told(format!("{asked} is in another project than {ours}; only tickets of {} can be read.", project(ours))))
+}

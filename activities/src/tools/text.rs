@@ -1,0 +1,92 @@
+//! Tool results as text a model reads well.
+
+use workflows::contract::jira::Ticket;
+
+use crate::github::{CodeHit, PullRequestLine, RepositoryLine};
+
+/// Largest tool result, in bytes.
+pub(crate) const LIMIT: usize = 64 * 1024;
+
+/// At most [`LIMIT`] bytes, with a note where it was cut.
+pub(crate) fn capped(text: String) -> String {
+    if text.len() <= LIMIT {
+        return text;
+    }
+    let end = (0..=LIMIT - 200).rev().find(|&n| text.is_char_boundary(n)).unwrap_or_default();
+    let (kept, rest) = text.split_at(end);
+    format!("{kept}\n[truncated: {} more bytes; ask for a smaller part]", rest.len())
+}
+
+pub(super) fn hits(hits: &[CodeHit]) -> String {
+    if hits.is_empty() {
+        return "Nothing found. Try fewer or other words.".to_owned();
+    }
+    let hit = |hit: &CodeHit| {
+        let fragments: Vec<String> =
+            hit.fragments.iter().flat_map(|fragment| fragment.lines()).map(|line| format!("    {line}")).collect();
+        format!("{} {}\n{}", hit.repository, hit.path, fragments.join("\n"))
+    };
+    hits.iter().map(hit).map(|text| text.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn repositories(repositories: &[RepositoryLine]) -> String {
+    let line = |r: &RepositoryLine| format!("{} ({}) {}", r.name, if r.language.is_empty() { "-" } else { &r.language }, r.description);
+    repositories.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn tree(paths: &[String], below: Option<&str>, truncated: bool) -> String {
+    let folder = below.map(|path| path.trim_matches('/')).filter(|path| !path.is_empty() && *path != ".");
+    let inside = |path: &&String| folder.is_none_or(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+    let mut lines: Vec<&str> = paths.iter().filter(inside).map(String::as_str).collect();
+    if truncated {
+        lines.push("[GitHub left out files: the repository is very large]");
+    }
+    if lines.is_empty() { "No files there.".to_owned() } else { lines.join("\n") }
+}
+
+/// A file with line numbers.
+pub(crate) fn numbered(text: &str) -> String {
+    text.lines().enumerate().map(|(n, line)| format!("{:>5}  {line}", n + 1)).collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn pull_requests(list: &[PullRequestLine]) -> String {
+    if list.is_empty() {
+        return "No pull requests yet.".to_owned();
+    }
+    list.iter().map(|pr| format!("#{} {} ({})", pr.number, pr.title, pr.state)).collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn ticket(ticket: &Ticket) -> String {
+    let comments: Vec<String> =
+        ticket.comments.iter().map(|comment| format!("\n{} wrote:\n{}", comment.author, comment.body)).collect();
+    format!(
+        "{} {} ({}, {}, {})\n\n{}\n{}\n{}",
+        ticket.key,
+        ticket.summary,
+        ticket.issue_type,
+        ticket.priority,
+        ticket.status,
+        ticket.description,
+        ticket.links.join("\n"),
+        comments.join("\n")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_cut_at_folder_names_not_at_prefixes() {
+        let paths = ["shop/a.py", "shopping/b.py", "README.md"].map(str::to_owned);
+        assert_eq!(tree(&paths, Some("shop/"), false), "shop/a.py");
+        assert_eq!(tree(&paths, Some("."), false).lines().count(), 3);
+        assert_eq!(tree(&paths, Some("none"), false), "No files there.");
+    }
+
+    #[test]
+    fn a_long_result_says_that_it_was_cut() {
+        let text = capped("ä".repeat(LIMIT));
+        assert!(text.len() <= LIMIT && text.contains("[truncated:"));
+    }
+}
