@@ -5,3 +5,4 @@ pub mod failure;
 pub mod heartbeat;
 pub mod policy;
 pub mod sandbox;
+pub mod workspace;

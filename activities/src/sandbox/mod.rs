@@ -33,6 +33,7 @@ use slots::Slots;
 use tree::Tree;
 
 pub use output::Output;
+pub use profile::ROOT;
 pub use tree::end_recorded;
 
 /// What a sandbox may use. The defaults suit a worker with 4 GB of memory.
@@ -389,4 +390,4 @@ fn hint(complaint: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
