@@ -91,4 +91,27 @@ mod tests {
         assert!(read("{\"end\": 3}\n").ended);
         assert!(!read("{\"end\": 3}\nforged\n").ended);
     }
+
+    #[test]
+    fn what_pytest_9_reports_is_read() {
+        // Recorded from pytest 9.2: subtests report one id several times, a fixture's failure is no assertion.
+        let report = read(
+            r#"{"broken": "tests/test_b.py", "line": "ModuleNotFoundError: No module named 'shop.tax'", "text": "..."}
+{"start": "tests/test_a.py::test_assert"}
+{"id": "tests/test_a.py::test_assert", "outcome": "failed", "line": "AssertionError: assert -5 == 0", "text": "..."}
+{"id": "tests/test_a.py::test_noraise", "outcome": "failed", "line": "Failed: DID NOT RAISE ValueError", "text": "..."}
+{"id": "tests/test_a.py::test_fx", "outcome": "error", "line": "RuntimeError: fx", "text": "..."}
+{"id": "tests/test_a.py::test_xpass", "outcome": "skipped"}
+{"id": "tests/test_a.py::T::test_sub", "outcome": "failed", "line": "AssertionError: 0 != 1", "text": "..."}
+{"id": "tests/test_a.py::T::test_sub", "outcome": "passed"}
+{"id": "tests/test_a.py::test_par[\\xe9]", "outcome": "passed"}
+{"end": 1}
+"#,
+        );
+        let asserted = |id: &str| matches!(&report.tests[id], Fate::Failed(failure) if failure.asserted);
+        assert!(asserted("tests/test_a.py::test_assert") && asserted("tests/test_a.py::test_noraise"));
+        assert!(!asserted("tests/test_a.py::test_fx") && asserted("tests/test_a.py::T::test_sub"));
+        assert!(!report.passed("tests/test_a.py::test_xpass") && report.passed(r"tests/test_a.py::test_par[\xe9]"));
+        assert!(report.broken_for("tests/test_b.py::test_z").is_some() && report.ended);
+    }
 }
