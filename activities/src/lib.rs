@@ -13,3 +13,4 @@ pub mod policy;
 pub mod sandbox;
 pub mod slack;
 pub mod tools;
+pub mod workspace;

@@ -33,6 +33,7 @@ use slots::Slots;
 use tree::Tree;
 
 pub use output::Output;
+pub use profile::ROOT;
 pub use tree::end_recorded;
 
 /// What a sandbox may use. The defaults suit a worker with 4 GB of memory.
@@ -45,6 +46,8 @@ pub struct Settings {
     pub first_uid: u32,
     /// Sandboxes at the same time; as root each has its own user id. Default 64.
     pub slots: u32,
+    /// Where workers that run as root note which of these ids are in use. Default `/run/ticketwright`.
+    pub locks: PathBuf,
     /// Memory of a whole process tree, and of each process in it. Default 2 GB.
     pub memory_bytes: u64,
     /// Disk that a workspace may take; looked at every two seconds. Default 5 GB.
@@ -65,6 +68,7 @@ impl Default for Settings {
             bubblewrap: "/usr/bin/bwrap".into(),
             first_uid: 64_100,
             slots: 64,
+            locks: "/run/ticketwright".into(),
             memory_bytes: 2 << 30,
             disk_bytes: 5 << 30,
             file_bytes: 1 << 30,
@@ -189,7 +193,10 @@ impl Sandbox {
             .map_err(|error| unsupported("the system-call filters do not compile here".into()).caused_by(error))?;
         let launcher = Launcher::start()
             .map_err(|error| unsupported("the sandbox launcher cannot start a thread".into()).caused_by(error))?;
-        let slots = Slots::new(settings.first_uid, settings.slots);
+        let slots = Slots::new(settings.first_uid, settings.slots, &settings.locks).map_err(|error| {
+            unsupported(format!("{} cannot be used to keep the sandboxes' users apart", settings.locks.display()))
+                .caused_by(error)
+        })?;
         let sandbox = Self(Arc::new(Inner { settings, programs, launcher, slots }));
 
         let look = "grep -q '^Seccomp:.2' /proc/self/status && grep -q '^NoNewPrivs:.1' /proc/self/status \
@@ -228,7 +235,7 @@ impl Sandbox {
 
     async fn run_inner(&self, command: Command) -> io::Result<Finished> {
         let Inner { settings, launcher, slots, .. } = &*self.0;
-        let slot = slots.take().await.ok_or_else(|| io::Error::other("the sandbox is closed"))?;
+        let slot = slots.take().await?;
         if let Some(uid) = slot.uid() {
             let owned = command.workspace.iter().chain(command.binds.iter().filter(|b| b.writable).map(|b| &b.from));
             let owned: Vec<PathBuf> = owned.cloned().collect();
@@ -383,4 +390,4 @@ fn hint(complaint: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,7 +13,7 @@ const STATUS_FD: usize = 4;
 const FIRST_PROGRAM_FD: usize = 5;
 
 /// The workspace inside. Short and without any tenant's name.
-pub(super) const ROOT: &str = "/w";
+pub const ROOT: &str = "/w";
 
 /// Everything off; the user namespace is closed for further nesting. `/dev/shm` is mounted before `/dev` turns read-only.
 const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 65534 --gid 65534 --cap-drop ALL \

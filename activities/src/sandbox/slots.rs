@@ -1,57 +1,70 @@
 //! How many sandboxes run at once, and as which user each runs.
 
-use std::os::unix::fs::lchown;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, lchown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The free user ids. The kernel counts processes per user id, across sandboxes: each running one needs its own.
+/// Time between two looks for a user id, when other workers of this host have them all.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// The free places. The kernel counts processes per user id, across sandboxes and workers: each running sandbox needs an
+/// id that no other on this host has, so an id is taken by locking its file.
 #[derive(Debug)]
 pub(super) struct Slots {
     places: Arc<Semaphore>,
-    free: Arc<Mutex<Vec<u32>>>,
+    first: u32,
+    count: u32,
+    /// Where the ids' files are; `None`: we are not root, and all run as the user we are.
+    locks: Option<PathBuf>,
 }
 
 /// One place, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
-    uid: Option<u32>,
-    free: Arc<Mutex<Vec<u32>>>,
+    id: Option<(u32, File)>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Slots {
-    /// `count` places; with user ids from `first` on when we are root, else all as the user we are.
-    pub(super) fn new(first: u32, count: u32) -> Self {
-        let ids = if nix::unistd::geteuid().is_root() {
-            (first..first.saturating_add(count)).rev().collect()
-        } else {
-            Vec::new()
-        };
-        Self { places: Arc::new(Semaphore::new(count as usize)), free: Arc::new(Mutex::new(ids)) }
+    /// `count` places, as root with the user ids from `first` on.
+    ///
+    /// # Errors
+    /// As root: the directory of the locks cannot be made.
+    pub(super) fn new(first: u32, count: u32, locks: &Path) -> io::Result<Self> {
+        let root = nix::unistd::geteuid().is_root();
+        if root {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(locks)?;
+        }
+        let locks = root.then(|| locks.to_owned());
+        Ok(Self { places: Arc::new(Semaphore::new(count as usize)), first, count, locks })
     }
 
-    /// Waits for a free place. `None` never happens: the semaphore is never closed.
-    pub(super) async fn take(&self) -> Option<Slot> {
-        let place = self.places.clone().acquire_owned().await.ok()?;
-        let uid = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Some(Slot { uid, free: self.free.clone(), _place: place })
+    /// Waits for a free place.
+    pub(super) async fn take(&self) -> io::Result<Slot> {
+        let place = self.places.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let Some(locks) = &self.locks else { return Ok(Slot { id: None, _place: place }) };
+        loop {
+            for uid in self.first..self.first.saturating_add(self.count) {
+                let path = locks.join(uid.to_string());
+                let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+                if file.try_lock().is_ok() {
+                    return Ok(Slot { id: Some((uid, file)), _place: place });
+                }
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
     }
 }
 
 impl Slot {
     /// The unprivileged user to switch to; `None`: we are not root and stay who we are.
     pub(super) fn uid(&self) -> Option<u32> {
-        self.uid
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if let Some(uid) = self.uid {
-            self.free.lock().unwrap_or_else(PoisonError::into_inner).push(uid);
-        }
+        self.id.as_ref().map(|(uid, _)| *uid)
     }
 }
 
@@ -72,10 +85,7 @@ pub(super) fn tasks_of(uid: u32) -> u64 {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     entries
         .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
-        .filter(|entry| {
-            use std::os::unix::fs::MetadataExt as _;
-            entry.metadata().is_ok_and(|data| data.uid() == uid)
-        })
+        .filter(|entry| entry.metadata().is_ok_and(|data| data.uid() == uid))
         .map(|entry| std::fs::read_dir(entry.path().join("task")).map_or(0, |tasks| tasks.count() as u64))
         .sum()
 }

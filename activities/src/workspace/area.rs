@@ -1,0 +1,227 @@
+//! A directory for one attempt of one activity: claimed under a lock, free of what older attempts left, removed at the end.
+
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use temporalio_sdk::activities::ActivityInfo;
+use workflows::contract::ids::{CommitSha, Digest};
+
+use super::git::Git;
+use super::mirror::Mirror;
+use super::{Settings, disk, lock};
+use crate::failure::ServiceError;
+use crate::sandbox::{self, Bind};
+
+/// Whose directory it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Of which workflow.
+    pub workflow: String,
+    /// Which call of it.
+    pub activity: String,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+}
+
+impl Claim {
+    /// The claim of a running activity.
+    pub fn of(info: &ActivityInfo) -> Self {
+        Self {
+            workflow: info.workflow_id.clone().unwrap_or_default(),
+            activity: format!("{}/{}", info.workflow_run_id.clone().unwrap_or_default(), info.activity_id),
+            attempt: info.attempt,
+        }
+    }
+
+    /// Name of the call's directories, without the attempt. Ids are foreign text, so they are hashed.
+    fn name(&self) -> String {
+        Digest::of(format!("{}\0{}", self.workflow, self.activity)).as_str().chars().take(32).collect()
+    }
+}
+
+/// The claimed directory. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Area {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl Area {
+    /// Ends what older attempts still run, then makes a directory for this one.
+    pub(super) async fn claim(settings: &Settings, claim: &Claim) -> Result<Self, ServiceError> {
+        let work = settings.work();
+        let name = claim.name();
+        let directory = work.join(format!("{name}.{}", claim.attempt));
+        let lock_path = with(&directory, "lock");
+        {
+            let (work, directory) = (work.clone(), directory.clone());
+            let older = move || end_older(&work, &name, &directory);
+            tokio::task::spawn_blocking(older).await.map_err(disk)?;
+        }
+        let lock = lock::wait(lock_path).await?;
+        let area = Self { directory, _lock: lock };
+        // A worker that was killed leaves its directory behind.
+        remove_tree(&area.directory).map_err(disk)?;
+        make(&area.directory).map_err(disk)?;
+        Ok(area)
+    }
+
+    /// The directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.directory
+    }
+
+    /// File that names the process group this attempt runs.
+    pub(super) fn group(&self) -> PathBuf {
+        with(&self.directory, "group")
+    }
+
+    /// A new directory of this name inside.
+    pub(super) fn make(&self, name: &str) -> Result<PathBuf, ServiceError> {
+        let directory = self.directory.join(name);
+        make(&directory).map_err(disk)?;
+        Ok(directory)
+    }
+
+    /// Puts the files of `tree` into a directory `name`. `base`: the commit that git inside the sandbox compares with.
+    pub(super) async fn check_out(
+        &self,
+        mirror: &Mirror<'_>,
+        name: &str,
+        tree: &str,
+        base: &CommitSha,
+    ) -> Result<Checkout, ServiceError> {
+        let directory = self.make(name)?;
+        let files = directory.join("files");
+        let view = directory.join("view");
+        std::fs::create_dir(&files).map_err(disk)?;
+        std::fs::set_permissions(&files, Permissions::from_mode(0o755)).map_err(disk)?;
+        let git = mirror.git.with_index(&directory.join("index")).with_work_tree(&files);
+        git.run(["read-tree", tree]).await.map_err(|failed| failed.unexpected())?;
+        git.run(["checkout-index", "--all", "--force", "--index"]).await.map_err(|failed| failed.unexpected())?;
+        // Where the sandbox puts the view; made here, so that it belongs to no snapshot.
+        std::fs::create_dir(files.join(".git")).map_err(disk)?;
+        make_view(&view, base, Path::new(OBJECTS), &directory.join("index")).map_err(disk)?;
+        let binds = vec![
+            Bind { from: view, to: Path::new(sandbox::ROOT).join(".git"), writable: false },
+            Bind { from: mirror.objects(), to: OBJECTS.into(), writable: false },
+        ];
+        Ok(Checkout { files, git, binds, tree: tree.to_owned() })
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.directory) {
+            tracing::warn!(directory = %self.directory.display(), %error, "a workspace's directory could not be removed");
+        }
+        let _ = std::fs::remove_file(with(&self.directory, "lock"));
+    }
+}
+
+/// The files of a tree, ready for work.
+#[derive(Debug)]
+pub(super) struct Checkout {
+    /// The files.
+    pub(super) files: PathBuf,
+    /// git on them, with an index of its own.
+    pub(super) git: Git,
+    /// What the sandbox shows beside them.
+    pub(super) binds: Vec<Bind>,
+    /// The tree they were checked out from.
+    pub(super) tree: String,
+}
+
+/// Where the sandbox shows the repository's objects.
+const OBJECTS: &str = "/run/objects";
+
+/// The `.git` that the sandbox sees: enough for status, diff, log and blame. Read-only, and nothing the sandbox could have
+/// written is ever read. `objects`: where the repository's objects are, for whoever reads the view.
+pub(super) fn make_view(view: &Path, base: &CommitSha, objects: &Path, index: &Path) -> io::Result<()> {
+    let (version, format) =
+        if base.as_str().len() == 64 { (1, "[extensions]\n\tobjectformat = sha256\n") } else { (0, "") };
+    for directory in ["", "refs", "objects", "objects/info"] {
+        std::fs::create_dir(view.join(directory))?;
+        std::fs::set_permissions(view.join(directory), Permissions::from_mode(0o755))?;
+    }
+    let files = [
+        ("HEAD", format!("{base}\n").into_bytes()),
+        ("config", format!("[core]\n\trepositoryformatversion = {version}\n\tbare = false\n{format}").into_bytes()),
+        ("objects/info/alternates", format!("{}\n", objects.display()).into_bytes()),
+        ("index", std::fs::read(index)?),
+    ];
+    for (name, content) in files {
+        std::fs::write(view.join(name), content)?;
+        std::fs::set_permissions(view.join(name), Permissions::from_mode(0o644))?;
+    }
+    Ok(())
+}
+
+/// Removes what workers that are gone left behind.
+pub(super) fn sweep(settings: &Settings) {
+    for entry in std::fs::read_dir(settings.work()).into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        if path.extension() == Some(OsStr::new("lock")) {
+            remove_if_left(&path.with_extension(""));
+        }
+    }
+}
+
+/// Kills the process groups of the call's other attempts, and removes their directories where nobody works any more.
+fn end_older(work: &Path, name: &str, ours: &Path) {
+    for entry in std::fs::read_dir(work).into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        let of_this_call = entry.file_name().to_string_lossy().starts_with(&format!("{name}."));
+        match path.extension().and_then(OsStr::to_str) {
+            Some("group") if of_this_call => sandbox::end_recorded(&path),
+            Some("lock") if of_this_call && path.with_extension("") != ours => remove_if_left(&path.with_extension("")),
+            _ => {}
+        }
+    }
+}
+
+fn remove_if_left(directory: &Path) {
+    if let Some(_held) = lock::try_now(&with(directory, "lock")) {
+        sandbox::end_recorded(&with(directory, "group"));
+        let _ = remove_tree(directory);
+        let _ = std::fs::remove_file(with(directory, "group"));
+        let _ = std::fs::remove_file(with(directory, "lock"));
+    }
+}
+
+fn with(directory: &Path, extension: &str) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    name.into()
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir(directory)?;
+    lock::open_to_others(directory)
+}
+
+/// Removes `directory` if it is there. Code under test may have closed directories to their own owner.
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(directory)?;
+            std::fs::remove_dir_all(directory)
+        }
+        other => other,
+    }
+}
+
+fn open_up(directory: &Path) -> io::Result<()> {
+    std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(directory)?.filter_map(Result::ok) {
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+"""A pytest plugin that reports each test to the harness."""
+
+import pytest
+
+from ticketwright_report import emit, last_line, tail
+
+
+def pytest_runtest_logstart(nodeid, location):
+    emit(start=nodeid)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if call.excinfo is not None:
+        # pytest.fail and pytest.raises say Failed where a plain assert says AssertionError.
+        report.ticketwright_assertion = call.excinfo.errisinstance((AssertionError, pytest.fail.Exception))
+        lines = call.excinfo.exconly().strip().splitlines()
+        report.ticketwright_line = lines[0] if lines else ""
+
+
+def pytest_runtest_logreport(report):
+    if report.failed:
+        asserted = report.when == "call" and getattr(report, "ticketwright_assertion", False)
+        line = getattr(report, "ticketwright_line", "") or last_line(report.longreprtext)
+        outcome = "failed" if asserted else "error"
+        emit(id=report.nodeid, outcome=outcome, line=line, text=tail(report.longreprtext))
+    elif report.skipped or hasattr(report, "wasxfail"):
+        emit(id=report.nodeid, outcome="skipped")
+    elif report.when == "call":
+        emit(id=report.nodeid, outcome="passed")
+
+
+def pytest_collectreport(report):
+    if report.failed:
+        causes = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E   ")]
+        line = causes[-1] if causes else last_line(report.longreprtext)
+        emit(broken=report.nodeid, line=line, text=tail(report.longreprtext))
+
+
+def pytest_sessionfinish(session, exitstatus):
+    emit(end=int(exitstatus))

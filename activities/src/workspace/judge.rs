@@ -1,0 +1,236 @@
+//! Whether the runs of a proof hold together. Pure: from reports to a verdict, in words that help to mend the change.
+
+use std::fmt::Write as _;
+
+use workflows::contract::workspace::ProvenTest;
+
+use super::suite::{Failure, Fate, Run};
+use super::symbols::{Additions, Missing};
+use crate::sandbox::Exit;
+
+/// Why there is no proof; for the model, and for a person when attempts are used up.
+pub(super) type Refusal = String;
+
+/// Tests named in one reason.
+const NAMED: usize = 5;
+/// Tests listed in a proof.
+const LISTED: usize = 100;
+/// Lines of output quoted where no test tells more.
+const QUOTED_LINES: usize = 25;
+
+/// The runs of one proof.
+pub(super) struct Runs<'a> {
+    /// The base.
+    pub(super) base: &'a Run,
+    /// The head.
+    pub(super) head: &'a Run,
+    /// The base with the head's tests.
+    pub(super) red: &'a Run,
+    /// The head with the base's tests, when old test files were edited.
+    pub(super) old: Option<&'a Run>,
+}
+
+/// The suite ran to its end on the base. A base without any test may end as it likes.
+pub(super) fn whole_base(base: &Run, command: &str) -> Result<(), Refusal> {
+    if base.report.tests.is_empty() && base.report.broken.is_empty() && base.report.unfinished.is_empty() {
+        return Ok(());
+    }
+    whole(base, "on the base, without your change", command)
+}
+
+/// The suite is green on the head, and nothing that passed on the base was lost.
+pub(super) fn green(base: &Run, head: &Run, command: &str) -> Result<(), Refusal> {
+    whole(head, "with your change", command)?;
+    if let Some(broken) = head.report.broken.first() {
+        return Err(format!(
+            "{} cannot be loaded with your change, so its tests did not run: {}\n{}",
+            broken.name, broken.failure.line, broken.failure.text
+        ));
+    }
+    let failed: Vec<_> = failures(head).collect();
+    if !failed.is_empty() {
+        let mut reason = format!("{} with your change:\n", count(failed.len(), "test fails", "tests fail"));
+        for (id, failure) in failed.iter().take(NAMED) {
+            let before = match base.report.tests.get(*id) {
+                Some(Fate::Passed) => "passed on the base",
+                Some(Fate::Failed(_)) => "also fails on the base, so not from this change",
+                _ => "new",
+            };
+            let _ = writeln!(reason, "\n{id} ({before})\n{}", quote(failure));
+        }
+        more(&mut reason, failed.len());
+        return Err(reason);
+    }
+    // A runner that ends with an error although no test fails demands more, or was ended from inside.
+    if let Exit::Code(code @ 1..) = head.exit
+        && head.exit != base.exit
+        && !head.report.tests.is_empty()
+    {
+        return Err(format!(
+            "No test fails with your change, and yet `{command}` ends with exit code {code}. Its last lines:\n{}",
+            head.tail(QUOTED_LINES)
+        ));
+    }
+    let lost = base.report.with(|fate| *fate == Fate::Passed);
+    let lost: Vec<_> = lost.into_iter().filter(|id| !head.report.passed(id)).collect();
+    if !lost.is_empty() {
+        let mut reason = format!(
+            "{} passed on the base and no longer {}. Tests may not be deleted, renamed or skipped: bring them back.\n",
+            count(lost.len(), "test", "tests"),
+            if lost.len() == 1 { "does" } else { "do" },
+        );
+        for id in lost.iter().take(NAMED) {
+            let now = if head.report.tests.contains_key(*id) { "is skipped" } else { "is gone" };
+            let _ = writeln!(reason, "- {id} {now}");
+        }
+        more(&mut reason, lost.len());
+        return Err(reason);
+    }
+    Ok(())
+}
+
+/// Every new test is red on the base for the right reason, and old tests demand no less than before.
+pub(super) fn proven(runs: &Runs<'_>, additions: &Additions) -> Result<Vec<ProvenTest>, Refusal> {
+    let known = |id: &str| runs.base.report.tests.contains_key(id);
+    let new: Vec<&str> = runs.head.report.with(|_| true).into_iter().filter(|id| !known(id)).collect();
+    let asserted = |id: &str| match runs.red.report.tests.get(id) {
+        Some(Fate::Failed(failure)) if failure.asserted => Some(failure.line.clone()),
+        _ => None,
+    };
+    // An old test whose demand was changed, and which the base fails by an assertion, proves as much as a new one.
+    let sharpened = runs.base.report.with(|fate| *fate == Fate::Passed);
+    let sharpened: Vec<_> =
+        sharpened.into_iter().filter_map(|id| Some(ProvenTest { id: id.to_owned(), red: asserted(id)? })).collect();
+
+    if let Some(old) = runs.old {
+        let weakened = runs.base.report.with(|fate| *fate == Fate::Passed).into_iter();
+        let weakened: Vec<_> =
+            weakened.filter(|id| !old.report.passed(id) && !sharpened.iter().any(|test| test.id == *id)).collect();
+        if !weakened.is_empty() {
+            return Err(weakened_reason(&weakened, old));
+        }
+    }
+    if new.is_empty() && sharpened.is_empty() {
+        return Err(
+            "There is no new test: the suite reports the same tests with and without your change. Add a test that \
+                    fails without your change and passes with it, where the test command finds it."
+                .to_owned(),
+        );
+    }
+
+    let mut tests = Vec::new();
+    let mut faults = Vec::new();
+    for id in new {
+        match red_on_base(id, runs, additions) {
+            Ok(red) => tests.push(ProvenTest { id: id.to_owned(), red }),
+            Err(fault) => faults.push(format!("- {id} {fault}")),
+        }
+    }
+    if !faults.is_empty() {
+        let mut reason =
+            "Every new test must fail without your change, by an assertion or because it uses something that \
+                          your change adds. These do not:\n"
+                .to_owned();
+        reason.push_str(&faults[..faults.len().min(NAMED)].join("\n"));
+        reason.push('\n');
+        more(&mut reason, faults.len());
+        return Err(reason);
+    }
+    tests.extend(sharpened);
+    tests.truncate(LISTED);
+    Ok(tests)
+}
+
+/// The line with which a new test fails on the base, or what is wrong with it.
+fn red_on_base(id: &str, runs: &Runs<'_>, additions: &Additions) -> Result<String, String> {
+    if !runs.head.report.passed(id) {
+        return Err("is skipped: a new test must run.".to_owned());
+    }
+    let failure = match runs.red.report.tests.get(id) {
+        Some(Fate::Failed(failure)) => failure,
+        Some(Fate::Passed) => {
+            return Err("passes on the base already, so it does not test your change.".to_owned());
+        }
+        Some(Fate::Skipped) => return Err("is skipped on the base.".to_owned()),
+        None => match runs.red.report.broken_for(id) {
+            Some(broken) => &broken.failure,
+            None if runs.red.report.unfinished.contains(id) => {
+                return Err("ends the test process on the base instead of failing.".to_owned());
+            }
+            None => {
+                return Err(format!(
+                    "did not run on the base. Put it into a file of its own in the tests. The run there ended so:\n{}",
+                    runs.red.tail(QUOTED_LINES)
+                ));
+            }
+        },
+    };
+    let line = failure.line.clone();
+    if failure.asserted {
+        return Ok(line);
+    }
+    match Missing::of(&line) {
+        Some(missing) if additions.add(&missing) => Ok(line),
+        Some(missing) => {
+            Err(format!("fails on the base with `{line}`, but your change does not add {}.", missing.label()))
+        }
+        None => Err(format!(
+            "fails on the base with `{line}`, which is no assertion. If this very error is the fault, catch it in the test \
+             and fail with a message."
+        )),
+    }
+}
+
+fn weakened_reason(weakened: &[&str], old: &Run) -> Refusal {
+    let mut reason = format!(
+        "You changed {} so that {} less: the old version fails with your change, and the new one passes without it. Keep old \
+         tests as they are; if a demand really changes, assert the new one, so that the test fails on the base.\n",
+        count(weakened.len(), "old test", "old tests"),
+        if weakened.len() == 1 { "it demands" } else { "they demand" },
+    );
+    for id in weakened.iter().take(NAMED) {
+        let line = match (old.report.tests.get(*id), old.report.broken_for(id)) {
+            (Some(Fate::Failed(failure)), _) => failure.line.as_str(),
+            (_, Some(broken)) => broken.failure.line.as_str(),
+            _ => "it does not run",
+        };
+        let _ = writeln!(reason, "- {id}, old version: {line}");
+    }
+    more(&mut reason, weakened.len());
+    reason
+}
+
+fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal> {
+    let why = match &run.exit {
+        Exit::TimedOut => "it ran longer than a command may".to_owned(),
+        Exit::OverLimit(which) => format!("it used too much {which}"),
+        _ if !run.report.unfinished.is_empty() => {
+            let names: Vec<_> = run.report.unfinished.iter().take(NAMED).map(String::as_str).collect();
+            format!("the process died in {}", names.join(", "))
+        }
+        _ if !run.report.ended => "it ended without a report of its tests".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(format!("`{command}` did not run to its end {place}: {why}. Its last lines:\n{}", run.tail(QUOTED_LINES)))
+}
+
+fn failures(run: &Run) -> impl Iterator<Item = (&str, &Failure)> {
+    run.report.tests.iter().filter_map(|(id, fate)| match fate {
+        Fate::Failed(failure) => Some((id.as_str(), failure)),
+        _ => None,
+    })
+}
+
+fn quote(failure: &Failure) -> &str {
+    if failure.text.is_empty() { &failure.line } else { &failure.text }
+}
+
+fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+fn more(reason: &mut String, all: usize) {
+    if all > NAMED {
+        let _ = writeln!(reason, "and {} more", all - NAMED);
+    }
+}

@@ -1,0 +1,177 @@
+//! Workspaces: copies of repositories in which agents work, the harness proves, and from which it pushes.
+//!
+//! A workspace is nothing but (repository, base commit, snapshot): each call builds the files anew from a cached mirror and
+//! a bundle, works on them in the sandbox, and leaves a new snapshot. A call that dies half-way leaves nothing.
+
+mod area;
+mod git;
+mod judge;
+mod lock;
+mod mirror;
+mod paths;
+mod prove;
+mod push;
+mod remote;
+mod repository;
+mod snapshot;
+mod suite;
+mod symbols;
+mod text;
+mod tools;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use tokio::sync::OnceCell;
+use workflows::contract::failure::FailureKind;
+use workflows::contract::workspace::{
+    ProofOutcome, Prove, Push, Pushed, Workspace, WorkspaceCall, WorkspaceReply, definitions,
+};
+
+use crate::blobs::Blobs;
+use crate::failure::ServiceError;
+use crate::heartbeat::while_beating;
+use crate::sandbox::{Command, Exit, Sandbox};
+use mirror::Mirror;
+use repository::Tools;
+
+pub use area::Claim;
+pub use remote::{GitRemote, Remote};
+
+/// Where workspaces live and how repositories are reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Directory for mirrors and work trees: a cache, safe to remove while no worker runs. When the worker is root, other
+    /// users must be able to pass through all directories above it, because commands run as such a user.
+    pub directory: PathBuf,
+    /// Let git speak plain HTTP, for a server on loopback. Default false: HTTPS only.
+    pub allow_http: bool,
+    /// Let git read and write repositories in local directories. Default false.
+    pub allow_file: bool,
+    /// Variables for git's transfers, as hosts behind a proxy need: `HTTPS_PROXY`, `GIT_SSL_CAINFO`.
+    pub transfer_env: Vec<(String, String)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            directory: "/var/lib/ticketwright/workspaces".into(),
+            allow_http: false,
+            allow_file: false,
+            transfer_env: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    fn mirrors(&self) -> PathBuf {
+        self.directory.join("mirrors")
+    }
+
+    fn work(&self) -> PathBuf {
+        self.directory.join("work")
+    }
+}
+
+/// Serves the workspace activities.
+pub struct WorkspaceActivities {
+    settings: Settings,
+    blobs: Blobs,
+    sandbox: Sandbox,
+    remote: Arc<dyn Remote>,
+    tools: OnceCell<Tools>,
+}
+
+impl WorkspaceActivities {
+    /// Makes the directories, removes what workers that are gone left behind, and tries a command in a work tree.
+    ///
+    /// # Errors
+    /// [`FailureKind::Unsupported`]: the directory cannot be used, with what to change.
+    pub async fn open(
+        settings: Settings,
+        blobs: Blobs,
+        sandbox: Sandbox,
+        remote: Arc<dyn Remote>,
+    ) -> Result<Self, ServiceError> {
+        let directory = settings.directory.display().to_string();
+        let unsupported = |why: String| ServiceError::new(FailureKind::Unsupported, why);
+        let unusable = |error: std::io::Error| {
+            unsupported(format!("{directory} cannot hold workspaces: make it a directory we may write to"))
+                .caused_by(error)
+        };
+        // Git and bubblewrap start in other directories.
+        let settings = Settings { directory: std::path::absolute(&settings.directory).map_err(unusable)?, ..settings };
+        for path in [settings.directory.clone(), settings.mirrors(), settings.work()] {
+            std::fs::create_dir_all(&path).and_then(|()| lock::open_to_others(&path)).map_err(unusable)?;
+        }
+        area::sweep(&settings);
+
+        let claim = Claim { workflow: "start".into(), activity: std::process::id().to_string(), attempt: 1 };
+        let area = area::Area::claim(&settings, &claim).await?;
+        let files = area.make("files")?;
+        let tried = sandbox.run(Command::script("touch seen", Some(files.clone()), Duration::from_secs(30))).await?;
+        match tried.exit {
+            Exit::Code(0) if files.join("seen").exists() => {}
+            other => {
+                return Err(unsupported(format!(
+                    "the sandbox cannot work in {directory} ({other:?}): its user must be able to pass through every \
+                     directory above (chmod o+x), or choose another directory"
+                )));
+            }
+        }
+        Ok(Self { settings, blobs, sandbox, remote, tools: OnceCell::new() })
+    }
+
+    async fn mirror(&self, workspace: &Workspace) -> Result<Mirror<'_>, ServiceError> {
+        Mirror::open(&self.settings, &*self.remote, &workspace.repository, &workspace.base).await
+    }
+
+    /// What the sandbox offers; asked once.
+    async fn tools(&self) -> Result<Tools, ServiceError> {
+        let ask = || async {
+            let pytest = Command::script("python3 -c 'import pytest'", None, Duration::from_secs(60));
+            let pytest = self.sandbox.run(pytest).await?.exit == Exit::Code(0);
+            Ok(Tools { pytest })
+        };
+        self.tools.get_or_try_init(ask).await.copied()
+    }
+}
+
+#[activities]
+impl WorkspaceActivities {
+    /// Runs one tool call, from the same files however often it is repeated.
+    #[activity(definition = definitions::CallTool)]
+    pub async fn call_tool(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        call: WorkspaceCall,
+    ) -> Result<WorkspaceReply, ActivityError> {
+        while_beating(&ctx, self.call_tool_for(&Claim::of(ctx.info()), call)).await
+    }
+
+    /// Makes a proof; no effect but the log.
+    #[activity(definition = definitions::Prove)]
+    pub async fn prove(self: Arc<Self>, ctx: ActivityContext, request: Prove) -> Result<ProofOutcome, ActivityError> {
+        while_beating(&ctx, self.prove_for(&Claim::of(ctx.info()), request)).await
+    }
+
+    /// Pushes one commit; looks first, and a branch that has it is left alone.
+    #[activity(definition = definitions::Push)]
+    pub async fn push(self: Arc<Self>, ctx: ActivityContext, request: Push) -> Result<Pushed, ActivityError> {
+        while_beating(&ctx, self.push_for(&Claim::of(ctx.info()), request)).await
+    }
+}
+
+/// A fault of this host's disk.
+fn disk(error: impl Into<anyhow::Error>) -> ServiceError {
+    ServiceError::new(FailureKind::Unavailable, "the workspaces' disk cannot be used: check space and permissions")
+        .caused_by(error)
+}
+
+#[cfg(test)]
+mod tests;

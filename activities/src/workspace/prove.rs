@@ -1,0 +1,209 @@
+//! The proof that a change does what it says: its new tests are red on the base and green on the head, and every test
+//! that passed before still passes, unchanged in what it demands.
+//!
+//! Runs: the suite on the base; on the head; on the base with the head's tests; and, when old test files were edited, on
+//! the head with the base's tests. Everything in a test's own process can be forged in the end, so a proof says what was
+//! checked, not that cheating is impossible.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use workflows::contract::ids::CommitSha;
+use workflows::contract::workspace::{Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace};
+
+use super::area::{Area, Claim};
+use super::judge::Refusal;
+use super::mirror::Mirror;
+use super::repository::{self, is_test};
+use super::suite::{Fate, Run, Suite};
+use super::symbols::Additions;
+use super::{WorkspaceActivities, judge, text};
+use crate::failure::ServiceError;
+
+/// Longest reason.
+const REASON_CAP: usize = 4 * 1024;
+
+/// A file that differs between two trees.
+struct Changed {
+    path: String,
+    mode: String,
+    object: String,
+    /// `A`, `M`, `D` or `T`.
+    status: char,
+}
+
+/// One proof being made.
+struct Making<'a> {
+    activities: &'a WorkspaceActivities,
+    mirror: Mirror<'a>,
+    area: Area,
+    base: CommitSha,
+    limit: Duration,
+    log: String,
+}
+
+impl WorkspaceActivities {
+    /// Makes the proof. Repeating it changes nothing but the log.
+    pub(super) async fn prove_for(&self, claim: &Claim, request: Prove) -> Result<ProofOutcome, ServiceError> {
+        let area = Area::claim(&self.settings, claim).await?;
+        let mirror = self.mirror(&request.head).await?;
+        let base_tree = mirror.ensure(&request.base, &self.blobs, area.path()).await?;
+        let head_tree = mirror.ensure(&request.head, &self.blobs, area.path()).await?;
+        let mut making = Making {
+            activities: self,
+            mirror,
+            area,
+            base: request.base.base.clone(),
+            limit: Duration::from_secs(request.command_seconds),
+            log: String::new(),
+        };
+        let red_on = commit_of(&request.base);
+        let outcome = making.make(&base_tree, &head_tree).await?;
+        let log = self.blobs.put(making.log).await?;
+        Ok(match outcome {
+            Ok((command, new_tests, suite)) => {
+                ProofOutcome::Proven(Proof { command, base: red_on, new_tests, suite, log })
+            }
+            Err(reason) => ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log },
+        })
+    }
+}
+
+/// The commit that holds a workspace's files.
+fn commit_of(workspace: &Workspace) -> CommitSha {
+    workspace.snapshot.as_ref().map_or(&workspace.base, |snapshot| &snapshot.commit).clone()
+}
+
+impl Making<'_> {
+    async fn make(
+        &mut self,
+        base_tree: &str,
+        head_tree: &str,
+    ) -> Result<Result<(String, Vec<ProvenTest>, SuiteCount), Refusal>, ServiceError> {
+        let suite = match self.suite(head_tree).await? {
+            Ok(suite) => suite,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let changed = self.changed(base_tree, head_tree).await?;
+        let (tests, _): (Vec<_>, Vec<_>) = changed.iter().partition(|change| is_test(&change.path));
+        if !tests.iter().any(|change| change.status != 'D') {
+            return Ok(Err(
+                "No test file was added or changed. Write a test that fails without your change and passes \
+                           with it, in a file that is named like a test or lies in a folder of tests."
+                    .to_owned(),
+            ));
+        }
+
+        let base = self.run(&suite, "base", base_tree).await?;
+        let head = self.run(&suite, "head", head_tree).await?;
+        if let Err(refusal) =
+            judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command))
+        {
+            return Ok(Err(refusal));
+        }
+
+        let with_tests = self.overlay(base_tree, tests.iter().copied().filter(|change| change.status != 'D')).await?;
+        let red = self.run(&suite, "base with your tests", &with_tests).await?;
+        let edited: Vec<&Changed> = tests.iter().copied().filter(|change| change.status != 'A').collect();
+        let old = if edited.is_empty() {
+            None
+        } else {
+            let originals = self.originals(base_tree, &edited).await?;
+            let with_old = self.overlay(head_tree, originals.iter()).await?;
+            Some(self.run(&suite, "your change with the old tests", &with_old).await?)
+        };
+
+        let diff = [
+            "diff",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-renames",
+            "--no-color",
+            "--unified=0",
+            base_tree,
+            head_tree,
+        ];
+        let diff = self.mirror.git.run(diff).await.map_err(|failed| failed.unexpected())?;
+        let additions = Additions::of_diff(&String::from_utf8_lossy(&diff));
+        let new_tests =
+            match judge::proven(&judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() }, &additions) {
+                Ok(new_tests) => new_tests,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+        let count = |wanted: fn(&Fate) -> bool| u32::try_from(head.report.with(wanted).len()).unwrap_or(u32::MAX);
+        let suite_count = SuiteCount {
+            passed: count(|fate| *fate == Fate::Passed),
+            failed: count(|fate| matches!(fate, Fate::Failed(_))),
+            skipped: count(|fate| *fate == Fate::Skipped),
+        };
+        Ok(Ok((suite.command, new_tests, suite_count)))
+    }
+
+    /// The suite, as the base commit tells. A base without any test is judged by what the head brings.
+    async fn suite(&self, head_tree: &str) -> Result<Result<Suite, Refusal>, ServiceError> {
+        let tools = self.activities.tools().await?;
+        let git = &self.mirror.git;
+        let of = |repository: Result<repository::Repository, String>| repository.and_then(|found| Suite::of(&found));
+        let on_base = of(repository::read(git, self.base.as_str(), tools).await?);
+        if on_base.is_ok() {
+            return Ok(on_base);
+        }
+        let detected = of(repository::read(git, head_tree, tools).await?);
+        let own_settings = git.run(["cat-file", "-e", &format!("{head_tree}:{}", repository::FILE)]).await.is_ok();
+        // A change must not bring the rules by which it is judged.
+        Ok(if own_settings { on_base } else { detected.or(on_base) })
+    }
+
+    async fn run(&mut self, suite: &Suite, name: &str, tree: &str) -> Result<Run, ServiceError> {
+        let folder = name.replace(' ', "-");
+        let checkout = self.area.check_out(&self.mirror, &folder, tree, &self.base).await?;
+        let run = suite.run(&self.activities.sandbox, &self.area, &checkout, &folder, self.limit).await?;
+        let _ = writeln!(self.log, "== {} on {name}: {:?}\n{}", suite.command, run.exit, run.output.trim_end());
+        Ok(run)
+    }
+
+    async fn changed(&self, from: &str, to: &str) -> Result<Vec<Changed>, ServiceError> {
+        let args = ["diff-tree", "-r", "-z", "--no-renames", "--raw", from, to];
+        let raw = self.mirror.git.run(args).await.map_err(|failed| failed.unexpected())?;
+        let raw = String::from_utf8_lossy(&raw);
+        let mut fields = raw.split_terminator('\0');
+        let mut changed = Vec::new();
+        while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
+            // `:100644 100755 <old> <new> M`
+            let meta: Vec<&str> = meta.split(' ').collect();
+            let [_, mode, _, object, status] = meta[..] else { continue };
+            let status = status.chars().next().unwrap_or('M');
+            changed.push(Changed { path: path.into(), mode: mode.into(), object: object.into(), status });
+        }
+        Ok(changed)
+    }
+
+    /// The files at the paths of `edited`, as `tree` has them.
+    async fn originals(&self, tree: &str, edited: &[&Changed]) -> Result<Vec<Changed>, ServiceError> {
+        let mut args = vec!["ls-tree", "-z", tree, "--"];
+        args.extend(edited.iter().map(|change| change.path.as_str()));
+        let listed = self.mirror.git.run(args).await.map_err(|failed| failed.unexpected())?;
+        let listed = String::from_utf8_lossy(&listed);
+        // `100644 blob <id>\t<path>`
+        let entry = |line: &str| {
+            let (meta, path) = line.split_once('\t')?;
+            let mut meta = meta.split(' ');
+            let (mode, object) = (meta.next()?.to_owned(), meta.nth(1)?.to_owned());
+            Some(Changed { path: path.to_owned(), mode, object, status: 'M' })
+        };
+        Ok(listed.split_terminator('\0').filter_map(entry).collect())
+    }
+
+    /// `tree` with some files of another.
+    async fn overlay(&self, tree: &str, files: impl Iterator<Item = &Changed>) -> Result<String, ServiceError> {
+        let git = self.mirror.git.with_index(&self.area.path().join("overlay"));
+        let failed = |failed: super::git::GitFailed| failed.unexpected();
+        git.run(["read-tree", tree]).await.map_err(failed)?;
+        let mut input = Vec::new();
+        for file in files {
+            input.extend_from_slice(format!("{} {}\t{}\0", file.mode, file.object, file.path).as_bytes());
+        }
+        git.feed(["update-index", "--replace", "-z", "--index-info"], &[], &input).await.map_err(failed)?;
+        git.line(["write-tree"]).await.map_err(failed)
+    }
+}

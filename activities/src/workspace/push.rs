@@ -1,0 +1,229 @@
+//! Puts one commit on a branch of our own, on top of the commit where it must stand.
+
+use workflows::contract::failure::FailureKind;
+use workflows::contract::ids::{CommitSha, RepositoryName, TicketKey};
+use workflows::contract::money::MicroUsd;
+use workflows::contract::plan::Plan;
+use workflows::contract::workspace::{Authority, Push, Pushed};
+
+use super::area::{self, Area, Claim};
+use super::mirror::Mirror;
+use super::paths::InnerPath;
+use super::remote::GitRemote;
+use super::{WorkspaceActivities, disk};
+use crate::failure::ServiceError;
+
+const NAME: &str = "Ticketwright";
+const EMAIL: &str = "ticketwright@users.noreply.github.com";
+/// The plan's copy on the branch, which is no part of the change.
+const PLAN: &str = "PLAN.md";
+
+impl WorkspaceActivities {
+    /// Pushes once: the commit is a function of the request, and a branch that has it already is left alone.
+    pub(super) async fn push_for(&self, claim: &Claim, request: Push) -> Result<Pushed, ServiceError> {
+        self.check_authority(&request).await?;
+        check_branch(&request)?;
+        let area = Area::claim(&self.settings, claim).await?;
+        let mirror = self.mirror(&request.workspace).await?;
+        let tree = mirror.ensure(&request.workspace, &self.blobs, area.path()).await?;
+        mirror.ensure_commit(&request.parent).await?;
+
+        let commit = commit(&mirror, &area, &request, &tree).await?;
+        let remote = self.remote.clone_url_and_credentials(&request.workspace.repository).await?;
+        let (default, now) = look(&mirror, &remote, &request).await?;
+        if default.as_deref() == Some(request.branch.as_str()) {
+            return Err(invalid(format!("{} is the default branch; I never push to it", request.branch)));
+        }
+        if now.as_deref() == Some(commit.as_str()) {
+            return counted(&mirror, &request.parent, commit).await;
+        }
+        if now.as_deref() != Some(request.parent.as_str()) {
+            return Err(moved(&request, now.as_deref()));
+        }
+        let lease = format!("--force-with-lease=refs/heads/{}:{}", request.branch, request.parent);
+        let refspec = format!("{commit}:refs/heads/{}", request.branch);
+        let args = ["push", "--quiet", "--no-verify", &lease, &remote.url, &refspec];
+        if let Err(failed) = mirror.git.transfer(args, &remote, mirror.protocols(), mirror.transfer_env()).await {
+            // The branch may have moved between the look and the push, or the answer may have been lost.
+            return match look(&mirror, &remote, &request).await?.1 {
+                Some(now) if now == commit.as_str() => counted(&mirror, &request.parent, commit).await,
+                now if now.as_deref() != Some(request.parent.as_str()) => Err(moved(&request, now.as_deref())),
+                _ => Err(failed.of_transfer()),
+            };
+        }
+        counted(&mirror, &request.parent, commit).await
+    }
+
+    /// Reads the approved plan again: only what a human saw may be pushed.
+    async fn check_authority(&self, request: &Push) -> Result<(), ServiceError> {
+        let Authority::ApprovedPlan { hash, plan, .. } = &request.authority;
+        if plan != hash {
+            return Err(invalid(format!("the approval is for plan {}, not for {}", hash.short(), plan.short())));
+        }
+        // The store checks the digest, which is the hash.
+        let bytes = self.blobs.get(plan).await?;
+        let (plan, repositories, _cap): (Plan, Vec<RepositoryName>, MicroUsd) = serde_json::from_slice(&bytes)
+            .map_err(|error| invalid(format!("blob {plan} is no approved plan")).caused_by(error))?;
+        if repositories != plan.repositories() || !repositories.contains(&request.workspace.repository) {
+            return Err(invalid(format!(
+                "{} is not part of approved plan {}",
+                request.workspace.repository,
+                hash.short()
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The branch carries the ticket's key, as every branch of ours does.
+fn check_branch(request: &Push) -> Result<(), ServiceError> {
+    if names(request.branch.as_str(), &request.ticket) {
+        Ok(())
+    } else {
+        Err(invalid(format!("branch {} does not belong to {}", request.branch, request.ticket)))
+    }
+}
+
+fn names(branch: &str, ticket: &TicketKey) -> bool {
+    let (branch, key) = (branch.to_lowercase(), ticket.as_str().to_lowercase());
+    let alone = |at: usize| {
+        let (before, after) = (&branch[..at], &branch[at + key.len()..]);
+        !before.ends_with(|c: char| c.is_alphanumeric()) && !after.starts_with(|c: char| c.is_alphanumeric())
+    };
+    branch.match_indices(&key).any(|(at, _)| alone(at))
+}
+
+/// The commit to push; the parent itself when there is nothing to change.
+async fn commit(mirror: &Mirror<'_>, area: &Area, request: &Push, tree: &str) -> Result<CommitSha, ServiceError> {
+    let failed = |failed: super::git::GitFailed| failed.unexpected();
+    let index = area.path().join("push-index");
+    let git = mirror.git.with_index(&index);
+    git.run(["read-tree", tree]).await.map_err(failed)?;
+    let mut remove = Vec::new();
+    for path in &request.remove {
+        let path = InnerPath::parse(path).map_err(invalid)?;
+        // Mode 0 takes an entry out (git-update-index(1)); one that is not there stays away.
+        let nothing = "0".repeat(request.parent.as_str().len());
+        remove.extend_from_slice(format!("0 {nothing}\t").as_bytes());
+        remove.extend_from_slice(path.as_path().as_os_str().as_encoded_bytes());
+        remove.push(0);
+    }
+    git.feed(["update-index", "-z", "--index-info"], &[], &remove).await.map_err(failed)?;
+    let tree = git.line(["write-tree"]).await.map_err(failed)?;
+    let before = mirror.tree_of(&request.parent).await?;
+    if tree == before {
+        return Ok(request.parent.clone());
+    }
+    refuse_large_file_storage(mirror, area, request, (&before, &tree)).await?;
+
+    let date = format!("{} +0000", request.authored_at);
+    let who = [
+        ("GIT_AUTHOR_NAME", NAME),
+        ("GIT_AUTHOR_EMAIL", EMAIL),
+        ("GIT_AUTHOR_DATE", date.as_str()),
+        ("GIT_COMMITTER_NAME", NAME),
+        ("GIT_COMMITTER_EMAIL", EMAIL),
+        ("GIT_COMMITTER_DATE", date.as_str()),
+    ];
+    let args = ["commit-tree", &tree, "-p", request.parent.as_str(), "-F", "-"];
+    let commit = git.feed(args, &who, request.message.as_bytes()).await.map_err(failed)?;
+    String::from_utf8_lossy(&commit).trim().parse().map_err(disk)
+}
+
+/// A changed file that belongs into Git LFS would be pushed as it is, and break the repository for everybody.
+async fn refuse_large_file_storage(
+    mirror: &Mirror<'_>,
+    area: &Area,
+    request: &Push,
+    (before, after): (&str, &str),
+) -> Result<(), ServiceError> {
+    let failed = |failed: super::git::GitFailed| failed.unexpected();
+    let changed = ["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=d", "--name-only", before, after];
+    let changed = mirror.git.run(changed).await.map_err(failed)?;
+    // The mirror's own attributes switch every filter off, so the question goes to a repository without them.
+    let view = area.path().join("attributes");
+    let index = area.path().join("push-index");
+    area::make_view(&view, &request.parent, &mirror.objects(), &index).map_err(disk)?;
+    let git = super::git::Git::bare(&view).with_index(&index).with_work_tree(area.path());
+    let answer =
+        git.feed(["check-attr", "-z", "--cached", "--stdin", "filter"], &[], &changed).await.map_err(failed)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let fields: Vec<&str> = answer.split_terminator('\0').collect();
+    match fields.chunks_exact(3).find(|triple| triple[2] == "lfs") {
+        Some(triple) => Err(invalid(format!("{} is kept in Git LFS, which I cannot write to", triple[0]))),
+        None => Ok(()),
+    }
+}
+
+/// The remote's default branch, and where the request's branch stands.
+async fn look(
+    mirror: &Mirror<'_>,
+    remote: &GitRemote,
+    request: &Push,
+) -> Result<(Option<String>, Option<String>), ServiceError> {
+    let branch = format!("refs/heads/{}", request.branch);
+    let args = ["ls-remote", "--symref", "--quiet", &remote.url, "HEAD", &branch];
+    let printed = mirror.git.transfer(args, remote, mirror.protocols(), mirror.transfer_env()).await;
+    let printed = printed.map_err(|failed| failed.of_transfer())?;
+    let printed = String::from_utf8_lossy(&printed);
+    let (mut default, mut now) = (None, None);
+    for (value, name) in printed.lines().filter_map(|line| line.split_once('\t')) {
+        match value.strip_prefix("ref: refs/heads/") {
+            Some(head) if name == "HEAD" => default = Some(head.to_owned()),
+            None if name == branch => now = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+    Ok((default, now))
+}
+
+/// The pushed commit, with what it changed against its parent.
+async fn counted(mirror: &Mirror<'_>, parent: &CommitSha, commit: CommitSha) -> Result<Pushed, ServiceError> {
+    let args = ["diff-tree", "-r", "-z", "--numstat", "--no-renames", parent.as_str(), commit.as_str()];
+    let printed = mirror.git.run(args).await.map_err(|failed| failed.unexpected())?;
+    let printed = String::from_utf8_lossy(&printed);
+    let mut pushed = Pushed { sha: commit, files: 0, insertions: 0, deletions: 0 };
+    for entry in printed.split_terminator('\0') {
+        // `<added>\t<removed>\t<path>`, with `-` for files that are not text.
+        let mut fields = entry.splitn(3, '\t');
+        let (added, removed) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        if fields.next() != Some(PLAN) {
+            pushed.files += 1;
+            pushed.insertions += added.parse::<u32>().unwrap_or_default();
+            pushed.deletions += removed.parse::<u32>().unwrap_or_default();
+        }
+    }
+    Ok(pushed)
+}
+
+fn moved(request: &Push, now: Option<&str>) -> ServiceError {
+    let (branch, repository) = (&request.branch, &request.workspace.repository);
+    let now = match now {
+        Some(now) => format!("is at {}", now.get(..8).unwrap_or(now)),
+        None => "is gone".to_owned(),
+    };
+    ServiceError::new(
+        FailureKind::Conflict,
+        format!("{branch} of {repository} {now}, not at {}: somebody else changed it", request.parent.short()),
+    )
+}
+
+fn invalid(message: impl Into<String>) -> ServiceError {
+    ServiceError::new(FailureKind::Invalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_is_ours_when_it_names_the_ticket() {
+        let ticket: TicketKey = "SHOP-1".parse().unwrap();
+        for ours in ["agent/SHOP-1/clamp-1a2b", "SHOP-1", "ai/shop-1_x"] {
+            assert!(names(ours, &ticket), "{ours}");
+        }
+        for other in ["main", "agent/SHOP-12/x", "agent/XSHOP-1/x", "SHOP", "agent/SHOP-2/SHOP-11"] {
+            assert!(!names(other, &ticket), "{other}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a repository says about itself: `ticketwright.toml` of the base commit, or what its files suggest.
+
+use serde::Deserialize;
+
+use super::git::Git;
+use crate::failure::ServiceError;
+
+/// Name of the settings file, at the root. Always read from the base commit: a change cannot change how it is judged.
+pub(super) const FILE: &str = "ticketwright.toml";
+
+/// Commands of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Repository {
+    /// Run before `test`; without network.
+    pub(super) setup: Option<String>,
+    /// Runs the whole suite.
+    pub(super) test: Option<String>,
+    /// Checks style; may fix with its own flags.
+    pub(super) lint: Option<String>,
+    /// Formats all files.
+    pub(super) format: Option<String>,
+    /// Where `test` writes a JUnit report, for runners whose output is not understood.
+    pub(super) junit: Option<String>,
+}
+
+/// What the host's sandbox offers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tools {
+    /// `python3 -c 'import pytest'` works.
+    pub(super) pytest: bool,
+}
+
+/// The settings of `commit`, filled up with what its files suggest.
+///
+/// # Errors
+/// Inner: the file is faulty, told for people.
+pub(super) async fn read(git: &Git, commit: &str, tools: Tools) -> Result<Result<Repository, String>, ServiceError> {
+    let listed = git.run(["ls-tree", "-r", "-z", "--name-only", commit]).await.map_err(|failed| failed.unexpected())?;
+    let listed = String::from_utf8_lossy(&listed);
+    let names: Vec<&str> = listed.split_terminator('\0').collect();
+    let mut repository = Repository::default();
+    if names.contains(&FILE) {
+        let text = show(git, commit, FILE).await?;
+        match toml::from_str(&text) {
+            Ok(written) => repository = written,
+            Err(error) => {
+                return Ok(Err(format!("{FILE} of the base commit is faulty; a person must mend it: {error}")));
+            }
+        }
+    }
+    if repository.test.is_none() {
+        let package =
+            if names.contains(&"package.json") { show(git, commit, "package.json").await? } else { String::new() };
+        let makefile = if names.contains(&"Makefile") { show(git, commit, "Makefile").await? } else { String::new() };
+        repository.test = detect(&names, &package, &makefile, tools);
+    }
+    Ok(Ok(repository))
+}
+
+async fn show(git: &Git, commit: &str, path: &str) -> Result<String, ServiceError> {
+    let object = format!("{commit}:{path}");
+    let bytes = git.run(["cat-file", "blob", &object]).await.map_err(|failed| failed.unexpected())?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn detect(names: &[&str], package: &str, makefile: &str, tools: Tools) -> Option<String> {
+    let has = |name: &str| names.contains(&name);
+    let in_tests = names.iter().any(|name| name.starts_with("tests/") && name.ends_with(".py"));
+    let python_test = |name: &&str| {
+        let file = name.rsplit('/').next().unwrap_or_default();
+        file.starts_with("test_") && file.ends_with(".py")
+    };
+    let marked = ["pyproject.toml", "setup.cfg", "setup.py", "pytest.ini", "tox.ini"].into_iter().any(has);
+    if marked || in_tests || names.iter().any(|name| python_test(name)) {
+        return Some(match (tools.pytest, in_tests, has("tests/__init__.py")) {
+            (true, ..) => "python3 -m pytest".to_owned(),
+            (false, true, true) => "python3 -m unittest discover -s tests -t .".to_owned(),
+            (false, true, false) => "python3 -m unittest discover -s tests".to_owned(),
+            (false, false, _) => "python3 -m unittest discover".to_owned(),
+        });
+    }
+    if serde_json::from_str::<serde_json::Value>(package).is_ok_and(|json| json["scripts"]["test"].is_string()) {
+        return Some("npm test --silent".to_owned());
+    }
+    if has("Cargo.toml") {
+        return Some("cargo test --offline".to_owned());
+    }
+    if has("go.mod") {
+        return Some("go test ./...".to_owned());
+    }
+    makefile.lines().any(|line| line.starts_with("test:")).then(|| "make test".to_owned())
+}
+
+/// Whether `path` is a test or belongs to the tests: data, fixtures, settings below a folder of tests.
+pub(super) fn is_test(path: &str) -> bool {
+    let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let folder =
+        |name: &str| matches!(name, "test" | "tests" | "__tests__" | "spec" | "specs" | "testdata" | "__snapshots__");
+    let stem = file.split('.').next().unwrap_or_default();
+    folders.split('/').any(folder)
+        || file == "conftest.py"
+        || (file.ends_with(".py") && (stem.starts_with("test_") || stem.ends_with("_test")))
+        || file.ends_with("_test.go")
+        || file == "tests.rs"
+        || [".test.", ".spec."].iter().any(|part| file.contains(part))
+        || (file.ends_with(".java") && (stem.ends_with("Test") || stem.ends_with("Tests") || stem.starts_with("Test")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_command_is_found_in_the_files() {
+        let detect =
+            |names: &[&str], pytest| detect(names, r#"{"scripts":{"test":"jest"}}"#, "test: a\n", Tools { pytest });
+        assert_eq!(detect(&["pyproject.toml"], true).unwrap(), "python3 -m pytest");
+        assert_eq!(detect(&["tests/test_a.py"], false).unwrap(), "python3 -m unittest discover -s tests");
+        assert_eq!(
+            detect(&["tests/test_a.py", "tests/__init__.py"], false).unwrap(),
+            "python3 -m unittest discover -s tests -t ."
+        );
+        assert_eq!(detect(&["test_a.py"], false).unwrap(), "python3 -m unittest discover");
+        assert_eq!(detect(&["package.json"], false).unwrap(), "npm test --silent");
+        assert_eq!(super::detect(&["Cargo.toml"], "", "", Tools { pytest: false }).unwrap(), "cargo test --offline");
+        assert_eq!(super::detect(&["go.mod"], "", "", Tools { pytest: false }).unwrap(), "go test ./...");
+        assert_eq!(super::detect(&["Makefile"], "", "all:\ntest: x\n", Tools { pytest: false }).unwrap(), "make test");
+        assert_eq!(super::detect(&["README.md"], "", "", Tools { pytest: true }), None);
+    }
+
+    #[test]
+    fn tests_are_told_by_their_place_or_name() {
+        for test in [
+            "tests/data/a.json",
+            "a/test_b.py",
+            "b_test.py",
+            "x/y_test.go",
+            "src/a.test.ts",
+            "src/test/java/A.java",
+            "src/ATest.java",
+        ] {
+            assert!(is_test(test), "{test}");
+        }
+        for other in ["src/a.py", "latest.py", "src/contest.go", "attest/x.rs", "src/test.md.rs/x"] {
+            assert!(!is_test(other), "{other}");
+        }
+    }
+}

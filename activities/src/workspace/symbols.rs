@@ -1,0 +1,267 @@
+//! Symbols that a new test misses on the base. Missing one counts as red only if the change itself adds it.
+
+use super::repository;
+
+/// A symbol that code asked for and did not find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// A name, and the Python module it was looked for in where the message tells.
+    Name { name: String, module: Option<String> },
+    /// A whole module, by its dotted name or relative path.
+    Module(String),
+}
+
+/// What a change adds outside the tests.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Additions {
+    /// (path, whether the file is new, lines it gains).
+    files: Vec<(String, bool, Vec<String>)>,
+}
+
+impl Missing {
+    /// Reads the line in which an interpreter or compiler names the symbol; `None`: it names none.
+    pub(super) fn of(line: &str) -> Option<Self> {
+        let quoted: Vec<&str> = line.split('\'').skip(1).step_by(2).collect();
+        let ticked: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+        let last = |path: &str| path.rsplit(['.', ':', ' ']).next().unwrap_or_default().to_owned();
+        let name = |name: &str| Some(Self::Name { name: last(name), module: None });
+        let in_module = |name: &str, module: Option<&&str>| {
+            Some(Self::Name { name: name.to_owned(), module: module.map(|module| (*module).to_owned()) })
+        };
+
+        // Python
+        if line.starts_with("ModuleNotFoundError: No module named") {
+            return quoted.first().map(|module| Self::Module((*module).to_owned()));
+        }
+        if line.starts_with("ImportError: cannot import name") {
+            return in_module(quoted.first()?, quoted.get(1));
+        }
+        if line.starts_with("AttributeError: module") {
+            return in_module(quoted.get(1)?, quoted.first());
+        }
+        if line.starts_with("AttributeError:") && line.contains("has no attribute") {
+            return name(quoted.get(1)?);
+        }
+        if line.starts_with("NameError: name") || line.contains("got an unexpected keyword argument") {
+            return name(quoted.first()?);
+        }
+        // JavaScript
+        if let Some(rest) = line.strip_prefix("TypeError: ") {
+            let call =
+                rest.strip_suffix(" is not a function").or_else(|| rest.strip_suffix(" is not a constructor"))?;
+            return name(call.trim_end_matches(')'));
+        }
+        if line.contains("does not provide an export named") {
+            return name(quoted.last()?);
+        }
+        if line.contains("Cannot find module") {
+            return quoted.first().map(|path| Self::Module(path.trim_start_matches(['.', '/']).to_owned()));
+        }
+        // Go
+        if let Some((_, symbol)) = line.split_once("undefined: ") {
+            return name(symbol.trim());
+        }
+        if let Some((_, member)) = line.split_once("has no field or method ") {
+            return name(member.trim_end_matches(')'));
+        }
+        if let Some((_, field)) = line.split_once("unknown field ") {
+            return name(field.split_whitespace().next()?);
+        }
+        // Rust
+        let code = line.strip_prefix("error[")?.split(']').next()?;
+        match code {
+            "E0432" | "E0433" | "E0425" | "E0412" | "E0599" | "E0609" => name(ticked.first()?),
+            "E0560" => name(ticked.get(1)?),
+            _ => None,
+        }
+    }
+
+    /// For a sentence.
+    pub(super) fn label(&self) -> &str {
+        match self {
+            Self::Name { name, .. } => name,
+            Self::Module(module) => module,
+        }
+    }
+}
+
+impl Additions {
+    /// Reads `git diff --unified=0`; test files are left out.
+    pub(super) fn of_diff(diff: &str) -> Self {
+        let mut files: Vec<(String, bool, Vec<String>)> = Vec::new();
+        let mut new = false;
+        let mut in_header = false;
+        for line in diff.lines() {
+            if line.starts_with("diff --git ") {
+                (new, in_header) = (false, true);
+            } else if in_header && line.starts_with("new file mode") {
+                new = true;
+            } else if in_header && let Some(path) = line.strip_prefix("+++ b/") {
+                files.push((path.trim_end().to_owned(), new, Vec::new()));
+            } else if line.starts_with("@@") {
+                in_header = false;
+            } else if !in_header && let (Some(added), Some((_, _, lines))) = (line.strip_prefix('+'), files.last_mut())
+            {
+                lines.push(added.to_owned());
+            }
+        }
+        files.retain(|(path, ..)| !repository::is_test(path));
+        Self { files }
+    }
+
+    /// Whether the change adds what was missed.
+    pub(super) fn add(&self, missing: &Missing) -> bool {
+        match missing {
+            Missing::Module(module) => self.files.iter().any(|(path, new, _)| *new && is_module(path, module)),
+            Missing::Name { name, module } => {
+                let in_place = |path: &str| module.as_ref().is_none_or(|module| is_module(path, module));
+                let mut files = self.files.iter().filter(|(path, ..)| in_place(path));
+                files.any(|(.., lines)| lines.iter().any(|line| defines(line, name)))
+            }
+        }
+    }
+}
+
+/// `shop.pricing` lies in `shop/pricing.py`, `src/shop/pricing/__init__.py` or, as a package, above a new file.
+fn is_module(path: &str, module: &str) -> bool {
+    let inner = module.replace('.', "/");
+    let path = path.strip_prefix("src/").unwrap_or(path);
+    let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+    let stem = stem.strip_suffix("/__init__").or_else(|| stem.strip_suffix("/index")).unwrap_or(stem);
+    stem == inner || stem.ends_with(&format!("/{inner}")) || path.starts_with(&format!("{inner}/"))
+}
+
+const DEFINERS: [&str; 20] = [
+    "def",
+    "class",
+    "fn",
+    "func",
+    "function",
+    "struct",
+    "enum",
+    "trait",
+    "type",
+    "interface",
+    "const",
+    "static",
+    "var",
+    "let",
+    "mut",
+    "mod",
+    "import",
+    "as",
+    "async",
+    "get",
+];
+
+/// Whether a line brings `name` into being: a definition, an assignment, a parameter, a field, an import.
+fn defines(line: &str, name: &str) -> bool {
+    let line = line.trim();
+    if name.is_empty() || ["#", "//", "*", "/*"].iter().any(|comment| line.starts_with(comment)) {
+        return false;
+    }
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + name.len()..]);
+        if before.ends_with(word) || after.starts_with(word) {
+            return false;
+        }
+        let previous = before.trim_end();
+        let last_word = previous.rsplit(|c| !word(c)).next().unwrap_or_default();
+        let next = after.trim_start();
+        let assigned = (next.starts_with('=') && !next.starts_with("==")) || next.starts_with(':');
+        DEFINERS.contains(&last_word)
+            // A Go method: func (c *Cart) Total(
+            || (line.starts_with("func (") && previous.ends_with(')'))
+            // A method of a class in JavaScript, a field in Go: at the start of a line.
+            || (previous.is_empty() && (next.starts_with('(') && next.ends_with('{') || next.starts_with(char::is_alphabetic)))
+            || (assigned && (previous.is_empty() || previous.ends_with(['.', ',', '('])))
+            // A parameter among others, an imported name among others.
+            || (line.starts_with("def ") || line.contains("import ")) && previous.ends_with(['(', ',', '{'])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str, module: Option<&str>) -> Option<Missing> {
+        Some(Missing::Name { name: name.into(), module: module.map(Into::into) })
+    }
+
+    #[test]
+    fn messages_name_their_symbol() {
+        for (line, expected) in [
+            (
+                "ImportError: cannot import name 'clamp' from 'shop.pricing' (/w/shop/pricing.py)",
+                name("clamp", Some("shop.pricing")),
+            ),
+            ("ModuleNotFoundError: No module named 'shop.tax'", Some(Missing::Module("shop.tax".into()))),
+            ("AttributeError: module 'shop' has no attribute 'clamp'", name("clamp", Some("shop"))),
+            ("AttributeError: 'Cart' object has no attribute 'clamp'", name("clamp", None)),
+            ("AttributeError: type object 'Cart' has no attribute 'clamp'. Did you mean: 'x'?", name("clamp", None)),
+            ("NameError: name 'clamp' is not defined", name("clamp", None)),
+            ("TypeError: total() got an unexpected keyword argument 'floor'", name("floor", None)),
+            ("TypeError: cart.clamp is not a function", name("clamp", None)),
+            ("Cannot find module '../tax' from 'a.test.js'", Some(Missing::Module("tax".into()))),
+            ("undefined: Clamp", name("Clamp", None)),
+            ("c.Clamp undefined (type Cart has no field or method Clamp)", name("Clamp", None)),
+            ("error[E0432]: unresolved import `shop::clamp`", name("clamp", None)),
+            ("error[E0425]: cannot find function `clamp` in this scope", name("clamp", None)),
+            ("error[E0560]: struct `Cart` has no field named `floor`", name("floor", None)),
+            ("error[E0308]: mismatched types", None),
+            ("KeyError: 'price'", None),
+            ("TypeError: unsupported operand type(s) for +: 'int' and 'str'", None),
+        ] {
+            assert_eq!(Missing::of(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_change_adds_outside_the_tests_counts() {
+        let additions = Additions::of_diff(
+            "diff --git a/shop/pricing.py b/shop/pricing.py\nindex 1..2 100644\n--- a/shop/pricing.py\n+++ b/shop/pricing.py\n\
+             @@ -1,0 +2,3 @@\n+def clamp(amount, floor=0):\n+    # other\n+    return max(amount, floor)\n\
+             diff --git a/shop/tax.py b/shop/tax.py\nnew file mode 100644\n--- /dev/null\n+++ b/shop/tax.py\n@@ -0,0 +1 @@\n+RATE = 7\n\
+             diff --git a/tests/test_x.py b/tests/test_x.py\nnew file mode 100644\n--- /dev/null\n+++ b/tests/test_x.py\n@@ -0,0 +1 @@\n+def cheat():\n",
+        );
+        let adds = |line: &str| additions.add(&Missing::of(line).unwrap());
+        assert!(adds("ImportError: cannot import name 'clamp' from 'shop.pricing' (x)"));
+        assert!(!adds("ImportError: cannot import name 'clamp' from 'shop.cart' (x)"));
+        assert!(adds("TypeError: clamp() got an unexpected keyword argument 'floor'"));
+        assert!(adds("ModuleNotFoundError: No module named 'shop.tax'"));
+        assert!(!adds("ModuleNotFoundError: No module named 'requests_mock'"));
+        assert!(adds("NameError: name 'RATE' is not defined"));
+        for absent in ["cheat", "other", "amoun", "max"] {
+            assert!(!adds(&format!("NameError: name '{absent}' is not defined")), "{absent}");
+        }
+    }
+
+    #[test]
+    fn definitions_are_told_from_uses() {
+        for line in [
+            "pub fn clamp(x: i64) -> i64 {",
+            "func (c *Cart) clamp(x int) {",
+            "clamp = 3",
+            "self.clamp: int = 3",
+            "class clamp:",
+            "def f(a, clamp):",
+            "from .x import a, clamp",
+            "export const clamp = 1",
+            "  clamp(x) {",
+        ] {
+            assert!(defines(line, "clamp"), "{line}");
+        }
+        for line in [
+            "return clamp(x)",
+            "clamp(x)",
+            "if clamp == 3:",
+            "print(clamp)",
+            "# def clamp():",
+            "def clamped():",
+            "x = clamp",
+        ] {
+            assert!(!defines(line, "clamp"), "{line}");
+        }
+    }
+}

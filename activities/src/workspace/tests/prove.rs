@@ -1,0 +1,173 @@
+//! Proofs on a small unittest project: an honest change holds, the usual cheats do not.
+
+use super::*;
+
+const FIXED: &str = "def total(price, discount):\n    return max(price - discount, 0)\n";
+const NEW_TEST: &str = "
+    def test_discount_over_price(self):
+        self.assertEqual(total(100, 600), 0)
+";
+
+impl Bench {
+    async fn prove(&self, head: &Workspace) -> Result<workflows::contract::workspace::Proof, (String, String)> {
+        let request = Prove { base: self.base(), head: head.clone(), command_seconds: 60 };
+        match self.worker.prove_for(&self.claim(), request).await.unwrap() {
+            ProofOutcome::Proven(proof) => Ok(proof),
+            ProofOutcome::Refused { reason, log } => Err((reason, self.text(&log).await)),
+        }
+    }
+
+    async fn refused(&self, head: &Workspace, because: &str) {
+        let reason = match self.prove(head).await {
+            Ok(proof) => panic!("accepted: {proof:?}"),
+            Err((reason, _)) => reason,
+        };
+        assert!(reason.contains(because), "{reason}");
+        assert!(reason.len() <= 4096);
+    }
+}
+
+#[tokio::test]
+async fn an_honest_change_is_proven() {
+    let bench = Bench::new().await;
+    let head = bench.write(&bench.base(), "shop/pricing.py", FIXED).await;
+    let head = bench.write(&head, "tests/test_pricing.py", &format!("{TESTS}{NEW_TEST}")).await;
+    let proof = bench.prove(&head).await.unwrap();
+    assert_eq!(proof.base, bench.base().base);
+    assert_eq!(proof.new_tests.len(), 1);
+    assert!(proof.new_tests[0].id.ends_with("test_pricing.Pricing.test_discount_over_price"), "{:?}", proof.new_tests);
+    assert_eq!(proof.new_tests[0].red, "AssertionError: -500 != 0");
+    assert_eq!((proof.suite.passed, proof.suite.failed, proof.suite.skipped), (3, 0, 0));
+    assert!(proof.command.starts_with("python3 -m "));
+    let log = bench.text(&proof.log).await;
+    for run in ["on base:", "on head:", "on base with your tests:", "on your change with the old tests:"] {
+        assert!(log.contains(run), "{run}: {log}");
+    }
+    assert_eq!(names(&bench.worker.settings.work()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_symbol_that_the_change_adds_may_be_what_is_missing() {
+    let bench = Bench::new().await;
+    let head = bench.write(&bench.base(), "shop/tax.py", "def tax(price):\n    return price * 7 // 100\n").await;
+    let test = "import unittest\n\nfrom shop.tax import tax\n\n\nclass Tax(unittest.TestCase):\n    def test_seven(self):\n        self.assertEqual(tax(100), 7)\n";
+    let head = bench.write(&head, "tests/test_tax.py", test).await;
+    let proof = bench.prove(&head).await.unwrap();
+    assert_eq!(proof.new_tests[0].red, "ModuleNotFoundError: No module named 'shop.tax'");
+
+    // A module that is missing everywhere but in the tests' own folder is no proof.
+    let helper = bench.write(&bench.base(), "shop/pricing.py", FIXED).await;
+    let test = "import unittest\n\ntry:\n    import shop.pricing as p\n    p.floor\nexcept AttributeError:\n    import unrelated_module\n\n\nclass T(unittest.TestCase):\n    def test_x(self):\n        self.assertTrue(True)\n";
+    let fixed = format!("{FIXED}\n\nif True:\n    globals()['floor'] = 0\n");
+    let helper = bench.write(&helper, "shop/pricing.py", &fixed).await;
+    let helper = bench.write(&helper, "tests/test_helper.py", test).await;
+    bench.refused(&helper, "but your change does not add unrelated_module").await;
+}
+
+#[tokio::test]
+async fn a_changed_demand_counts_when_the_base_fails_it() {
+    let bench = Bench::new().await;
+    let head = bench
+        .write(&bench.base(), "shop/pricing.py", "def total(price, discount):\n    return price - discount - 1\n")
+        .await;
+    let tests = TESTS.replace("100, 0), 100", "100, 0), 99").replace("70)", "69)");
+    let head = bench.write(&head, "tests/test_pricing.py", &tests).await;
+    let proof = bench.prove(&head).await.unwrap();
+    assert_eq!(proof.new_tests.len(), 2);
+
+    let weak = TESTS.replace("100, 0), 100", "100, 0), total(100, 0)");
+    let cheat = bench.write(&head, "tests/test_pricing.py", &weak.replace("70)", "69)")).await;
+    bench.refused(&cheat, "You changed 1 old test so that it demands less").await;
+}
+
+#[tokio::test]
+async fn changes_that_prove_nothing_are_refused_with_what_to_do() {
+    let bench = Bench::new().await;
+    let fixed = bench.write(&bench.base(), "shop/pricing.py", FIXED).await;
+    bench.refused(&fixed, "No test file was added or changed").await;
+
+    let with = |test: &str| format!("{TESTS}{test}");
+    let always = bench
+        .write(&fixed, "tests/test_pricing.py", &with("\n    def test_new(self):\n        self.assertTrue(True)\n"))
+        .await;
+    bench.refused(&always, "test_new passes on the base already").await;
+
+    let comment = bench.write(&fixed, "tests/test_pricing.py", &with("\n# more\n")).await;
+    bench.refused(&comment, "There is no new test").await;
+
+    let error = bench
+        .write(
+            &fixed,
+            "tests/test_pricing.py",
+            &with("\n    def test_new(self):\n        if total(1, 2) < 0:\n            raise KeyError('x')\n"),
+        )
+        .await;
+    bench.refused(&error, "fails on the base with `KeyError: 'x'`, which is no assertion").await;
+
+    let skipped = bench
+        .write(
+            &fixed,
+            "tests/test_pricing.py",
+            &with("\n    @unittest.skip('later')\n    def test_new(self):\n        self.assertEqual(total(1, 2), 0)\n"),
+        )
+        .await;
+    bench.refused(&skipped, "test_new is skipped").await;
+
+    let unfixed = bench.write(&bench.base(), "tests/test_pricing.py", &with(NEW_TEST)).await;
+    bench.refused(&unfixed, "AssertionError: -500 != 0").await;
+}
+
+#[tokio::test]
+async fn old_tests_must_stay() {
+    let bench = Bench::new().await;
+    let fixed = bench.write(&bench.base(), "shop/pricing.py", FIXED).await;
+    let tests = format!("{TESTS}{NEW_TEST}");
+    for (cheat, because) in [
+        (tests.replace("def test_plain", "def test_renamed"), "test_plain is gone"),
+        (
+            tests.replace("    def test_plain", "    @unittest.skip('slow')\n    def test_plain"),
+            "test_plain is skipped",
+        ),
+        (tests.replace("    def test_plain", "    @unittest.expectedFailure\n    def test_plain"), "test_plain"),
+        (tests.replace("from shop", "import os\nos._exit(0)\nfrom shop"), "without a report"),
+        (
+            tests.replace("class Pricing", "raise SystemExit(0)\n\n\nclass Pricing"),
+            "cannot be loaded with your change, so its tests did not run: SystemExit: 0",
+        ),
+        (format!("{tests}\n    def test_zz(self):\n        import os\n        os._exit(0)\n"), "the process died in"),
+    ] {
+        let head = bench.write(&fixed, "tests/test_pricing.py", &cheat).await;
+        bench.refused(&head, because).await;
+    }
+    let (deleted, _) = bench
+        .call(
+            &fixed,
+            "run_command",
+            json!({"command": "rm tests/test_pricing.py; printf 'import unittest\\n' > tests/test_new.py"}),
+        )
+        .await;
+    bench.refused(&deleted, "is gone").await;
+    let broken = bench.write(&fixed, "shop/pricing.py", "def total(price, discount)\n").await;
+    let broken = bench.write(&broken, "tests/test_pricing.py", &tests).await;
+    bench.refused(&broken, "cannot be loaded with your change").await;
+}
+
+#[tokio::test]
+async fn the_judges_command_cannot_be_changed_by_the_change() {
+    let bench = Bench::with(&[("README.md", "no tests yet\n"), ("shop/pricing.py", PRICING)]).await;
+    let own =
+        bench.write(&bench.base(), "ticketwright.toml", "test = \"python3 -m unittest discover -s tests\"\n").await;
+    let own = bench.write(&own, "tests/test_a.py", TESTS).await;
+    bench.refused(&own, "I found no test command").await;
+
+    // Without settings of its own, the first tests of a repository are found by their names.
+    let head = bench.write(&bench.base(), "shop/pricing.py", FIXED).await;
+    let first = "import unittest\n\nfrom shop.pricing import total\n\n\nclass Pricing(unittest.TestCase):\n";
+    let head = bench.write(&head, "tests/test_pricing.py", &format!("{first}{NEW_TEST}")).await;
+    let proof = bench.prove(&head).await.unwrap();
+    assert_eq!(proof.new_tests[0].red, "AssertionError: -500 != 0");
+
+    let bench = Bench::with(&[("ticketwright.toml", "test = \"make check\"\n")]).await;
+    let head = bench.write(&bench.base(), "tests/test_a.py", TESTS).await;
+    bench.refused(&head, "`make check` does not tell me about single tests").await;
+}

@@ -1,0 +1,156 @@
+//! Pushes: once, only with an approved plan, only onto what the run last saw.
+
+use workflows::contract::access::Person;
+use workflows::contract::ids::Digest;
+use workflows::contract::money::MicroUsd;
+use workflows::contract::plan::Plan;
+use workflows::contract::workspace::Authority;
+
+use super::*;
+
+const BRANCH: &str = "agent/SHOP-1/clamp-1a2b";
+
+fn plan(repository: &str) -> Plan {
+    serde_json::from_value(json!({
+        "title": "Clamp", "summary": "s", "scope_in": [], "architecture": "a", "tests": [], "risk": "r", "rollback": "b",
+        "tasks": [{"id": "t1", "title": "Clamp", "repository": repository, "description": "d", "files": [], "tests": ["t"], "hours": 1.0}],
+    }))
+    .unwrap()
+}
+
+impl Bench {
+    async fn approved(&self, repository: &str) -> Authority {
+        let (plan, cap) = (plan(repository), MicroUsd(12_000_000));
+        let stored = self.blobs.put(serde_json::to_vec(&(&plan, plan.repositories(), cap)).unwrap()).await.unwrap();
+        assert_eq!(stored, plan.hash(cap));
+        Authority::ApprovedPlan { hash: stored.clone(), by: Person::cli("ana"), plan: stored }
+    }
+
+    /// A push of a fixed file onto a fresh branch that holds PLAN.md.
+    async fn push_request(&self) -> Push {
+        let seed = self.directory.path().join("seed");
+        run_git(&seed, &["checkout", "--quiet", "-b", BRANCH]);
+        std::fs::write(seed.join("PLAN.md"), "# Plan\n").unwrap();
+        run_git(&seed, &["add", "--all"]);
+        run_git(&seed, &["commit", "--quiet", "--message=Plan"]);
+        run_git(&seed, &["push", "--quiet", self.origin.to_str().unwrap(), BRANCH]);
+        let parent: CommitSha = run_git(&seed, &["rev-parse", "HEAD"]).parse().unwrap();
+        let start = Workspace { base: parent.clone(), ..self.base() };
+        let content = "def total(price, discount):\n    return max(price - discount, 0)\n";
+        Push {
+            workspace: self.write(&start, "shop/pricing.py", content).await,
+            branch: BRANCH.parse().unwrap(),
+            parent,
+            message: "Clamp discounts\n\nTicket: SHOP-1\n".into(),
+            authored_at: 1_700_000_000,
+            remove: vec!["PLAN.md".into()],
+            authority: self.approved("acme/shop").await,
+            ticket: "SHOP-1".parse().unwrap(),
+        }
+    }
+
+    async fn push(&self, request: &Push) -> Result<Pushed, ServiceError> {
+        self.worker.push_for(&self.claim(), request.clone()).await
+    }
+}
+
+#[tokio::test]
+async fn a_push_happens_once_and_is_the_same_commit_everywhere() {
+    let bench = Bench::new().await;
+    let request = bench.push_request().await;
+    let pushed = bench.push(&request).await.unwrap();
+    assert_eq!((pushed.files, pushed.insertions, pushed.deletions), (1, 1, 1));
+    assert_eq!(bench.push(&request).await.unwrap(), pushed);
+    let other = bench.another_worker().await;
+    assert_eq!(other.push_for(&bench.claim(), request.clone()).await.unwrap(), pushed);
+
+    assert_eq!(bench.git(&["rev-parse", BRANCH]), pushed.sha.as_str());
+    assert_eq!(bench.git(&["rev-list", "--count", &format!("{}..{BRANCH}", request.parent)]), "1");
+    assert_eq!(
+        bench.git(&["log", "-1", "--format=%an <%ae>|%cn <%ce>|%aI|%cI|%B", BRANCH]),
+        "Ticketwright <ticketwright@users.noreply.github.com>|Ticketwright <ticketwright@users.noreply.github.com>|\
+         2023-11-14T22:13:20+00:00|2023-11-14T22:13:20+00:00|Clamp discounts\n\nTicket: SHOP-1"
+    );
+    let files = bench.git(&["ls-tree", "-r", "--name-only", BRANCH]);
+    assert!(files.contains("shop/pricing.py") && !files.contains("PLAN.md"), "{files}");
+    assert!(bench.git(&["ls-tree", BRANCH, "run.sh"]).starts_with("100755"));
+
+    let unchanged = Push {
+        workspace: Workspace { base: pushed.sha.clone(), ..bench.base() },
+        parent: pushed.sha.clone(),
+        ..request
+    };
+    let nothing = bench.push(&unchanged).await.unwrap();
+    assert_eq!((nothing.sha, nothing.files), (pushed.sha, 0), "no empty commits");
+}
+
+#[tokio::test]
+async fn a_branch_that_moved_is_a_conflict() {
+    let bench = Bench::new().await;
+    let request = bench.push_request().await;
+    let main = bench.git(&["rev-parse", "main"]);
+    bench.git(&["update-ref", &format!("refs/heads/{BRANCH}"), &main]);
+    let error = bench.push(&request).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Conflict);
+    assert!(error.message.contains(&main[..8]), "{error}");
+    assert_eq!(bench.git(&["rev-parse", BRANCH]), main, "what somebody else pushed stays");
+
+    bench.git(&["update-ref", "-d", &format!("refs/heads/{BRANCH}")]);
+    let error = bench.push(&request).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Conflict);
+    assert!(error.message.contains("is gone"), "{error}");
+}
+
+#[tokio::test]
+async fn only_an_approved_plan_opens_the_door() {
+    let bench = Bench::new().await;
+    let request = bench.push_request().await;
+    let Authority::ApprovedPlan { hash, by, plan } = request.authority.clone();
+
+    let other_repository = bench.approved("acme/other").await;
+    let other_plan = Authority::ApprovedPlan { hash: Digest::of("else"), by: by.clone(), plan };
+    let absent = Authority::ApprovedPlan { hash: Digest::of("absent"), by: by.clone(), plan: Digest::of("absent") };
+    let text = bench.blobs.put("no plan").await.unwrap();
+    let no_plan = Authority::ApprovedPlan { hash: text.clone(), by, plan: text };
+    for (authority, kind, said) in [
+        (other_repository, FailureKind::Invalid, "acme/shop is not part"),
+        (other_plan, FailureKind::Invalid, "the approval is for plan"),
+        (absent, FailureKind::NotFound, "is not in the store"),
+        (no_plan, FailureKind::Invalid, "is no approved plan"),
+    ] {
+        let error = bench.push(&Push { authority, ..request.clone() }).await.unwrap_err();
+        assert_eq!(error.kind, kind);
+        assert!(error.message.contains(said), "{error}");
+    }
+    // An altered blob is not what was approved.
+    let file = bench.directory.path().join("blobs/sha256").join(&hash.as_str()[..2]).join(hash.as_str());
+    let altered = std::fs::read_to_string(&file).unwrap().replace("Clamp", "Cramp");
+    std::fs::write(file, altered).unwrap();
+    let error = bench.push(&request).await.unwrap_err();
+    assert!(error.kind == FailureKind::Invalid && error.message.contains("was altered"), "{error}");
+    assert_eq!(bench.git(&["rev-parse", BRANCH]), request.parent.as_str());
+}
+
+#[tokio::test]
+async fn only_our_own_branches_are_written() {
+    let bench = Bench::new().await;
+    let request = bench.push_request().await;
+    for branch in ["main", "agent/SHOP-2/x-1", "release"] {
+        let error = bench.push(&Push { branch: branch.parse().unwrap(), ..request.clone() }).await.unwrap_err();
+        assert!(error.kind == FailureKind::Invalid && error.message.contains("does not belong to SHOP-1"), "{error}");
+    }
+    bench.git(&["symbolic-ref", "HEAD", &format!("refs/heads/{BRANCH}")]);
+    let error = bench.push(&request).await.unwrap_err();
+    assert!(error.kind == FailureKind::Invalid && error.message.contains("default branch"), "{error}");
+}
+
+#[tokio::test]
+async fn files_of_git_lfs_are_refused_by_name() {
+    let bench =
+        Bench::with(&[(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n"), ("shop/pricing.py", PRICING)])
+            .await;
+    let request = bench.push_request().await;
+    let workspace = bench.write(&request.workspace, "data.bin", "raw").await;
+    let error = bench.push(&Push { workspace, ..request }).await.unwrap_err();
+    assert!(error.kind == FailureKind::Invalid && error.message.contains("data.bin is kept in Git LFS"), "{error}");
+}
