@@ -1,1 +1,118 @@
-fn main() {}
+//! The worker: carries tickets. `run` polls Temporal until it is told to stop, `check` looks at every service and says what is
+//! missing.
+
+mod check;
+mod config;
+mod problem;
+mod remote;
+mod secrets;
+mod supervise;
+mod telemetry;
+mod temporal;
+mod workers;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use check::Spending;
+use config::Config;
+use problem::Problem;
+use secrets::Environment;
+
+/// A durable AI engineer: label a Jira ticket, approve the plan, get a pull request that is proven and green.
+#[derive(Debug, Parser)]
+#[command(name = "ticketwright", version, about)]
+struct Arguments {
+    /// Configuration file; else TICKETWRIGHT_CONFIG, else ticketwright.toml. Secrets come from the environment.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Carry tickets until SIGTERM. The default.
+    Run {
+        /// Leave sandboxed commands to another worker, on a host where the sandbox works.
+        #[arg(long)]
+        no_sandbox_queue: bool,
+    },
+    /// Look at every service, read-only, and say what is missing and how to mend it.
+    Check {
+        /// Also ask each model for one token, about $0.0001 each.
+        #[arg(long)]
+        spend: bool,
+    },
+}
+
+/// Exit code when a person has to mend the configuration or the host.
+const NOT_CONFIGURED: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    telemetry::start();
+    match work(arguments) {
+        Ok(code) => code,
+        Err(error) => match error.downcast_ref::<Problem>() {
+            Some(problem) => {
+                // Nothing can be done about a closed standard error.
+                drop(writeln!(std::io::stderr(), "{problem}"));
+                ExitCode::from(NOT_CONFIGURED)
+            }
+            None => {
+                tracing::error!(error = format!("{error:#}"), "the worker ends");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn work(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    // One TLS stack for all clients, chosen before any of them is made. It can only have been chosen already.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
+    let outcome = runtime.block_on(async {
+        let config = Config::load(arguments.config.as_deref(), &Environment::of_process())?;
+        match arguments.command.unwrap_or(Command::Run { no_sandbox_queue: false }) {
+            Command::Run { no_sandbox_queue } => run(config, no_sandbox_queue).await,
+            Command::Check { spend } => {
+                let spending = if spend { Spending::OneTokenPerModel } else { Spending::Nothing };
+                let (table, works) = check::run(&config, spending).await;
+                std::io::stdout().write_all(table.as_bytes()).context("write the table")?;
+                Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
+        }
+    });
+    // What still runs has had its time: an activity that is cut runs again elsewhere.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}
+
+async fn run(config: Config, no_sandbox_queue: bool) -> anyhow::Result<ExitCode> {
+    if config.slack.is_none() {
+        tracing::info!("Slack is off: there is no [slack] in the configuration; approvals come by CLI and Web UI");
+    }
+    let sandbox = match no_sandbox_queue {
+        true => None,
+        false => Some(workers::probe_sandbox(&config).await?),
+    };
+    let address = temporal::Address::from_environment()?;
+    let client = address.connect_patiently().await?;
+    temporal::describe_namespace(&client).await?;
+    temporal::ensure_search_attributes(&client).await?;
+    let mut config = config;
+    // Command lines and links that people are shown must name the namespace that the runs are in.
+    address.namespace().clone_into(&mut config.policy.temporal_namespace);
+    let workers = workers::build(config, &client, sandbox).await?;
+    let queues = workers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    tracing::info!(temporal = %address.target(), namespace = address.namespace(), %queues, "ready");
+    supervise::run(workers).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,152 @@
+//! `ticketwright check`: every service looked at, read-only, with the exact next step for what is missing.
+
+mod bedrock;
+mod github;
+mod http;
+mod jira;
+mod policy;
+mod sandbox;
+mod slack;
+mod temporal;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use activities::failure::ServiceError;
+
+use crate::config::Config;
+
+/// Longest look at one service.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Money may be spent, for calls that cannot be made without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spending {
+    /// Nothing that costs money.
+    Nothing,
+    /// One token per model.
+    OneTokenPerModel,
+}
+
+/// What was found at one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    service: &'static str,
+    mark: Mark,
+    /// Who we are there, or what is wrong.
+    summary: String,
+    /// What is missing, and what to do.
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Good,
+    Bad,
+    Off,
+}
+
+impl Finding {
+    fn good(service: &'static str, summary: impl Into<String>) -> Self {
+        Self { service, mark: Mark::Good, summary: summary.into(), notes: Vec::new() }
+    }
+
+    fn bad(service: &'static str, summary: impl Into<String>) -> Self {
+        Self { mark: Mark::Bad, ..Self::good(service, summary) }
+    }
+
+    fn off(service: &'static str, summary: impl Into<String>) -> Self {
+        Self { mark: Mark::Off, ..Self::good(service, summary) }
+    }
+
+    /// A remark that changes nothing.
+    fn note(mut self, line: impl Into<String>) -> Self {
+        self.notes.push(line.into());
+        self
+    }
+
+    /// Something is missing; `next` mends it.
+    fn lacks(self, what: impl Into<String>, next: impl Into<String>) -> Self {
+        let finding = self.note(format!("✗ {}", what.into())).note(format!("  {}", next.into()));
+        Self { mark: Mark::Bad, ..finding }
+    }
+}
+
+/// Looks at everything, in parallel. Returns the table, and whether all that is required works.
+pub async fn run(config: &Config, spending: Spending) -> (String, bool) {
+    let (temporal, github, jira, slack, bedrock, sandbox) = tokio::join!(
+        within_limit("Temporal", temporal::look()),
+        within_limit("GitHub", github::look(config)),
+        within_limit("Jira", jira::look(config)),
+        within_limit("Slack", slack::look(config)),
+        within_limit("Bedrock", bedrock::look(config, spending)),
+        within_limit("Sandbox", sandbox::look(config)),
+    );
+    let findings = [temporal, github, jira, slack, bedrock, sandbox, policy::look(config)];
+    let works = findings.iter().all(|finding| finding.mark != Mark::Bad);
+    (table(&findings, works), works)
+}
+
+async fn within_limit(service: &'static str, look: impl Future<Output = Finding>) -> Finding {
+    tokio::time::timeout(LIMIT, look).await.unwrap_or_else(|_| too_late(service))
+}
+
+/// An error for people, with its cause.
+fn told(error: &ServiceError) -> String {
+    match &error.source {
+        Some(cause) => format!("{error} ({})", cause.root_cause()),
+        None => error.to_string(),
+    }
+}
+
+fn too_late(service: &'static str) -> Finding {
+    Finding::bad(service, format!("no answer within {} s", LIMIT.as_secs()))
+        .note("  Check the address and the network between here and there.")
+}
+
+fn table(findings: &[Finding], works: bool) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let mark = match finding.mark {
+            Mark::Good => '✓',
+            Mark::Bad => '✗',
+            Mark::Off => '–',
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{mark} {:<9} {}", finding.service, finding.summary);
+        for note in finding.notes.iter().flat_map(|note| note.lines()) {
+            let _ = writeln!(text, "{:12}{note}", "");
+        }
+    }
+    let bad = findings.iter().filter(|finding| finding.mark == Mark::Bad).map(|finding| finding.service);
+    let _ = match bad.collect::<Vec<_>>().join(", ") {
+        services if !works => writeln!(text, "\nTo mend: {services}. Then run ticketwright check again."),
+        _ => writeln!(
+            text,
+            "\nReady: label a ticket, or start one with\n  temporal workflow start --type ticket --task-queue ticketwright --workflow-id ticket-PROJ-123 --input '{{\"key\":\"PROJ-123\"}}'"
+        ),
+    };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_line_per_service_and_the_next_step_below_what_is_missing() {
+        let findings = [
+            Finding::good("Temporal", "127.0.0.1:7233, namespace default"),
+            Finding::good("Jira", "Bot at https://x").lacks("permission to comment", "Project settings > Permissions"),
+            Finding::off("Slack", "off"),
+        ];
+        let text = table(&findings, false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "✓ Temporal  127.0.0.1:7233, namespace default");
+        assert_eq!(lines[1], "✗ Jira      Bot at https://x");
+        assert_eq!(lines[2], "            ✗ permission to comment");
+        assert_eq!(lines[3], "              Project settings > Permissions");
+        assert_eq!(lines[4], "– Slack     off");
+        assert_eq!(lines[6], "To mend: Jira. Then run ticketwright check again.");
+    }
+}

@@ -1,0 +1,26 @@
+//! The policy: who may approve, and what a ticket may spend.
+
+use workflows::contract::money::MicroUsd;
+
+use super::Finding;
+use crate::config::Config;
+
+pub(super) fn look(config: &Config) -> Finding {
+    let (policy, access) = (&config.policy, &config.access);
+    let cap = MicroUsd(policy.budget.ticket_cap_micro_usd);
+    let hours = policy.approval.expires_after_seconds / 3600;
+    let found = Finding::good(
+        "Policy",
+        format!("label {}, at most {cap} per ticket, plans wait {hours} h for approval", policy.label),
+    );
+    let found = if access.approvers.is_empty() {
+        found.note("Approvers: everyone in the Slack workspace. To limit: [access] approvers = [\"U0123ABCD\"]")
+    } else {
+        found.note(format!("Approvers: {}.", access.approvers.join(", ")))
+    };
+    if access.cli_may_approve {
+        found.note("Who can signal workflows may approve too. To forbid: [access] cli_may_approve = false")
+    } else {
+        found
+    }
+}
