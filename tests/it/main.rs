@@ -1,1 +1,9 @@
-//! Scenarios.
+//! Scenarios: the whole product as real processes around the world, on a real Temporal server, asserting on effects.
+
+mod architecture;
+mod cancelling;
+mod crashes;
+mod deliveries;
+mod parking;
+mod scene;
+mod the_flow;

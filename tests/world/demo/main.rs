@@ -1,1 +1,165 @@
-fn main() {}
+//! `make demo`: the main job, live, on this machine. A labelled ticket becomes a human-approved, CI-green pull request.
+
+mod screen;
+mod story;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Parser;
+use world::bedrock::Script;
+use world::jira::NewIssue;
+use world::stack::{Observer, Stack, StackOptions, TemporalOptions, TemporalServer, project_root};
+
+use screen::Screen;
+
+/// Settings of the demo, as `make demo NAME=value` passes them.
+#[derive(Debug, Parser)]
+#[command(name = "demo", about = "Ticketwright from a labelled ticket to a green pull request, on this machine")]
+struct Options {
+    /// Repository to work on: a directory or git URL. Default: the sample `acme/shop-api` and its neighbours.
+    #[arg(long, env = "REPO", default_value = "", hide_default_value = true)]
+    repo: String,
+    /// Ticket file (Markdown with front matter).
+    #[arg(long, env = "TICKET", default_value = "", hide_default_value = true)]
+    ticket: String,
+    /// Model script. The format is described in tests/world/bedrock/SCRIPT.md.
+    #[arg(long, env = "SCRIPT", default_value = "", hide_default_value = true)]
+    script: String,
+    /// `scripted`, or `bedrock` to use your own AWS credentials (this costs money).
+    #[arg(long, env = "MODEL", default_value = "scripted")]
+    model: String,
+    /// `jira`: the flow as it is. `crash`: the worker is killed in the middle and started again.
+    #[arg(long, env = "SCENARIO", default_value = "jira")]
+    scenario: String,
+    /// `1`: approve without waiting for you.
+    #[arg(long, env = "YES", default_value = "", hide_default_value = true)]
+    yes: String,
+    /// Set by the Makefile: what was installed and built, one line.
+    #[arg(long, env = "DEMO_PREPARED", default_value = "", hide = true)]
+    prepared: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let options = Options::parse();
+    let directory = std::env::temp_dir().join(format!("ticketwright-demo-{}", std::process::id()));
+    let screen = Screen::default();
+    let done = tokio::select! {
+        done = run(&options, &directory, &screen) => done,
+        _ = tokio::signal::ctrl_c() => {
+            screen.line("");
+            screen.line("Stopped. Everything that ran is ended.");
+            let _ = std::fs::remove_dir_all(&directory);
+            return ExitCode::SUCCESS;
+        }
+    };
+    match done {
+        Ok(()) => {
+            let _ = std::fs::remove_dir_all(&directory);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            screen.line("");
+            screen.line(&format!("The demo stopped: {error:#}"));
+            screen.line(&format!("  Logs: {}/*.log", directory.display()));
+            screen.line("  Try again with more detail: TICKETWRIGHT_LOG=debug make demo");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        matches!(options.scenario.as_str(), "jira" | "crash"),
+        "SCENARIO={} is unknown. There are: jira, crash.",
+        options.scenario
+    );
+    screen.heading("Ticketwright demo");
+    if !options.prepared.is_empty() {
+        screen.line(&format!("  {}", options.prepared));
+    }
+    let temporal = TemporalServer::start(TemporalOptions {
+        directory: directory.join("temporal"),
+        port: port_or_any(7233),
+        ui_port: port_or_any(8233),
+    })
+    .await?;
+    let stack_options = StackOptions {
+        directory: directory.to_owned(),
+        world: SocketAddr::from((Ipv4Addr::LOCALHOST, port_or_any(4300))),
+        namespace: "default".to_owned(),
+        policy: "[policy.ci]\npoll_seconds = 2\n".to_owned(),
+        real_bedrock: options.model == "bedrock",
+    };
+    let mut stack = Stack::prepare(stack_options, &temporal).await?;
+    let ticket = load_samples(options, &stack).await?;
+    stack.start_ingress().await?;
+    stack.start_worker()?;
+    let observer = Observer::connect(&temporal.address, "default").await?;
+    let base = &stack.world.base_url;
+    screen.line(&format!(
+        "  Temporal Web UI  {}/namespaces/default/workflows     Slack page  {base}/slack     Jira  {base}/jira",
+        temporal.ui_url
+    ));
+    screen.line("");
+    let began = Instant::now();
+    let key = stack.world.jira.create_issue(ticket.project().unwrap_or("SHOP"), ticket.clone());
+    let mut story = story::Story::new(&mut stack, &observer, screen, key, began);
+    story.tell(!options.yes.is_empty(), options.scenario == "crash").await?;
+    if options.yes.is_empty() {
+        screen.line("");
+        screen.line("Look around with the links above. Ctrl-C ends the demo and everything it started.");
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// Fills GitHub and Jira, and gives the model its script.
+async fn load_samples(options: &Options, stack: &Stack) -> anyhow::Result<NewIssue> {
+    let samples = project_root().join("tests/world/samples");
+    let github = &stack.world.github;
+    if options.repo.is_empty() {
+        let repositories = [
+            ("shop-api", "Cart, prices and orders of the shop, with an HTTP API"),
+            ("shop-web", "Web front end of the shop"),
+            ("warehouse", "Stock and shipping"),
+        ];
+        for (name, description) in repositories {
+            github.add_repository("acme", name, description, &samples.join("acme").join(name)).await?;
+        }
+    } else {
+        let name = options.repo.trim_end_matches('/').trim_end_matches(".git").rsplit('/').next().unwrap_or("repository");
+        github.add_repository("acme", name, "Given with REPO=", &PathBuf::from(&options.repo)).await?;
+    }
+    let path = |given: &str, sample: &str| if given.is_empty() { samples.join(sample) } else { PathBuf::from(given) };
+    let mut ticket = NewIssue::load(path(&options.ticket, "tickets/SHOP-1.md"))?;
+    if !ticket.labels.iter().any(|label| label == "AI") {
+        ticket.labels.push("AI".to_owned());
+    }
+    if let Some(project) = ticket.project() {
+        stack.world.jira.add_project(project, project);
+    }
+    if options.model == "bedrock" {
+        return Ok(ticket);
+    }
+    let script = path(&options.script, "scripts/SHOP-1.yaml");
+    anyhow::ensure!(
+        options.repo.is_empty() || !options.script.is_empty(),
+        "REPO= needs SCRIPT=<file> for the scripted model, or MODEL=bedrock for a real one."
+    );
+    stack.world.bedrock.set_script(Script::load(&script).with_context(|| format!("script {}", script.display()))?);
+    Ok(ticket)
+}
+
+/// The usual port when it is free, else any.
+fn port_or_any(port: u16) -> u16 {
+    if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() { port } else { 0 }
+}
+
+/// Longest time the demo waits for a stage that needs no person.
+const STAGE_LIMIT: Duration = Duration::from_secs(300);

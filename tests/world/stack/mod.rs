@@ -6,6 +6,7 @@ mod observer;
 mod process;
 mod temporal;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -54,6 +55,8 @@ impl Stack {
     /// Starts the world and prepares the product's configuration; [`Stack::start_ingress`] and [`Stack::start_worker`] follow.
     pub async fn prepare(options: StackOptions, temporal: &TemporalServer) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&options.directory)?;
+        // Started as root, the sandbox runs as another user, who has to reach the workspaces.
+        std::fs::set_permissions(&options.directory, std::fs::Permissions::from_mode(0o755))?;
         let world = World::start(WorldOptions {
             listen: options.world,
             directory: options.directory.join("world"),

@@ -1,0 +1,177 @@
+//! One scenario: a world of its own, a namespace of its own, worker and ingress of its own, on the shared Temporal server.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use workflows::contract::status::{Stage, TicketStatus};
+use world::effects::Effect;
+use world::samples;
+use world::stack::{Observer, Stack, StackOptions, TemporalOptions, TemporalServer};
+
+/// Longest wait for a stage: far above what it takes, so that a slow machine does not fail a test.
+pub(crate) const STAGE: Duration = Duration::from_secs(180);
+/// The sample ticket.
+pub(crate) const KEY: &str = "SHOP-1";
+/// The repository its change belongs to.
+pub(crate) const REPOSITORY: &str = "acme/shop-api";
+
+/// Scenarios at work at the same time: each is three processes and the machine may have two cores.
+static SEATS: Semaphore = Semaphore::const_new(3);
+static SERVER: OnceCell<TemporalServer> = OnceCell::const_new();
+
+pub(crate) struct Scene {
+    pub(crate) stack: Stack,
+    pub(crate) observer: Observer,
+    directory: tempfile::TempDir,
+    _seat: SemaphorePermit<'static>,
+}
+
+async fn server() -> anyhow::Result<&'static TemporalServer> {
+    SERVER
+        .get_or_try_init(async || {
+            let directory = tempfile::tempdir()?.keep();
+            TemporalServer::start(TemporalOptions { directory, port: 0, ui_port: 0 }).await
+        })
+        .await
+}
+
+impl Scene {
+    /// The sample repositories and ticket (without its label), the scripted model, worker and ingress running.
+    pub(crate) async fn start(policy: &str) -> anyhow::Result<Self> {
+        Self::on(server().await?, policy).await
+    }
+
+    /// The same on a server that the test may kill.
+    pub(crate) async fn on(server: &TemporalServer, policy: &str) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let seat = SEATS.acquire().await?;
+        let directory = tempfile::tempdir()?;
+        let namespace = format!("scene-{}", uuid::Uuid::new_v4().simple());
+        server.create_namespace(&namespace).await?;
+        let options = StackOptions {
+            directory: directory.path().to_owned(),
+            world: ([127, 0, 0, 1], 0).into(),
+            namespace: namespace.clone(),
+            policy: format!("{policy}\n[policy.ci]\npoll_seconds = 2\nnone_after_seconds = 30\n"),
+            real_bedrock: false,
+        };
+        let mut stack = Stack::prepare(options, server).await?;
+        for name in samples::REPOSITORIES {
+            let source = samples::directory().join("acme").join(name);
+            stack.world.github.add_repository("acme", name, "", &source).await?;
+        }
+        stack.world.bedrock.set_script(samples::script(KEY)?);
+        let mut ticket = samples::ticket(KEY)?;
+        ticket.labels.clear();
+        stack.world.jira.create_issue("SHOP", ticket);
+        stack.start_ingress().await?;
+        stack.start_worker()?;
+        let observer = Observer::connect(&server.address, &namespace).await?;
+        Ok(Self { stack, observer, directory, _seat: seat })
+    }
+
+    /// Ana hands the ticket over.
+    pub(crate) fn label(&self) {
+        self.stack.world.jira.add_label(KEY, "AI", "ana");
+    }
+
+    pub(crate) async fn stage(&self, stage: Stage) -> anyhow::Result<TicketStatus> {
+        self.observer.wait_for_stage(KEY, stage, STAGE).await
+    }
+
+    /// Waits until the work is presented: all messages are out.
+    pub(crate) async fn ready(&self) -> anyhow::Result<TicketStatus> {
+        let what = "ready for review, everyone told";
+        let ready = |status: &TicketStatus| {
+            status.stage == Stage::ReadyForReview && self.jira_status() == "In Review"
+        };
+        self.observer.wait_for(KEY, what, STAGE, ready).await
+    }
+
+    pub(crate) fn jira_status(&self) -> String {
+        self.stack.world.jira.issue(KEY).map(|issue| issue.status).unwrap_or_default()
+    }
+
+    /// Clicks a button of the approval message as a Slack user.
+    pub(crate) async fn click(&self, user: &str, action: &str) -> anyhow::Result<()> {
+        let limit = std::time::Instant::now();
+        loop {
+            let messages = self.stack.world.slack.messages("#ai-agents");
+            let has_button = |message: &&world::slack::Message| message.buttons().iter().any(|b| b.action_id == action);
+            if let Some(message) = messages.iter().find(has_button) {
+                let delivery = self.stack.world.slack.click(user, &message.ts, action).await?;
+                anyhow::ensure!(delivery.status == 200, "the click was answered {}", delivery.status);
+                return Ok(());
+            }
+            anyhow::ensure!(limit.elapsed() < STAGE, "no {action} button in #ai-agents");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// A signal by the Temporal CLI, exactly as a person types it.
+    pub(crate) async fn signal_by_cli(&self, name: &str, input: Option<&str>) -> anyhow::Result<()> {
+        let workflow = format!("ticket-{KEY}");
+        let mut arguments = vec!["workflow", "signal", "-n", &self.stack.namespace, "-w", &workflow, "--name", name];
+        if let Some(input) = input {
+            arguments.extend(["--input", input]);
+        }
+        self.cli(&arguments).await
+    }
+
+    /// The Temporal CLI against this scene's server.
+    pub(crate) async fn cli(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = std::process::Command::new(world::stack::temporal_cli()?);
+        command.args(arguments).args(["--address", &self.stack.temporal_address]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    pub(crate) fn effects(&self, service: &str, kind: &str) -> Vec<Effect> {
+        self.stack.world.effects.of(service, kind)
+    }
+
+    /// Every message, comment and object exists once; no stand-in was asked something it does not know.
+    pub(crate) fn assert_once(&self) {
+        let world = &self.stack.world;
+        let unexpected: Vec<String> = world.effects.unexpected().iter().map(|e| format!("{} {}", e.target, e.detail)).collect();
+        assert!(unexpected.is_empty(), "unexpected calls: {unexpected:#?}");
+        for (service, kind) in [("slack", "message.posted"), ("jira", "comment.created")] {
+            let effects = self.effects(service, kind);
+            let mut texts: Vec<&str> = effects.iter().filter_map(|e| e.detail.get("text").and_then(Value::as_str)).collect();
+            let all = texts.len();
+            texts.sort_unstable();
+            texts.dedup();
+            assert_eq!(all, texts.len(), "a {service} {kind} was repeated: {effects:#?}");
+        }
+        assert!(self.effects("github", "pull_request.opened").len() <= 1, "more than one pull request");
+        assert!(self.effects("github", "branch.created").len() <= 1, "more than one branch");
+    }
+
+    /// Finished model calls were not made again.
+    pub(crate) fn paid_turns(&self) -> usize {
+        self.effects("bedrock", "turn.answered").len()
+    }
+
+    pub(crate) fn repeated_turns(&self) -> usize {
+        self.effects("bedrock", "turn.repeated").len()
+    }
+
+    /// Logs of a failed scenario, for the assertion's text.
+    pub(crate) fn logs(&self) -> String {
+        let log = |name: &str| std::fs::read_to_string(self.directory.path().join(format!("{name}.log"))).unwrap_or_default();
+        let tail = |text: String| {
+            let lines: Vec<&str> = text.lines().rev().take(40).collect();
+            lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        };
+        format!("--- worker\n{}\n--- ingress\n{}", tail(log("worker")), tail(log("ingress")))
+    }
+}
+
+/// Runs a scenario; a failure shows the processes' logs.
+pub(crate) async fn play(scene: &Scene, done: anyhow::Result<()>) {
+    if let Err(error) = done {
+        panic!("{error:#}\n{}", scene.logs());
+    }
+}
