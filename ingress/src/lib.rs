@@ -1,13 +1,24 @@
-//! The front door: verified webhooks become a closed [`Trigger`](workflows::contract::trigger::Trigger), a trigger starts or
-//! tells a workflow.
+//! The door: verified webhooks become a closed set of [`Trigger`](workflows::contract::trigger::Trigger)s, and each
+//! trigger starts or signals one workflow.
 //!
-//! `webhook` (verify, parse) -> `Trigger` -> [`dispatch`] -> [`start`] or a signal. An answer in the 200s means that Temporal
-//! has accepted it: nothing is kept in memory.
+//! A request goes through [`signature`] (is it really from that service), [`webhook`] (what does it mean), and
+//! [`dispatch`] (which workflow starts or is told). [`start`] holds the one function that starts tickets. Raw JSON never
+//! leaves this crate.
 
-pub mod access_log;
+pub mod app;
+pub mod branch;
 pub mod config;
 pub mod dispatch;
-pub mod server;
+pub mod execution;
+pub mod reply;
+pub mod serve;
 pub mod signature;
 pub mod start;
+pub mod temporal;
 pub mod webhook;
+
+mod access_log;
+mod nudge;
+mod slack_answer;
+#[cfg(test)]
+mod tests;

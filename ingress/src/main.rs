@@ -1,93 +1,84 @@
-//! The ingress binary: listens at once, is ready when Temporal answers, ends in order on SIGTERM.
+//! The ingress as a process: reads its configuration, serves at once, connects to Temporal meanwhile, stops on SIGTERM.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Parser;
-use ingress::config::{Config, Options};
-use ingress::server::{Door, router};
-use temporalio_client::envconfig::LoadClientConfigProfileOptions;
-use temporalio_client::{Client, ClientOptions};
+use ingress::app::App;
+use ingress::config::{LogFormat, Options};
+use ingress::serve::serve;
+use ingress::temporal::{Temporal, connection_from_environment};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// Exit code when the configuration is at fault: restarting does not help.
+const MISCONFIGURED: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let config = match Config::load(Options::parse()) {
-        Ok(config) => config,
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("ingress: another TLS provider is installed already.");
+        return ExitCode::FAILURE;
+    }
+    let options = Options::parse();
+    if let Err(error) = log_to_stderr(&options) {
+        eprintln!("ingress: RUST_LOG is not valid: {error}.\n  Example: RUST_LOG=info,ingress=debug");
+        return ExitCode::from(MISCONFIGURED);
+    }
+    let settings = match options.settings() {
+        Ok(settings) => settings,
         Err(error) => {
-            complain(&error);
-            return ExitCode::from(2);
+            eprintln!("ingress: {error}");
+            return ExitCode::from(MISCONFIGURED);
         }
     };
-    match serve(config).await {
+    let (connection, client) = match connection_from_environment() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("ingress: {error}");
+            return ExitCode::from(MISCONFIGURED);
+        }
+    };
+    for line in settings.switched_off() {
+        tracing::warn!("{line}");
+    }
+    let listen = settings.listen;
+    let temporal = Temporal::default();
+    let connecting = temporal.clone();
+    tokio::spawn(async move { connecting.connect(connection, client).await });
+    let result = async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let app = App::new(settings, temporal)?;
+        let listener = TcpListener::bind(listen).await.map_err(|error| {
+            anyhow::anyhow!(
+                "{listen} cannot be listened on: {error}.\n  INGRESS_LISTEN names the address; choose a free port"
+            )
+        })?;
+        tracing::info!(address = %listener.local_addr()?, "listening");
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        };
+        serve(listener, app, stop).await?;
+        anyhow::Ok(())
+    };
+    match result.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            eprintln!("ingress: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    if config.slack_secret.is_none() {
-        tracing::info!("Slack is off: SLACK_SIGNING_SECRET is not set. Approvals work by CLI and Web UI.");
+fn log_to_stderr(options: &Options) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&options.log)?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match options.log_format {
+        LogFormat::Text => subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => subscriber.json().init(),
     }
-    let listener = tokio::net::TcpListener::bind(config.listen).await?;
-    tracing::info!(address = %listener.local_addr()?, "listening");
-    let door = Arc::new(Door::new(config));
-    let opening = tokio::spawn(open(Arc::clone(&door)));
-    let app = router(door).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app).with_graceful_shutdown(asked_to_end()).await?;
-    opening.abort();
-    tracing::info!("ended");
     Ok(())
-}
-
-/// Connects to Temporal, for as long as it takes.
-async fn open(door: Arc<Door>) {
-    let mut pause = Duration::from_millis(250);
-    loop {
-        match connect().await {
-            Ok(client) => {
-                door.open(client);
-                tracing::info!("Temporal answers; ready");
-                return;
-            }
-            Err(error) => tracing::warn!(error = %format!("{error:#}"), "Temporal does not answer yet"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(10));
-    }
-}
-
-async fn connect() -> anyhow::Result<Client> {
-    let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
-        .map_err(|error| anyhow::anyhow!("the TEMPORAL_* settings cannot be used: {error}"))?;
-    Ok(Client::connect(connection, options).await?)
-}
-
-async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupted = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminated) => {
-            tokio::select! {
-                _ = terminated.recv() => {}
-                _ = interrupted => {}
-            }
-        }
-        Err(_) => {
-            let _ = interrupted.await;
-        }
-    }
-}
-
-fn complain(error: &anyhow::Error) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "ingress: {error:#}");
 }

@@ -1,219 +1,162 @@
-//! The one start function: an event about a ticket starts its workflow, joins the run that is there, or is dropped.
+//! The one function that starts tickets.
 //!
-//! Ids are a pure function of the ticket. A duplicate delivery joins the run and never forks it. A closed run is followed by
-//! a new one only for an event that is newer than everything that run has seen and than its end.
+//! A delivery may come twice, late, or together with twenty others. The rules that keep this harmless:
+//! the workflow id is the ticket; the request id is the event, so that Temporal itself drops a repeated start while that
+//! run is the latest; a run remembers in its memo the time of the newest event it accepted, and older or equal events are
+//! dropped; a closed run is followed by a new one only for an event that happened after it closed. Signal-with-start does
+//! none of this: on a closed run it forks a new run with every delivery.
 
-use std::collections::HashMap;
-
+use temporalio_client::Client;
 use temporalio_client::grpc::WorkflowService;
-use temporalio_client::tonic::{self, IntoRequest};
-use temporalio_client::{Client, NamespacedClient};
-use temporalio_common::data_converters::{PayloadConverter, RawValue};
-use temporalio_common::protos::temporal::api::common::v1::{Memo, Payload, Payloads, WorkflowExecution, WorkflowType};
-use temporalio_common::protos::temporal::api::enums::v1::{
-    WorkflowExecutionStatus, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
+use temporalio_client::tonic::IntoRequest;
+use temporalio_common::data_converters::{
+    GenericPayloadConverter, PayloadConverter, SerializationContext, SerializationContextData,
 };
+use temporalio_common::protos::temporal::api::common::v1::{Memo, Payload, Payloads, SearchAttributes, WorkflowType};
+use temporalio_common::protos::temporal::api::enums::v1::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy};
 use temporalio_common::protos::temporal::api::sdk::v1::UserMetadata;
 use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
-use temporalio_common::protos::temporal::api::workflow::v1::{OnConflictOptions, WorkflowExecutionInfo};
+use temporalio_common::protos::temporal::api::workflow::v1::OnConflictOptions;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DescribeWorkflowExecutionRequest, SignalWorkflowExecutionRequest, StartWorkflowExecutionRequest,
+    StartWorkflowExecutionRequest, StartWorkflowExecutionResponse,
 };
-use temporalio_common::search_attributes::SearchAttributes;
 use workflows::contract::QUEUE;
 use workflows::contract::status::Stage;
 use workflows::contract::trigger::{Joined, TICKET_WORKFLOW, TicketInput, TicketLabelled};
-use workflows::search_attributes::{REQUESTED_BY, STAGE, TICKET_KEY};
 
-/// Memo key under which a run keeps the time of the newest event it accepted.
-const LAST_EVENT_AT: &str = "last_event_at";
-/// Rounds of look-and-act before giving up: each round lost means that the run opened or closed in between.
-const ROUNDS: usize = 5;
+use crate::execution::{self, Execution, LAST_EVENT_AT, STAGE, Signal};
+use crate::temporal::TemporalError;
 
-/// What became of an event.
+/// How often a start that lost a race looks again. Each turn means that somebody else started or closed the run between
+/// two of our calls; five in a row do not happen, but an endless loop must not either.
+const LOOKS: usize = 5;
+
+/// What a start came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
-    /// Workflow id.
+    /// `ticket-<KEY>`.
     pub workflow_id: String,
-    /// Run that carries the ticket, if one does.
+    /// The run that was started, joined, or already knew the event.
     pub run_id: String,
-    /// What was done.
-    pub outcome: Outcome,
+    /// What happened.
+    pub outcome: StartOutcome,
 }
 
-/// What was done with an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// A new run began.
+/// What a start did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartOutcome {
+    /// A run began.
     Started,
-    /// A run was there and was told.
+    /// The running run was told of the event.
     Joined,
-    /// The event is not newer than what is known: a late or repeated delivery.
+    /// The event is not newer than what the latest run knows, or than its end: nothing happened.
     Dropped,
 }
 
-/// Temporal did not accept it. The sender shall try again.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An RPC failed.
-    #[error("Temporal does not accept requests: {0}")]
-    Temporal(#[from] tonic::Status),
-    /// The run opened and closed under us in every round.
-    #[error("{0} keeps opening and closing; try again")]
-    Unsteady(String),
-}
-
-/// Starts, joins or drops.
-pub async fn start_ticket(client: &Client, labelled: &TicketLabelled) -> Result<Started, StartError> {
-    let workflow_id = labelled.ticket.workflow_id();
-    for _ in 0..ROUNDS {
-        let started = |run_id: String, outcome| Started { workflow_id: workflow_id.clone(), run_id, outcome };
-        match describe(client, &workflow_id).await? {
-            None => {
-                let (run_id, new) = start(client, labelled).await?;
-                if new {
-                    return Ok(started(run_id, Outcome::Started));
-                }
-            }
-            Some(run) if run.is_running() => {
-                if labelled.event.at <= run.last_event_at {
-                    return Ok(started(run.run_id, Outcome::Dropped));
-                }
-                let joined = Joined { event: labelled.event.clone(), by: labelled.by.clone() };
-                if signal(client, &workflow_id, "trigger", &joined).await? {
-                    return Ok(started(run.run_id, Outcome::Joined));
-                }
-            }
-            Some(run) => {
-                if labelled.event.at <= run.last_event_at.max(run.closed_at) {
-                    return Ok(started(run.run_id, Outcome::Dropped));
-                }
-                let (run_id, new) = start(client, labelled).await?;
-                if new {
-                    return Ok(started(run_id, Outcome::Started));
-                }
-            }
+impl StartOutcome {
+    /// Wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Joined => "joined",
+            Self::Dropped => "dropped",
         }
-        // Someone else was faster: look again and join.
-    }
-    Err(StartError::Unsteady(workflow_id))
-}
-
-/// A run as far as starting needs to know it.
-#[derive(Debug, Clone)]
-pub struct RunState {
-    /// Run id.
-    pub run_id: String,
-    /// Where it stands.
-    pub status: WorkflowExecutionStatus,
-    /// Milliseconds since 1970 of the newest event it accepted; 0: none.
-    pub last_event_at: i64,
-    /// Milliseconds since 1970 of its end; 0: running.
-    pub closed_at: i64,
-    /// Stage from its memo.
-    pub stage: String,
-}
-
-impl RunState {
-    /// It has not ended.
-    pub fn is_running(&self) -> bool {
-        matches!(self.status, WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused)
     }
 }
 
-/// Looks at a workflow's newest run without needing a worker.
-pub async fn describe(client: &Client, workflow_id: &str) -> Result<Option<RunState>, tonic::Status> {
-    let request = DescribeWorkflowExecutionRequest {
-        namespace: client.namespace(),
-        execution: Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }),
-        ..Default::default()
-    };
-    match client.clone().describe_workflow_execution(request.into_request()).await {
-        Ok(answer) => Ok(answer.into_inner().workflow_execution_info.map(|info| state_of(&info))),
-        Err(status) if status.code() == tonic::Code::NotFound => Ok(None),
-        Err(status) => Err(status),
+/// Starts the ticket's workflow for an event, joins the running one, or drops the event.
+///
+/// # Errors
+/// When Temporal does not answer or refuses; the same event may be tried again at any time.
+pub async fn start_ticket(client: &Client, labelled: &TicketLabelled) -> Result<Started, TemporalError> {
+    let workflow_id = labelled.ticket.workflow_id();
+    let event = &labelled.event;
+    for _ in 0..LOOKS {
+        let latest = execution::describe(client, &workflow_id).await?;
+        let (run_id, outcome) = match latest {
+            None => match begin(client, &workflow_id, labelled).await? {
+                Some(run_id) => (run_id, StartOutcome::Started),
+                None => continue,
+            },
+            Some(known) if known.last_event_at.is_some_and(|last| event.at <= last) => {
+                (known.run_id, StartOutcome::Dropped)
+            }
+            Some(Execution { run_id, closed_at: None, .. }) => {
+                if !join(client, &workflow_id, &run_id, labelled).await? {
+                    continue;
+                }
+                (run_id, StartOutcome::Joined)
+            }
+            Some(Execution { run_id, closed_at: Some(closed_at), .. }) if event.at <= closed_at => {
+                (run_id, StartOutcome::Dropped)
+            }
+            Some(_) => match begin(client, &workflow_id, labelled).await? {
+                Some(run_id) => (run_id, StartOutcome::Started),
+                None => continue,
+            },
+        };
+        return Ok(Started { workflow_id, run_id, outcome });
     }
+    Err(TemporalError::Unavailable(format!("{workflow_id} keeps starting and closing")))
 }
 
-fn state_of(info: &WorkflowExecutionInfo) -> RunState {
-    let memo = |key: &str| {
-        let payload = info.memo.as_ref().and_then(|memo| memo.fields.get(key));
-        payload.and_then(|payload| serde_json::from_slice::<serde_json::Value>(&payload.data).ok())
-    };
-    let closed = info.close_time.as_ref().map_or(0, |time| time.seconds * 1000 + i64::from(time.nanos) / 1_000_000);
-    RunState {
-        run_id: info.execution.as_ref().map(|execution| execution.run_id.clone()).unwrap_or_default(),
-        status: info.status(),
-        last_event_at: memo(LAST_EVENT_AT).and_then(|value| value.as_i64()).unwrap_or_default(),
-        closed_at: closed,
-        stage: memo("stage").and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default(),
-    }
+/// Starts a run. `None`: there is one already, begun by this event or another; the caller looks again.
+async fn begin(client: &Client, workflow_id: &str, labelled: &TicketLabelled) -> Result<Option<String>, TemporalError> {
+    let request = request(client, workflow_id, labelled).await?;
+    let answer: StartWorkflowExecutionResponse =
+        client.clone().start_workflow_execution(request.into_request()).await?.into_inner();
+    // A repeated request id is answered as started, with the first run's id as the sign of it.
+    let repeated = !answer.first_execution_run_id.is_empty();
+    Ok((answer.started && !repeated).then_some(answer.run_id))
 }
 
-/// Starts the run; tells whether it is new. The request id is the event's id, so Temporal itself knows a repeated start.
-async fn start(client: &Client, labelled: &TicketLabelled) -> Result<(String, bool), tonic::Status> {
-    let input = TicketInput {
-        key: labelled.ticket.to_string(),
-        event: Some(labelled.event.clone()),
-        requested_by: labelled.by.clone(),
-        policy: None,
-    };
-    let requested_by = labelled.by.as_ref().map_or_else(|| "Jira".to_owned(), |person| person.label());
-    let attributes = SearchAttributes::new([
-        TICKET_KEY.value_set(labelled.ticket.to_string()),
-        STAGE.value_set(Stage::Discovering.to_string()),
-        REQUESTED_BY.value_set(requested_by),
-    ]);
-    let memo = HashMap::from([(LAST_EVENT_AT.to_owned(), payload(&labelled.event.at))]);
-    let title: String = format!("{} {}", labelled.ticket, labelled.summary).chars().take(200).collect();
-    let request = StartWorkflowExecutionRequest {
-        namespace: client.namespace(),
-        workflow_id: labelled.ticket.workflow_id(),
-        workflow_type: Some(WorkflowType { name: TICKET_WORKFLOW.to_owned() }),
-        task_queue: Some(TaskQueue { name: QUEUE.to_owned(), ..Default::default() }),
-        input: Some(Payloads { payloads: vec![payload(&input)] }),
-        identity: client.identity(),
-        request_id: labelled.event.id.clone(),
+async fn join(
+    client: &Client,
+    workflow_id: &str,
+    run_id: &str,
+    labelled: &TicketLabelled,
+) -> Result<bool, TemporalError> {
+    let signal = Signal { workflow_id, run_id, name: "trigger", request_id: &labelled.event.id };
+    let joined = Joined { event: labelled.event.clone(), by: labelled.by.clone() };
+    execution::signal(client, signal, &joined).await
+}
+
+async fn request(
+    client: &Client,
+    workflow_id: &str,
+    labelled: &TicketLabelled,
+) -> Result<StartWorkflowExecutionRequest, TemporalError> {
+    let TicketLabelled { ticket, event, by, summary } = labelled;
+    let input =
+        TicketInput { key: ticket.to_string(), event: Some(event.clone()), requested_by: by.clone(), policy: None };
+    let mut attributes = vec![("TicketKey", ticket.as_str()), (STAGE, Stage::Discovering.as_str())];
+    if let Some(by) = by {
+        attributes.push(("RequestedBy", if by.name.is_empty() { &by.id } else { &by.name }));
+    }
+    let attributes = attributes.into_iter().map(|(name, value)| Ok((name.to_owned(), plain(value)?)));
+    let title = format!("{ticket} {summary}");
+    Ok(StartWorkflowExecutionRequest {
+        namespace: client.options().namespace.clone(),
+        workflow_id: workflow_id.to_owned(),
+        workflow_type: Some(WorkflowType { name: TICKET_WORKFLOW.into() }),
+        task_queue: Some(TaskQueue { name: QUEUE.into(), ..Default::default() }),
+        input: Some(Payloads { payloads: vec![execution::encode(client, &input).await?] }),
+        identity: client.connection().identity().to_owned(),
+        request_id: event.id.clone(),
         workflow_id_reuse_policy: WorkflowIdReusePolicy::AllowDuplicate.into(),
         workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting.into(),
         on_conflict_options: Some(OnConflictOptions { attach_request_id: true, ..Default::default() }),
-        memo: Some(Memo { fields: memo }),
-        search_attributes: Some(attributes.into_proto()),
-        user_metadata: Some(UserMetadata { summary: Some(payload(&title)), ..Default::default() }),
+        memo: Some(Memo { fields: [(LAST_EVENT_AT.to_owned(), execution::encode(client, &event.at).await?)].into() }),
+        search_attributes: Some(SearchAttributes { indexed_fields: attributes.collect::<Result<_, TemporalError>>()? }),
+        user_metadata: Some(UserMetadata { summary: Some(plain(title.trim_end())?), details: None }),
         ..Default::default()
-    };
-    let answer = client.clone().start_workflow_execution(request.into_request()).await?.into_inner();
-    Ok((answer.run_id, answer.started))
+    })
 }
 
-/// Signals a workflow; false when there is none that runs.
-pub async fn signal(
-    client: &Client,
-    workflow_id: &str,
-    name: &str,
-    value: &impl serde::Serialize,
-) -> Result<bool, tonic::Status> {
-    let request = SignalWorkflowExecutionRequest {
-        namespace: client.namespace(),
-        workflow_execution: Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }),
-        signal_name: name.to_owned(),
-        input: Some(Payloads { payloads: vec![payload(value)] }),
-        identity: client.identity(),
-        // The server drops a signal whose request id it has seen: our own RPC retries must not double it.
-        request_id: uuid::Uuid::new_v4().to_string(),
-        ..Default::default()
-    };
-    match client.clone().signal_workflow_execution(request.into_request()).await {
-        Ok(_) => Ok(true),
-        Err(status) if status.code() == tonic::Code::NotFound => Ok(false),
-        Err(status) => Err(status),
-    }
-}
-
-/// A JSON payload, as the CLI and the worker's default converter write it.
-fn payload<T: serde::Serialize>(value: &T) -> Payload {
-    let json = serde_json::to_value(value).unwrap_or_default();
-    let raw = RawValue::from_value(&json, &PayloadConverter::default());
-    raw.payloads.into_iter().next().unwrap_or_default()
+/// Encodes what the server itself reads: never through the codec.
+fn plain(value: &str) -> Result<Payload, TemporalError> {
+    let converter = PayloadConverter::default();
+    let context = SerializationContext::new(&SerializationContextData::None, &converter);
+    let payload = converter.to_payload(&context, &value.to_owned());
+    payload.map_err(|error| TemporalError::Refused(format!("the payload cannot be encoded: {error}")))
 }

@@ -1,23 +1,45 @@
-//! Jira's admin webhooks (<https://developer.atlassian.com/cloud/jira/platform/webhooks/>): a ticket gets the label.
+//! Jira's admin webhooks. Only two events matter: an issue created with the label, and a label added to an issue.
+//!
+//! The body has the shape of REST v2 whatever the site uses otherwise:
+//! <https://developer.atlassian.com/cloud/jira/platform/webhooks/#issue-webhooks>. Labels in a change log are one
+//! space-separated text; labels themselves have no spaces.
+
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 use workflows::contract::access::{Person, Via};
 use workflows::contract::ids::TicketKey;
 use workflows::contract::trigger::{EventId, TicketLabelled, Trigger};
 
-use super::{Meaning, Unreadable};
+use super::{Meaning, Unreadable, delivery_id, json};
+use crate::config::Service;
+
+/// What decides which events count.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// Label that hands a ticket over.
+    pub label: &'a str,
+    /// The bot's own account, whose changes echo back.
+    pub bot_account_id: Option<&'a str>,
+}
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Payload {
-    #[serde(default)]
-    timestamp: i64,
-    webhook_event: String,
-    issue: Option<Issue>,
+struct Delivery {
+    /// Milliseconds since 1970.
+    timestamp: Option<i64>,
+    #[serde(rename = "webhookEvent", default)]
+    event: String,
     user: Option<User>,
-    changelog: Option<Changelog>,
+    issue: Option<Issue>,
+    changelog: Option<ChangeLog>,
+}
+
+#[derive(Debug, Deserialize)]
+struct User {
+    #[serde(rename = "accountId")]
+    account_id: Option<String>,
+    #[serde(rename = "displayName")]
+    display_name: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -29,140 +51,170 @@ struct Issue {
 
 #[derive(Debug, Default, Deserialize)]
 struct Fields {
-    #[serde(default)]
     summary: Option<String>,
-    #[serde(default)]
-    labels: Vec<String>,
+    labels: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct User {
+struct ChangeLog {
     #[serde(default)]
-    account_id: String,
-    #[serde(default)]
-    display_name: String,
+    items: Vec<Change>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Changelog {
+struct Change {
     #[serde(default)]
-    items: Vec<Value>,
+    field: String,
+    #[serde(rename = "fromString")]
+    from: Option<String>,
+    #[serde(rename = "toString")]
+    to: Option<String>,
 }
 
-/// Reads a webhook whose signature was verified. `label` hands a ticket over; what `bot` (our account id) does is an echo.
-pub fn read(body: &[u8], label: &str, bot: Option<&str>) -> Result<Meaning, Unreadable> {
-    let payload: Payload = serde_json::from_slice(body)?;
-    let Some(issue) = payload.issue else {
-        return Ok(Meaning::ignore(format!("{} is not about a ticket", payload.webhook_event)));
+/// Reads a delivery.
+///
+/// # Errors
+/// When the body is not JSON of that shape, or an event that matters lacks its key or time.
+pub fn read(body: &[u8], rules: Rules<'_>) -> Result<Meaning, Unreadable> {
+    let delivery: Delivery = json(body)?;
+    let created = match delivery.event.as_str() {
+        "jira:issue_created" => true,
+        "jira:issue_updated" => false,
+        other => return Meaning::ignored(format!("the event {other:?} starts nothing")),
     };
-    let by = payload.user.filter(|user| !user.account_id.is_empty());
-    if by.as_ref().is_some_and(|user| Some(user.account_id.as_str()) == bot) {
-        return Ok(Meaning::ignore("an echo of our own change"));
+    let issue = delivery.issue.ok_or_else(|| Unreadable(format!("{} without an issue", delivery.event)))?;
+    let label = rules.label;
+    if created && !issue.fields.labels.iter().flatten().any(|has| has == label) {
+        return Meaning::ignored(format!("{} was created without the label {label}", issue.key));
     }
-    let labelled = match payload.webhook_event.as_str() {
-        "jira:issue_created" => issue.fields.labels.iter().any(|had| had == label),
-        "jira:issue_updated" => {
-            payload.changelog.is_some_and(|log| log.items.iter().any(|item| adds_label(item, label)))
+    if !created && !delivery.changelog.is_some_and(|log| log.items.iter().any(|change| change.adds(label))) {
+        return Meaning::ignored(format!("the label {label} was not added to {} by this change", issue.key));
+    }
+    let by = delivery.user.and_then(User::person);
+    if rules.bot_account_id.is_some() && by.as_ref().map(|person| person.id.as_str()) == rules.bot_account_id {
+        return Meaning::ignored("this is our own change coming back");
+    }
+    let ticket: TicketKey = issue.key.parse()?;
+    let at = delivery.timestamp.ok_or_else(|| Unreadable("the field timestamp is missing".into()))?;
+    let event = EventId { id: delivery_id(Service::Jira, body), at };
+    let summary = one_line(&issue.fields.summary.unwrap_or_default());
+    Ok(Meaning::Trigger(Trigger::TicketLabelled(TicketLabelled { ticket, event, by, summary })))
+}
+
+impl User {
+    fn person(self) -> Option<Person> {
+        let id = self.account_id.filter(|id| !id.is_empty())?;
+        Some(Person { via: Via::Jira, id, name: self.display_name.unwrap_or_default() })
+    }
+}
+
+impl Change {
+    fn adds(&self, label: &str) -> bool {
+        fn words(text: Option<&str>) -> BTreeSet<&str> {
+            text.unwrap_or_default().split_whitespace().collect()
         }
-        other => return Ok(Meaning::ignore(format!("{other} does not hand over a ticket"))),
-    };
-    if !labelled {
-        return Ok(Meaning::ignore(format!("{} did not get the label {label}", issue.key)));
+        self.field == "labels"
+            && words(self.to.as_deref()).contains(label)
+            && !words(self.from.as_deref()).contains(label)
     }
-    let ticket: TicketKey = match issue.key.parse() {
-        Ok(ticket) => ticket,
-        Err(fault) => return Err(Unreadable(format!("{fault}"))),
-    };
-    Ok(Meaning::act(Trigger::TicketLabelled(TicketLabelled {
-        ticket,
-        event: event_of(body, payload.timestamp),
-        by: by.map(|user| Person { via: Via::Jira, id: user.account_id, name: user.display_name }),
-        summary: issue.fields.summary.unwrap_or_default(),
-    })))
 }
 
-/// The event's id comes from the signed body, not from an unsigned header: a redelivery has the same bytes.
-fn event_of(body: &[u8], at: i64) -> EventId {
-    let digest = hex::encode(Sha256::digest(body));
-    EventId { id: format!("jira-{}", &digest[..32]), at }
-}
-
-/// Label changes carry all labels before and after, separated by spaces.
-fn adds_label(item: &Value, label: &str) -> bool {
-    let text = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
-    let has = |name: &str| text(name).split_whitespace().any(|one| one == label);
-    text("field") == "labels" && has("toString") && !has("fromString")
+/// A ticket's summary as one line of at most 200 characters.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn read_json(value: &Value) -> Result<Meaning, Unreadable> {
-        read(value.to_string().as_bytes(), "AI", Some("bot-1"))
+    const UPDATED: &str = include_str!("../testdata/jira_issue_updated.json");
+    const CREATED: &str = include_str!("../testdata/jira_issue_created.json");
+    const RULES: Rules<'_> = Rules { label: "AI", bot_account_id: Some("bot-1") };
+
+    fn labelled(body: &str) -> TicketLabelled {
+        match read(body.as_bytes(), RULES).unwrap() {
+            Meaning::Trigger(Trigger::TicketLabelled(labelled)) => labelled,
+            other => panic!("{other:?}"),
+        }
     }
 
-    fn updated(from: &str, to: &str) -> Value {
-        json!({
-            "timestamp": 1_790_000_000_123_i64, "webhookEvent": "jira:issue_updated",
-            "user": {"accountId": "ana-1", "displayName": "Ana", "active": "true"},
-            "issue": {"id": "10001", "key": "SHOP-1", "fields": {"summary": "Cart", "labels": [to]}},
-            "changelog": {"id": 7, "items": [
-                {"field": "labels", "fieldtype": "jira", "from": null, "fromString": from, "to": null, "toString": to},
-            ]},
-        })
-    }
-
-    #[test]
-    fn a_label_that_is_added_hands_the_ticket_over() {
-        let Ok(Meaning::Act(trigger)) = read_json(&updated("backend", "backend AI")) else { panic!() };
-        let Trigger::TicketLabelled(labelled) = *trigger else { panic!() };
-        assert_eq!(labelled.ticket.as_str(), "SHOP-1");
-        assert_eq!(labelled.event.at, 1_790_000_000_123);
-        assert_eq!(labelled.by.unwrap().name, "Ana");
-    }
-
-    #[test]
-    fn the_same_bytes_are_the_same_event() {
-        let event = |value: &Value| match read_json(value) {
-            Ok(Meaning::Act(trigger)) => match *trigger {
-                Trigger::TicketLabelled(labelled) => labelled.event,
-                _ => panic!(),
-            },
-            _ => panic!(),
-        };
-        assert_eq!(event(&updated("", "AI")), event(&updated("", "AI")));
-        assert_ne!(event(&updated("", "AI")), event(&updated("x", "x AI")));
-    }
-
-    #[test]
-    fn everything_else_is_ignored_with_a_reason() {
-        let created = |labels: &[&str]| {
-            json!({"webhookEvent": "jira:issue_created", "issue": {"key": "SHOP-2", "fields": {"labels": labels}}})
-        };
-        assert!(matches!(read_json(&created(&["AI"])), Ok(Meaning::Act(_))));
-        let ignored = [
-            created(&["AIM", "ai"]),
-            updated("AI", "AI backend"),
-            updated("AI", ""),
-            json!({"webhookEvent": "comment_created", "issue": {"key": "SHOP-2"}}),
-            json!({"webhookEvent": "project_created"}),
-            json!({"webhookEvent": "jira:issue_created", "user": {"accountId": "bot-1"},
-                   "issue": {"key": "SHOP-2", "fields": {"labels": ["AI"]}}}),
-        ];
-        for value in ignored {
-            assert!(matches!(read_json(&value), Ok(Meaning::Ignore(why)) if !why.is_empty()), "{value}");
+    fn ignored(body: &str) -> String {
+        match read(body.as_bytes(), RULES).unwrap() {
+            Meaning::Ignored(why) => why,
+            other @ Meaning::Trigger(_) => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn unreadable_bodies_say_where() {
-        assert!(read(b"{", "AI", None).is_err());
-        assert!(read(b"[]", "AI", None).is_err());
-        let odd = json!({"webhookEvent": "jira:issue_created", "issue": {"key": "../x", "fields": {"labels": ["AI"]}}});
-        assert!(read_json(&odd).unwrap_err().to_string().contains("PROJ-123"));
+    fn an_added_label_starts_its_ticket() {
+        let labelled = labelled(UPDATED);
+        assert_eq!(labelled.ticket.as_str(), "SHOP-1");
+        assert_eq!(labelled.summary, "Cart total is wrong when a discount exceeds the price");
+        let by = Person { via: Via::Jira, id: "5b10a2844c20165700ede21g".into(), name: "Bo Larsen".into() };
+        assert_eq!(labelled.by, Some(by));
+        assert_eq!(labelled.event.at, 1_763_700_000_123);
+        assert!(labelled.event.id.starts_with("jira-") && labelled.event.id.len() == 5 + 32);
+    }
+
+    #[test]
+    fn an_issue_created_with_the_label_starts_and_its_event_is_another() {
+        let created = labelled(CREATED);
+        assert_eq!(created.ticket.as_str(), "SHOP-2");
+        assert_ne!(created.event.id, labelled(UPDATED).event.id);
+        assert_eq!(created.event.id, labelled(CREATED).event.id, "a redelivery is the same event");
+        assert!(ignored(&CREATED.replace("\"AI\"", "\"ai-later\"")).contains("without the label"));
+    }
+
+    #[test]
+    fn only_the_change_that_adds_the_label_counts() {
+        for (from, to, adds) in [
+            ("null", "\"AI\"", true),
+            ("\"\"", "\"billing AI\"", true),
+            ("\"billing\"", "\"AI billing\"", true),
+            ("\"AI\"", "\"AI billing\"", false),
+            ("\"AI billing\"", "\"billing\"", false),
+            ("\"billing\"", "\"billing AI2\"", false),
+            ("null", "null", false),
+        ] {
+            let body = UPDATED
+                .replace("\"fromString\": \"billing\"", &format!("\"fromString\": {from}"))
+                .replace("\"toString\": \"billing AI\"", &format!("\"toString\": {to}"));
+            let meaning = read(body.as_bytes(), RULES).unwrap();
+            assert_eq!(matches!(meaning, Meaning::Trigger(_)), adds, "{from} -> {to}");
+        }
+        assert!(ignored(&UPDATED.replace("\"field\": \"labels\"", "\"field\": \"summary\"")).contains("not added"));
+    }
+
+    #[test]
+    fn other_events_and_our_own_echo_are_ignored() {
+        assert!(
+            ignored(r#"{"timestamp":1,"webhookEvent":"comment_created","comment":{}}"#).contains("comment_created")
+        );
+        assert!(ignored(r#"{"hello":"world"}"#).contains("starts nothing"));
+        assert!(ignored(&UPDATED.replace("5b10a2844c20165700ede21g", "bot-1")).contains("our own"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        for (body, reason) in [
+            ("{", "EOF"),
+            ("[1]", "JSON we expect"),
+            (r#"{"webhookEvent":"jira:issue_created"}"#, "without an issue"),
+            (
+                r#"{"webhookEvent":"jira:issue_created","timestamp":1,"issue":{"key":"../x","fields":{"labels":["AI"]}}}"#,
+                "PROJ-123",
+            ),
+            (r#"{"webhookEvent":"jira:issue_created","issue":{"key":"A-1","fields":{"labels":["AI"]}}}"#, "timestamp"),
+        ] {
+            let error = read(body.as_bytes(), RULES).unwrap_err().to_string();
+            assert!(error.contains(reason), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_person_without_an_account_is_nobody() {
+        let body = UPDATED.replace("\"accountId\"", "\"accoundId\"");
+        assert_eq!(labelled(&body).by, None);
     }
 }

@@ -1,38 +1,49 @@
-//! One file per sender: raw bytes in, a [`Trigger`] or the reason to ignore them out.
+//! What the services send, each read by its own minimal structs. Unknown fields are ignored and nearly every field is
+//! optional: the services add and drop fields without notice.
 
-pub mod branch;
 pub mod github;
 pub mod jira;
 pub mod slack;
 
+use sha2::{Digest, Sha256};
 use workflows::contract::trigger::Trigger;
 
-/// What a verified and readable request means.
+use crate::config::Service;
+
+/// What a delivery means to us.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Meaning {
-    /// Something to do.
-    Act(Box<Trigger>),
-    /// Not for us, and why. Answered with 200, so that the sender does not repeat it.
-    Ignore(String),
+    /// A workflow starts or is told.
+    Trigger(Trigger),
+    /// Nothing, and why.
+    Ignored(String),
 }
 
 impl Meaning {
-    fn act(trigger: Trigger) -> Self {
-        Self::Act(Box::new(trigger))
-    }
-
-    fn ignore(why: impl Into<String>) -> Self {
-        Self::Ignore(why.into())
+    fn ignored(why: impl Into<String>) -> Result<Self, Unreadable> {
+        Ok(Self::Ignored(why.into()))
     }
 }
 
-/// A body that cannot be read; the text names the place.
+/// A signed body that cannot be read, with the reason in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unreadable body: {0}")]
+#[error("{0}")]
 pub struct Unreadable(pub String);
 
-impl From<serde_json::Error> for Unreadable {
-    fn from(error: serde_json::Error) -> Self {
+impl From<workflows::contract::ids::InvalidId> for Unreadable {
+    fn from(error: workflows::contract::ids::InvalidId) -> Self {
         Self(error.to_string())
     }
+}
+
+/// Id of a delivery, made from its signed content: equal for every redelivery, and nobody can replay a captured body
+/// under a fresh id. The services' own delivery ids are headers, which no signature covers.
+pub fn delivery_id(service: Service, body: &[u8]) -> String {
+    let mut digest = hex::encode(Sha256::digest(body));
+    digest.truncate(32);
+    format!("{}-{digest}", service.to_string().to_lowercase())
+}
+
+fn json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unreadable> {
+    serde_json::from_slice(body).map_err(|error| Unreadable(format!("the body is not the JSON we expect: {error}")))
 }
