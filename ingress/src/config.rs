@@ -1,0 +1,350 @@
+//! Configuration of the ingress: one struct of options, read from the environment or the command line, and the parts of
+//! `ticketwright.toml` that the ingress needs. Nothing else here reads the environment, but for the `TEMPORAL_*`
+//! variables, which the Temporal SDK reads itself.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use workflows::contract::policy::Policy;
+
+use crate::branch::BranchTemplate;
+
+/// Receives webhooks of Jira, GitHub and Slack, verifies them, and starts or signals Temporal workflows.
+///
+/// The connection to Temporal is set by the standard TEMPORAL_* variables (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
+/// TEMPORAL_API_KEY, TEMPORAL_TLS_*, TEMPORAL_PROFILE); default localhost:7233, namespace default.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "ingress", version)]
+pub struct Options {
+    /// Address to listen on.
+    #[arg(long, env = "INGRESS_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// ticketwright.toml; absent: every default.
+    #[arg(long, env = "TICKETWRIGHT_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Secret of the Jira webhook. Set but empty: Jira webhooks are off.
+    #[arg(long, env = "JIRA_WEBHOOK_SECRET", hide_env_values = true)]
+    pub jira_webhook_secret: Option<SecretString>,
+    /// Secret of the GitHub webhook. Set but empty: GitHub webhooks are off.
+    #[arg(long, env = "GITHUB_WEBHOOK_SECRET", hide_env_values = true)]
+    pub github_webhook_secret: Option<SecretString>,
+    /// Signing secret of the Slack app. Set but empty: Slack interactions are off.
+    #[arg(long, env = "SLACK_SIGNING_SECRET", hide_env_values = true)]
+    pub slack_signing_secret: Option<SecretString>,
+    /// What to log, in the syntax of tracing's EnvFilter.
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    pub log: String,
+    /// How to log.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Form of the log on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One readable line per event.
+    Text,
+    /// One JSON object per event.
+    Json,
+}
+
+/// A secret that is not empty.
+#[derive(Debug, Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes a secret; `None` when it is empty.
+    pub fn new(secret: SecretString) -> Option<Self> {
+        (!secret.expose_secret().trim().is_empty()).then_some(Self(secret))
+    }
+
+    /// The secret's text, for computing signatures only.
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+/// What the ingress runs with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Secret of the Jira webhook; `None`: the route is off.
+    pub jira_secret: Option<Secret>,
+    /// Secret of the GitHub webhook; `None`: the route is off.
+    pub github_secret: Option<Secret>,
+    /// Slack's signing secret; `None`: the route is off.
+    pub slack_secret: Option<Secret>,
+    /// Label that hands a ticket over.
+    pub label: String,
+    /// How our branches are named.
+    pub branches: BranchTemplate,
+    /// Account id of the bot in Jira; its own changes start nothing.
+    pub jira_bot_account_id: Option<String>,
+}
+
+/// A service that sends to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Jira Cloud.
+    Jira,
+    /// GitHub.
+    GitHub,
+    /// Slack.
+    Slack,
+}
+
+impl Service {
+    /// The variable that holds its secret.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Jira => "JIRA_WEBHOOK_SECRET",
+            Self::GitHub => "GITHUB_WEBHOOK_SECRET",
+            Self::Slack => "SLACK_SIGNING_SECRET",
+        }
+    }
+
+    /// Its section in ticketwright.toml.
+    fn section(self) -> &'static str {
+        match self {
+            Self::Jira => "jira",
+            Self::GitHub => "github",
+            Self::Slack => "slack",
+        }
+    }
+
+    fn proves(self) -> &'static str {
+        match self {
+            Self::Jira => {
+                "It proves that labelled tickets come from your Jira. You choose it under Jira settings > System > WebHooks."
+            }
+            Self::GitHub => {
+                "It proves that checks and pull requests come from GitHub. You choose it under Settings > Webhooks of the organisation or App."
+            }
+            Self::Slack => {
+                "It proves that button clicks come from Slack. Find it under Basic Information > App Credentials of your Slack app."
+            }
+        }
+    }
+
+    fn without(self) -> &'static str {
+        match self {
+            Self::Jira => "tickets then start by CLI only",
+            Self::GitHub => "CI results are then found by slow polling only",
+            Self::Slack => "approvals then work by CLI and Web UI only",
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Jira => "Jira",
+            Self::GitHub => "GitHub",
+            Self::Slack => "Slack",
+        })
+    }
+}
+
+/// Why the ingress cannot start, in words that end with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A service is configured, but its secret is not set.
+    #[error(
+        "{variable} is missing.\n  {proves}\n  To run without {service}: remove [{section}] from {file}, or set {variable} to nothing; {without}.",
+        variable = .service.variable(), proves = .service.proves(), section = .service.section(), without = .service.without()
+    )]
+    MissingSecret {
+        /// Whose.
+        service: Service,
+        /// The configuration file.
+        file: String,
+    },
+    /// No service at all.
+    #[error(
+        "JIRA_WEBHOOK_SECRET, GITHUB_WEBHOOK_SECRET and SLACK_SIGNING_SECRET are missing.\n  Without any of them every request would be refused.\n  Set the secrets of the services that send to this ingress; .env.example says where to find them."
+    )]
+    NoService,
+    /// The file cannot be read.
+    #[error("{file} cannot be read: {error}.\n  TICKETWRIGHT_CONFIG names it. Copy ticketwright.example.toml there, or unset the variable to run with the defaults.", file = .file.display())]
+    Unreadable {
+        /// Its path.
+        file: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{file} is not valid.\n  {error}", file = .file.display(), error = .error.trim_end().replace('\n', "\n  "))]
+    Invalid {
+        /// Its path.
+        file: PathBuf,
+        /// What is wrong, and where.
+        error: String,
+    },
+}
+
+/// The parts of `ticketwright.toml` that matter here. The worker reads the rest.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct File {
+    policy: Policy,
+    jira: Option<JiraSection>,
+    github: Option<toml::Table>,
+    slack: Option<toml::Table>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct JiraSection {
+    bot_account_id: Option<String>,
+}
+
+impl Options {
+    /// Reads the file and checks everything together.
+    pub fn settings(self) -> Result<Settings, ConfigError> {
+        let file = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let path = self.config.unwrap_or_else(|| "ticketwright.toml".into());
+        let invalid = |error: String| ConfigError::Invalid { file: path.clone(), error };
+        if file.policy.label.trim().is_empty() || file.policy.label.contains(char::is_whitespace) {
+            return Err(invalid("policy.label must be one word: labels in Jira have no spaces".into()));
+        }
+        let branches = file.policy.conventions.branch.parse().map_err(|error| invalid(format!("policy.{error}")))?;
+        let name = path.display().to_string();
+        let jira_secret = secret(Service::Jira, self.jira_webhook_secret, file.jira.is_some(), &name)?;
+        let github_secret = secret(Service::GitHub, self.github_webhook_secret, file.github.is_some(), &name)?;
+        let slack_secret = secret(Service::Slack, self.slack_signing_secret, file.slack.is_some(), &name)?;
+        if jira_secret.is_none() && github_secret.is_none() && slack_secret.is_none() {
+            return Err(ConfigError::NoService);
+        }
+        let jira_bot_account_id = file.jira.and_then(|jira| jira.bot_account_id).filter(|id| !id.is_empty());
+        Ok(Settings {
+            listen: self.listen,
+            jira_secret,
+            github_secret,
+            slack_secret,
+            label: file.policy.label,
+            branches,
+            jira_bot_account_id,
+        })
+    }
+}
+
+impl Settings {
+    /// The secret of a service, if its route is on.
+    pub fn secret(&self, service: Service) -> Option<&Secret> {
+        match service {
+            Service::Jira => self.jira_secret.as_ref(),
+            Service::GitHub => self.github_secret.as_ref(),
+            Service::Slack => self.slack_secret.as_ref(),
+        }
+    }
+
+    /// One line per route that is off, for the log at start.
+    pub fn switched_off(&self) -> Vec<String> {
+        [Service::Jira, Service::GitHub, Service::Slack]
+            .into_iter()
+            .filter(|service| self.secret(*service).is_none())
+            .map(|service| format!("{service} is off: {} is empty; {}", service.variable(), service.without()))
+            .collect()
+    }
+}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { file: path.to_owned(), error })?;
+    toml::from_str(&text).map_err(|error| ConfigError::Invalid { file: path.to_owned(), error: error.to_string() })
+}
+
+fn secret(
+    service: Service,
+    secret: Option<SecretString>,
+    configured: bool,
+    file: &str,
+) -> Result<Option<Secret>, ConfigError> {
+    match secret {
+        Some(secret) => Ok(Secret::new(secret)),
+        None if configured => Err(ConfigError::MissingSecret { service, file: file.to_owned() }),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(config: Option<PathBuf>) -> Options {
+        Options {
+            listen: ([127, 0, 0, 1], 0).into(),
+            config,
+            jira_webhook_secret: Some("j".to_owned().into()),
+            github_webhook_secret: None,
+            slack_signing_secret: Some(String::new().into()),
+            log: "info".into(),
+            log_format: LogFormat::Text,
+        }
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ticketwright.toml");
+        std::fs::write(&path, text).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn without_a_file_every_default_holds_and_unset_or_empty_secrets_switch_off() {
+        let settings = options(None).settings().unwrap();
+        assert_eq!(settings.label, "AI");
+        assert!(settings.jira_secret.is_some() && settings.github_secret.is_none() && settings.slack_secret.is_none());
+        let off = settings.switched_off();
+        assert_eq!(off.len(), 2);
+        assert!(off[1].contains("SLACK_SIGNING_SECRET is empty"), "{off:?}");
+    }
+
+    #[test]
+    fn the_file_gives_label_template_and_bot() {
+        let (_directory, path) = file(
+            "[policy]\nlabel = \"robot\"\n[policy.conventions]\nbranch = \"r/{key}/{generation}\"\n[jira]\nurl = \"https://acme.atlassian.net\"\nbot_account_id = \"5b10\"\n[bedrock]\nregion = \"x\"\n",
+        );
+        let settings = options(Some(path)).settings().unwrap();
+        assert_eq!(settings.label, "robot");
+        assert!(settings.branches.read("r/SHOP-1/1a2b3c4d").is_some());
+        assert_eq!(settings.jira_bot_account_id.as_deref(), Some("5b10"));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_said_with_the_way_out() {
+        let (_directory, path) = file("[github]\norganisation = \"acme\"\n");
+        let error = options(Some(path.clone())).settings().unwrap_err().to_string();
+        assert!(error.starts_with("GITHUB_WEBHOOK_SECRET is missing.\n  It proves"), "{error}");
+        assert!(error.contains("remove [github]"), "{error}");
+        let none = Options { jira_webhook_secret: None, ..options(None) };
+        assert!(none.settings().unwrap_err().to_string().contains("JIRA_WEBHOOK_SECRET"));
+        for (text, expected) in [
+            ("[policy]\nlabell = \"x\"\n", "labell"),
+            ("[policy]\nlabel = \"two words\"\n", "one word"),
+            (
+                "[policy.conventions]\nbranch = \"{key}\"\n",
+                "policy.conventions.branch = \"{key}\" cannot be used: it lacks",
+            ),
+            ("policy = 1", "policy"),
+        ] {
+            let (_directory, path) = file(text);
+            let error = options(Some(path)).settings().unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        let missing = options(Some("/nonexistent/t.toml".into())).settings().unwrap_err().to_string();
+        assert!(missing.contains("TICKETWRIGHT_CONFIG"), "{missing}");
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug_output() {
+        let options = Options { jira_webhook_secret: Some("hunter2".to_owned().into()), ..options(None) };
+        assert!(!format!("{options:?}").contains("hunter2"));
+        assert!(!format!("{:?}", options.settings().unwrap()).contains("hunter2"));
+    }
+}

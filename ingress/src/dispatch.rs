@@ -1,0 +1,140 @@
+//! From a trigger to a workflow: one is started, or the ticket's running one is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use temporalio_client::Client;
+use uuid::Uuid;
+use workflows::contract::ids::TicketKey;
+use workflows::contract::trigger::{Decision, Trigger};
+
+use crate::execution::{self, Signal};
+use crate::nudge::{Nudge, Nudges};
+use crate::start::{Started, start_ticket};
+use crate::temporal::{Temporal, TemporalError};
+
+/// How long check events of one head are gathered after the first.
+const GATHER: Duration = Duration::from_secs(1);
+/// How often a signal is tried while the run continues as new under our hands.
+const SIGNAL_TRIES: usize = 3;
+
+/// What a trigger came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A ticket was started, joined, or knew the event.
+    Ticket(TicketKey, Started),
+    /// The ticket's run was told.
+    Told(TicketKey),
+    /// The ticket's run was told a moment ago about the same commit, and will be told once more shortly.
+    Gathered(TicketKey),
+    /// The ticket's run is over. Holds its final state.
+    Closed(TicketKey, String),
+    /// The ticket never had a run, or it is forgotten.
+    NoRun(TicketKey),
+}
+
+/// Hands triggers to Temporal. Cloning shares everything.
+#[derive(Debug, Clone)]
+pub struct Dispatcher {
+    temporal: Temporal,
+    nudges: Arc<Nudges>,
+}
+
+impl Dispatcher {
+    /// A dispatcher that uses this connection.
+    pub fn new(temporal: Temporal) -> Self {
+        Self { temporal, nudges: Arc::default() }
+    }
+
+    /// The connection.
+    pub fn temporal(&self) -> &Temporal {
+        &self.temporal
+    }
+
+    /// Starts or tells. `delivery` is the id of the delivery; the same one twice has the effect of one.
+    ///
+    /// # Errors
+    /// When Temporal does not answer or refuses; the delivery may be tried again.
+    pub async fn dispatch(&self, trigger: Trigger, delivery: &str) -> Result<Outcome, TemporalError> {
+        let client = self.temporal.client()?;
+        match trigger {
+            Trigger::TicketLabelled(labelled) => {
+                let started = start_ticket(client, &labelled).await?;
+                Ok(Outcome::Ticket(labelled.ticket, started))
+            }
+            Trigger::Decided(decided) => match decided.decision {
+                Decision::Approve(approve) => tell(client, decided.ticket, "approve", delivery, approve).await,
+                Decision::Reject(reject) => tell(client, decided.ticket, "reject", delivery, reject).await,
+            },
+            Trigger::PullRequestChanged { ticket, news } => {
+                tell(client, ticket, "pull_request_changed", delivery, news).await
+            }
+            Trigger::ChecksChanged { ticket, news } => self.nudge(client, Nudge { ticket, news }).await,
+        }
+    }
+
+    /// Sends what still waits to be gathered. For the end of the process.
+    pub async fn flush(&self) {
+        for nudge in self.nudges.drain() {
+            if let Ok(client) = self.temporal.client() {
+                report(&nudge, send(client, nudge.clone()).await);
+            }
+        }
+    }
+
+    async fn nudge(&self, client: &Client, nudge: Nudge) -> Result<Outcome, TemporalError> {
+        if !self.nudges.note(&nudge) {
+            return Ok(Outcome::Gathered(nudge.ticket));
+        }
+        let outcome = send(client, nudge.clone()).await;
+        let (nudges, client) = (Arc::clone(&self.nudges), client.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(GATHER).await;
+                if !nudges.due(&nudge) {
+                    break;
+                }
+                report(&nudge, send(&client, nudge.clone()).await);
+            }
+        });
+        outcome
+    }
+}
+
+/// A nudge has no identity: what it says is read again from GitHub, so two are as good as one.
+async fn send(client: &Client, nudge: Nudge) -> Result<Outcome, TemporalError> {
+    tell(client, nudge.ticket, "checks_changed", &Uuid::new_v4().to_string(), nudge.news).await
+}
+
+fn report(nudge: &Nudge, outcome: Result<Outcome, TemporalError>) {
+    if let Err(error) = outcome {
+        // The run polls GitHub too, only slower.
+        tracing::warn!(ticket = %nudge.ticket, %error, "a check event was not delivered; the run finds it by polling");
+    }
+}
+
+async fn tell<T>(
+    client: &Client,
+    ticket: TicketKey,
+    name: &str,
+    request_id: &str,
+    input: T,
+) -> Result<Outcome, TemporalError>
+where
+    T: Serialize + Send + Sync + 'static,
+{
+    let workflow_id = ticket.workflow_id();
+    for _ in 0..SIGNAL_TRIES {
+        let signal = Signal { workflow_id: &workflow_id, run_id: "", name, request_id };
+        if execution::signal(client, signal, &input).await? {
+            return Ok(Outcome::Told(ticket));
+        }
+        match execution::describe(client, &workflow_id).await? {
+            None => return Ok(Outcome::NoRun(ticket)),
+            Some(run) if run.closed_at.is_some() => return Ok(Outcome::Closed(ticket, run.state)),
+            Some(_) => {}
+        }
+    }
+    Err(TemporalError::Unavailable(format!("{workflow_id} keeps changing its run")))
+}

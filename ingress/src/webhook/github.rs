@@ -1,0 +1,347 @@
+//! GitHub's webhooks about our own branches: checks that finished and pull requests that changed.
+//!
+//! Shapes: <https://docs.github.com/en/webhooks/webhook-events-and-payloads>. Who is told is decided by the branch name
+//! alone; a branch of a fork is never ours, whatever it is called.
+
+use serde::Deserialize;
+use workflows::contract::github::PullRequestState;
+use workflows::contract::ids::{CommitSha, RepositoryName};
+use workflows::contract::trigger::{ChecksChanged, PullRequestChanged, Trigger};
+
+use super::{Meaning, Unreadable, json};
+use crate::branch::{BranchTemplate, OurBranch};
+
+/// Changes of a pull request that its ticket hears of.
+const ACTIONS: [&str; 5] = ["closed", "reopened", "synchronize", "ready_for_review", "converted_to_draft"];
+
+#[derive(Debug, Deserialize)]
+struct Delivery {
+    #[serde(default)]
+    action: String,
+    repository: Option<Repository>,
+    sender: Option<User>,
+    pull_request: Option<PullRequest>,
+    check_suite: Option<CheckSuite>,
+    check_run: Option<CheckRun>,
+    workflow_run: Option<WorkflowRun>,
+    // The event `status` has its fields at the top.
+    sha: Option<String>,
+    state: Option<String>,
+    #[serde(default)]
+    branches: Vec<Branch>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Repository {
+    full_name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct User {
+    #[serde(default)]
+    login: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Branch {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct PullRequest {
+    number: u64,
+    #[serde(default)]
+    state: String,
+    merged: Option<bool>,
+    head: Head,
+}
+
+#[derive(Debug, Deserialize)]
+struct Head {
+    #[serde(rename = "ref")]
+    branch: String,
+    sha: String,
+    /// Absent when the fork was deleted.
+    repo: Option<Repository>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CheckSuite {
+    head_branch: Option<String>,
+    head_sha: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CheckRun {
+    head_sha: String,
+    check_suite: Option<CheckSuite>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WorkflowRun {
+    head_branch: Option<String>,
+    head_sha: String,
+    head_repository: Option<Repository>,
+}
+
+/// Reads a delivery of the event named by the header `X-GitHub-Event`.
+///
+/// # Errors
+/// When the body is not JSON of that shape, or an event about one of our branches lacks what identifies it.
+pub fn read(event: &str, body: &[u8], branches: &BranchTemplate) -> Result<Meaning, Unreadable> {
+    if event == "ping" {
+        return Meaning::ignored("ping: the webhook is set up and its signature fits");
+    }
+    if !["pull_request", "check_suite", "check_run", "workflow_run", "status"].contains(&event) {
+        return Meaning::ignored(format!("the event {event:?} is not about checks or pull requests"));
+    }
+    let delivery: Delivery = json(body)?;
+    match event {
+        "pull_request" => pull_request(delivery, branches),
+        "status" => status(delivery, branches),
+        _ if delivery.action != "completed" => {
+            Meaning::ignored(format!("{event} is {:?}, not completed", delivery.action))
+        }
+        "check_suite" => {
+            let suite = required(delivery.check_suite, event)?;
+            checks(delivery.repository, suite.head_branch, suite.head_sha, branches)
+        }
+        "check_run" => {
+            let run = required(delivery.check_run, event)?;
+            checks(
+                delivery.repository,
+                run.check_suite.and_then(|suite| suite.head_branch),
+                Some(run.head_sha),
+                branches,
+            )
+        }
+        _ => {
+            let run = required(delivery.workflow_run, event)?;
+            if is_fork(run.head_repository.as_ref(), delivery.repository.as_ref()) {
+                return Meaning::ignored("the branch is in a fork");
+            }
+            checks(delivery.repository, run.head_branch, Some(run.head_sha), branches)
+        }
+    }
+}
+
+fn pull_request(delivery: Delivery, branches: &BranchTemplate) -> Result<Meaning, Unreadable> {
+    if !ACTIONS.contains(&delivery.action.as_str()) {
+        return Meaning::ignored(format!("the action {:?} changes nothing for a ticket", delivery.action));
+    }
+    let pull_request = required(delivery.pull_request, "pull_request")?;
+    let repository = required(delivery.repository, "repository")?;
+    if pull_request.head.repo.as_ref().is_none_or(|head| head.full_name != repository.full_name) {
+        return Meaning::ignored("the branch is in a fork");
+    }
+    let Some(ours) = branches.read(&pull_request.head.branch) else {
+        return not_ours(&pull_request.head.branch);
+    };
+    let state = match (pull_request.merged.unwrap_or(false), pull_request.state.as_str()) {
+        (true, _) => PullRequestState::Merged,
+        (false, "closed") => PullRequestState::Closed,
+        (false, _) => PullRequestState::Open,
+    };
+    let news = PullRequestChanged {
+        repository: repository.full_name.parse()?,
+        number: pull_request.number,
+        branch: ours.name,
+        sha: pull_request.head.sha.parse()?,
+        state,
+        by: delivery.sender.map(|sender| sender.login).unwrap_or_default(),
+    };
+    Ok(Meaning::Trigger(Trigger::PullRequestChanged { ticket: ours.ticket, news }))
+}
+
+fn status(delivery: Delivery, branches: &BranchTemplate) -> Result<Meaning, Unreadable> {
+    if delivery.state.as_deref() == Some("pending") {
+        return Meaning::ignored("the status is pending");
+    }
+    // GitHub lists the branches whose head is this commit, at most ten.
+    match delivery.branches.into_iter().find_map(|branch| branches.read(&branch.name)) {
+        Some(ours) => nudge(ours, delivery.repository, delivery.sha),
+        None => Meaning::ignored("the status is on none of our branches"),
+    }
+}
+
+fn checks(
+    repository: Option<Repository>,
+    branch: Option<String>,
+    sha: Option<String>,
+    branches: &BranchTemplate,
+) -> Result<Meaning, Unreadable> {
+    // GitHub leaves the branch out for checks of forks.
+    let Some(branch) = branch else { return Meaning::ignored("the checks name no branch") };
+    match branches.read(&branch) {
+        Some(ours) => nudge(ours, repository, sha),
+        None => not_ours(&branch),
+    }
+}
+
+fn nudge(ours: OurBranch, repository: Option<Repository>, sha: Option<String>) -> Result<Meaning, Unreadable> {
+    let repository: RepositoryName = required(repository, "repository")?.full_name.parse()?;
+    let sha: CommitSha = required(sha, "sha")?.parse()?;
+    Ok(Meaning::Trigger(Trigger::ChecksChanged { ticket: ours.ticket, news: ChecksChanged { repository, sha } }))
+}
+
+fn is_fork(head: Option<&Repository>, base: Option<&Repository>) -> bool {
+    matches!((head, base), (Some(head), Some(base)) if head.full_name != base.full_name)
+}
+
+fn not_ours(branch: &str) -> Result<Meaning, Unreadable> {
+    Meaning::ignored(format!("the branch {:?} is not one of ours", branch.chars().take(200).collect::<String>()))
+}
+
+fn required<T>(value: Option<T>, field: &str) -> Result<T, Unreadable> {
+    value.ok_or_else(|| Unreadable(format!("the field {field} is missing")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SHA: &str = "81c0d1e2f3a4b5c6d7e8f9011223344556677889";
+    const BRANCH: &str = "agent/SHOP-1/clamp-discounts-1a2b3c4d";
+
+    fn sha() -> &'static str {
+        SHA
+    }
+
+    fn template() -> BranchTemplate {
+        "agent/{key}/{slug}-{generation}".parse().unwrap()
+    }
+
+    fn read_json(event: &str, body: &Value) -> Result<Meaning, Unreadable> {
+        read(event, body.to_string().as_bytes(), &template())
+    }
+
+    fn trigger(event: &str, body: &Value) -> Trigger {
+        match read_json(event, body).unwrap() {
+            Meaning::Trigger(trigger) => trigger,
+            other @ Meaning::Ignored(_) => panic!("{event}: {other:?}"),
+        }
+    }
+
+    fn ignored(event: &str, body: &Value) -> String {
+        match read_json(event, body).unwrap() {
+            Meaning::Ignored(why) => why,
+            other @ Meaning::Trigger(_) => panic!("{event}: {other:?}"),
+        }
+    }
+
+    fn fixture() -> Value {
+        serde_json::from_str(include_str!("../testdata/github_pull_request.json")).unwrap()
+    }
+
+    #[test]
+    fn a_merged_pull_request_is_told_to_its_ticket() {
+        let Trigger::PullRequestChanged { ticket, news } = trigger("pull_request", &fixture()) else { panic!() };
+        assert_eq!(ticket.as_str(), "SHOP-1");
+        assert_eq!(news.state, PullRequestState::Merged);
+        assert_eq!((news.number, news.by.as_str(), news.branch.as_str()), (1, "ana", BRANCH));
+        assert_eq!(news.repository.as_str(), "acme/shop-api");
+    }
+
+    #[test]
+    fn state_and_action_are_read() {
+        for (action, state, merged, expected) in [
+            ("closed", "closed", json!(false), PullRequestState::Closed),
+            ("closed", "closed", json!(null), PullRequestState::Closed),
+            ("reopened", "open", json!(false), PullRequestState::Open),
+            ("synchronize", "open", json!(false), PullRequestState::Open),
+            ("ready_for_review", "open", json!(false), PullRequestState::Open),
+        ] {
+            let mut body = fixture();
+            body["action"] = json!(action);
+            body["pull_request"]["state"] = json!(state);
+            body["pull_request"]["merged"] = merged;
+            let Trigger::PullRequestChanged { news, .. } = trigger("pull_request", &body) else { panic!() };
+            assert_eq!(news.state, expected, "{action}");
+        }
+    }
+
+    #[test]
+    fn a_branch_of_a_fork_or_a_person_is_not_ours() {
+        let mut body = fixture();
+        body["pull_request"]["head"]["repo"]["full_name"] = json!("mallory/shop-api");
+        assert!(ignored("pull_request", &body).contains("fork"));
+        body["pull_request"]["head"]["repo"] = json!(null);
+        assert!(ignored("pull_request", &body).contains("fork"));
+        let mut body = fixture();
+        body["pull_request"]["head"]["ref"] = json!("fix-typo");
+        assert!(ignored("pull_request", &body).contains("not one of ours"));
+        body["action"] = json!("labeled");
+        assert!(ignored("pull_request", &body).contains("labeled"));
+    }
+
+    #[test]
+    fn finished_checks_of_every_kind_nudge_the_ticket() {
+        let repository = json!({"full_name": "acme/shop-api"});
+        let suite = json!({"head_branch": BRANCH, "head_sha": sha(), "conclusion": "success"});
+        for (event, body) in [
+            ("check_suite", json!({"action": "completed", "check_suite": suite, "repository": repository})),
+            (
+                "check_run",
+                json!({"action": "completed", "repository": repository,
+                       "check_run": {"name": "test", "head_sha": sha(), "check_suite": suite}}),
+            ),
+            (
+                "workflow_run",
+                json!({"action": "completed", "repository": repository,
+                       "workflow_run": {"head_branch": BRANCH, "head_sha": sha(), "head_repository": repository}}),
+            ),
+            (
+                "status",
+                json!({"state": "failure", "sha": sha(), "repository": repository,
+                       "branches": [{"name": "main"}, {"name": BRANCH}]}),
+            ),
+        ] {
+            let Trigger::ChecksChanged { ticket, news } = trigger(event, &body) else { panic!("{event}") };
+            assert_eq!((ticket.as_str(), news.sha.as_str()), ("SHOP-1", sha()), "{event}");
+        }
+    }
+
+    #[test]
+    fn unfinished_checks_and_foreign_branches_are_ignored() {
+        let repository = json!({"full_name": "acme/shop-api"});
+        let fork = json!({"full_name": "mallory/shop-api"});
+        for (event, body, why) in [
+            ("check_run", json!({"action": "created", "check_run": {"head_sha": sha()}}), "not completed"),
+            ("check_suite", json!({"action": "completed", "check_suite": {"head_branch": null}}), "no branch"),
+            ("check_suite", json!({"action": "completed", "check_suite": {"head_branch": "main"}}), "not one of ours"),
+            ("status", json!({"state": "pending", "branches": [{"name": BRANCH}]}), "pending"),
+            ("status", json!({"state": "success", "branches": [{"name": "main"}]}), "none of our branches"),
+            (
+                "workflow_run",
+                json!({"action": "completed", "repository": repository,
+                       "workflow_run": {"head_branch": BRANCH, "head_sha": sha(), "head_repository": fork}}),
+                "fork",
+            ),
+            ("push", json!({}), "push"),
+            ("ping", json!({"zen": "Keep it logically awesome."}), "ping"),
+        ] {
+            let said = ignored(event, &body);
+            assert!(said.contains(why), "{event}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let completed = |sha: &str| {
+            json!({"action": "completed", "repository": {"full_name": "acme/shop-api"},
+                   "check_suite": {"head_branch": BRANCH, "head_sha": sha}})
+        };
+        assert!(read_json("check_suite", &completed("HEAD")).unwrap_err().to_string().contains("commit id"));
+        assert!(
+            read_json("check_suite", &json!({"action": "completed"})).unwrap_err().to_string().contains("check_suite")
+        );
+        let form = read("check_suite", b"payload=%7B%7D", &template()).unwrap_err().to_string();
+        assert!(form.contains("JSON"), "{form}");
+        let mut body = fixture();
+        body["repository"]["full_name"] = json!("acme/../x");
+        body["pull_request"]["head"]["repo"]["full_name"] = json!("acme/../x");
+        assert!(read_json("pull_request", &body).unwrap_err().to_string().contains("repository name"));
+    }
+}

@@ -1,0 +1,220 @@
+//! Jira's admin webhooks. Only two events matter: an issue created with the label, and a label added to an issue.
+//!
+//! The body has the shape of REST v2 whatever the site uses otherwise:
+//! <https://developer.atlassian.com/cloud/jira/platform/webhooks/#issue-webhooks>. Labels in a change log are one
+//! space-separated text; labels themselves have no spaces.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use workflows::contract::access::{Person, Via};
+use workflows::contract::ids::TicketKey;
+use workflows::contract::trigger::{EventId, TicketLabelled, Trigger};
+
+use super::{Meaning, Unreadable, delivery_id, json};
+use crate::config::Service;
+
+/// What decides which events count.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// Label that hands a ticket over.
+    pub label: &'a str,
+    /// The bot's own account, whose changes echo back.
+    pub bot_account_id: Option<&'a str>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Delivery {
+    /// Milliseconds since 1970.
+    timestamp: Option<i64>,
+    #[serde(rename = "webhookEvent", default)]
+    event: String,
+    user: Option<User>,
+    issue: Option<Issue>,
+    changelog: Option<ChangeLog>,
+}
+
+#[derive(Debug, Deserialize)]
+struct User {
+    #[serde(rename = "accountId")]
+    account_id: Option<String>,
+    #[serde(rename = "displayName")]
+    display_name: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Issue {
+    key: String,
+    #[serde(default)]
+    fields: Fields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Fields {
+    summary: Option<String>,
+    labels: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ChangeLog {
+    #[serde(default)]
+    items: Vec<Change>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Change {
+    #[serde(default)]
+    field: String,
+    #[serde(rename = "fromString")]
+    from: Option<String>,
+    #[serde(rename = "toString")]
+    to: Option<String>,
+}
+
+/// Reads a delivery.
+///
+/// # Errors
+/// When the body is not JSON of that shape, or an event that matters lacks its key or time.
+pub fn read(body: &[u8], rules: Rules<'_>) -> Result<Meaning, Unreadable> {
+    let delivery: Delivery = json(body)?;
+    let created = match delivery.event.as_str() {
+        "jira:issue_created" => true,
+        "jira:issue_updated" => false,
+        other => return Meaning::ignored(format!("the event {other:?} starts nothing")),
+    };
+    let issue = delivery.issue.ok_or_else(|| Unreadable(format!("{} without an issue", delivery.event)))?;
+    let label = rules.label;
+    if created && !issue.fields.labels.iter().flatten().any(|has| has == label) {
+        return Meaning::ignored(format!("{} was created without the label {label}", issue.key));
+    }
+    if !created && !delivery.changelog.is_some_and(|log| log.items.iter().any(|change| change.adds(label))) {
+        return Meaning::ignored(format!("the label {label} was not added to {} by this change", issue.key));
+    }
+    let by = delivery.user.and_then(User::person);
+    if rules.bot_account_id.is_some() && by.as_ref().map(|person| person.id.as_str()) == rules.bot_account_id {
+        return Meaning::ignored("this is our own change coming back");
+    }
+    let ticket: TicketKey = issue.key.parse()?;
+    let at = delivery.timestamp.ok_or_else(|| Unreadable("the field timestamp is missing".into()))?;
+    let event = EventId { id: delivery_id(Service::Jira, body), at };
+    let summary = one_line(&issue.fields.summary.unwrap_or_default());
+    Ok(Meaning::Trigger(Trigger::TicketLabelled(TicketLabelled { ticket, event, by, summary })))
+}
+
+impl User {
+    fn person(self) -> Option<Person> {
+        let id = self.account_id.filter(|id| !id.is_empty())?;
+        Some(Person { via: Via::Jira, id, name: self.display_name.unwrap_or_default() })
+    }
+}
+
+impl Change {
+    fn adds(&self, label: &str) -> bool {
+        fn words(text: Option<&str>) -> BTreeSet<&str> {
+            text.unwrap_or_default().split_whitespace().collect()
+        }
+        self.field == "labels"
+            && words(self.to.as_deref()).contains(label)
+            && !words(self.from.as_deref()).contains(label)
+    }
+}
+
+/// A ticket's summary as one line of at most 200 characters.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPDATED: &str = include_str!("../testdata/jira_issue_updated.json");
+    const CREATED: &str = include_str!("../testdata/jira_issue_created.json");
+    const RULES: Rules<'_> = Rules { label: "AI", bot_account_id: Some("bot-1") };
+
+    fn labelled(body: &str) -> TicketLabelled {
+        match read(body.as_bytes(), RULES).unwrap() {
+            Meaning::Trigger(Trigger::TicketLabelled(labelled)) => labelled,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ignored(body: &str) -> String {
+        match read(body.as_bytes(), RULES).unwrap() {
+            Meaning::Ignored(why) => why,
+            other @ Meaning::Trigger(_) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_added_label_starts_its_ticket() {
+        let labelled = labelled(UPDATED);
+        assert_eq!(labelled.ticket.as_str(), "SHOP-1");
+        assert_eq!(labelled.summary, "Cart total is wrong when a discount exceeds the price");
+        let by = Person { via: Via::Jira, id: "5b10a2844c20165700ede21g".into(), name: "Bo Larsen".into() };
+        assert_eq!(labelled.by, Some(by));
+        assert_eq!(labelled.event.at, 1_763_700_000_123);
+        assert!(labelled.event.id.starts_with("jira-") && labelled.event.id.len() == 5 + 32);
+    }
+
+    #[test]
+    fn an_issue_created_with_the_label_starts_and_its_event_is_another() {
+        let created = labelled(CREATED);
+        assert_eq!(created.ticket.as_str(), "SHOP-2");
+        assert_ne!(created.event.id, labelled(UPDATED).event.id);
+        assert_eq!(created.event.id, labelled(CREATED).event.id, "a redelivery is the same event");
+        assert!(ignored(&CREATED.replace("\"AI\"", "\"ai-later\"")).contains("without the label"));
+    }
+
+    #[test]
+    fn only_the_change_that_adds_the_label_counts() {
+        for (from, to, adds) in [
+            ("null", "\"AI\"", true),
+            ("\"\"", "\"billing AI\"", true),
+            ("\"billing\"", "\"AI billing\"", true),
+            ("\"AI\"", "\"AI billing\"", false),
+            ("\"AI billing\"", "\"billing\"", false),
+            ("\"billing\"", "\"billing AI2\"", false),
+            ("null", "null", false),
+        ] {
+            let body = UPDATED
+                .replace("\"fromString\": \"billing\"", &format!("\"fromString\": {from}"))
+                .replace("\"toString\": \"billing AI\"", &format!("\"toString\": {to}"));
+            let meaning = read(body.as_bytes(), RULES).unwrap();
+            assert_eq!(matches!(meaning, Meaning::Trigger(_)), adds, "{from} -> {to}");
+        }
+        assert!(ignored(&UPDATED.replace("\"field\": \"labels\"", "\"field\": \"summary\"")).contains("not added"));
+    }
+
+    #[test]
+    fn other_events_and_our_own_echo_are_ignored() {
+        assert!(
+            ignored(r#"{"timestamp":1,"webhookEvent":"comment_created","comment":{}}"#).contains("comment_created")
+        );
+        assert!(ignored(r#"{"hello":"world"}"#).contains("starts nothing"));
+        assert!(ignored(&UPDATED.replace("5b10a2844c20165700ede21g", "bot-1")).contains("our own"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        for (body, reason) in [
+            ("{", "EOF"),
+            ("[1]", "JSON we expect"),
+            (r#"{"webhookEvent":"jira:issue_created"}"#, "without an issue"),
+            (
+                r#"{"webhookEvent":"jira:issue_created","timestamp":1,"issue":{"key":"../x","fields":{"labels":["AI"]}}}"#,
+                "PROJ-123",
+            ),
+            (r#"{"webhookEvent":"jira:issue_created","issue":{"key":"A-1","fields":{"labels":["AI"]}}}"#, "timestamp"),
+        ] {
+            let error = read(body.as_bytes(), RULES).unwrap_err().to_string();
+            assert!(error.contains(reason), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_person_without_an_account_is_nobody() {
+        let body = UPDATED.replace("\"accountId\"", "\"accoundId\"");
+        assert_eq!(labelled(&body).by, None);
+    }
+}
