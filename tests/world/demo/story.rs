@@ -117,7 +117,7 @@ impl<'a> Story<'a> {
     /// Shows how to approve; or does it as Ana with the button on the Slack page.
     async fn ask(&mut self, status: &TicketStatus, approve: bool) -> anyhow::Result<()> {
         let posted = self.stack.world.slack.messages("#ai-agents");
-        let with_buttons = posted.iter().find(|message| message.has_action("approve"));
+        let with_buttons = posted.iter().find(|message| message.buttons().iter().any(|button| button.action_id == "approve"));
         if !self.told_commands && (with_buttons.is_some() || status.plan_hash.is_some()) {
             self.told_commands = true;
             for link in &status.pull_requests {
