@@ -116,7 +116,8 @@ fn expect_ok(github: &Settings, answer: Result<Answer, String>, variables: &str)
             Err(Finding::bad(SERVICE, format!("{} does not accept our credentials", github.api_url))
                 .note(format!("  Check {variables}; a token may have expired: {}/settings/tokens", github.web_url)))
         }
-        Ok(Answer { status, .. }) => Err(unreachable(github, &format!("HTTP {status}"))),
+        Ok(Answer { status, .. }) => Err(Finding::bad(SERVICE, format!("{} answered HTTP {status}", github.api_url))
+            .note("  Check api_url in [github] of ticketwright.toml; GitHub Enterprise Server: https://<host>/api/v3")),
         Err(why) => Err(unreachable(github, &why)),
     }
 }
