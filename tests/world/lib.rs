@@ -4,6 +4,8 @@
 //! time, signs its webhooks as the real service does, and answers a call it does not know with a loud error.
 //! Production code knows only base URLs and credentials.
 
+#![recursion_limit = "256"]
+
 pub mod bedrock;
 pub mod effects;
 pub mod escape;

@@ -230,7 +230,12 @@ impl Run {
     fn judge(&self, submitted: &Submitted) -> Result<AgentEnd, CallResult> {
         match (self.spec.check)(&submitted.value, &self.input.brief) {
             Ok(()) => Ok(AgentEnd::Answered(submitted.value.clone())),
-            Err(fault) => Err(refusal(&submitted.id, format!("{fault}. Mend it and call submit_answer again."))),
+            Err(fault) => {
+                if !self.ctx.is_replaying() {
+                    tracing::info!(run = self.ctx.workflow_id(), fault, "the answer goes back to the model");
+                }
+                Err(refusal(&submitted.id, format!("{fault}. Mend it and call submit_answer again.")))
+            }
         }
     }
 

@@ -151,10 +151,10 @@ impl<'a> Story<'a> {
             self.screen.heading(&format!("PR #{number}  {}", pr.title));
             self.screen.line(&format!("  {link}"));
             self.screen.line("");
-            for line in pr.body.lines().filter(|line| line.contains(": red on ") || line.starts_with("The whole suite")) {
+            for line in pr.body.lines().filter(|line| line.contains(": red at ") || line.starts_with("The whole suite")) {
                 self.screen.line(&format!("  {line}"));
             }
-            if let Some(line) = pr.body.lines().find(|line| line.starts_with("CI:")) {
+            if let Some(line) = pr.body.lines().find(|line| line.starts_with("CI ")) {
                 self.screen.line(&format!("  {line}"));
             }
             self.screen.line("");

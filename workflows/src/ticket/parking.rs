@@ -15,10 +15,8 @@ impl Flow {
     pub(super) async fn park(&self, parked: Parked) -> Result<(), Stop> {
         let reason = parked.reason;
         self.write(|s| s.inbox.retries.clear());
-        self.enter(Stage::Parked, "");
         self.write(|s| s.parked = Some(parked.clone()));
-        self.log(format!("parked ({}): {}", reason.as_str(), parked.message));
-        self.show();
+        self.enter(Stage::Parked, format!("{}. {}", reason.as_str().replace('_', " "), parked.message));
         if reason == ParkReason::PlanExpired {
             self.close_approval_message("expired", json!({})).await;
         }
