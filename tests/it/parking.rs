@@ -37,12 +37,12 @@ async fn red_ci(scene: &Scene) -> anyhow::Result<()> {
     scene.click("ana", "approve").await?;
     scene.stage(Stage::WatchingCi).await?;
     let head = github.pull_requests(crate::scene::REPOSITORY)[0].head_sha.clone();
-    github.report_check(crate::scene::REPOSITORY, &head, "test", "failure").await?;
+    github.report_check(crate::scene::REPOSITORY, &head, "other-ci", "test", "failure", "one test fails").await?;
     let parked = scene.stage(Stage::Parked).await?;
     let why = parked.parked.unwrap();
     assert_eq!(why.reason, ParkReason::CiFailed);
     assert!(why.message.contains("test"), "{}", why.message);
-    github.report_check(crate::scene::REPOSITORY, &head, "test", "success").await?;
+    github.report_check(crate::scene::REPOSITORY, &head, "other-ci", "test", "success", "all pass").await?;
     scene.signal_by_cli("retry", Some(r#"{"by":"you"}"#)).await?;
     scene.ready().await?;
     scene.assert_once();
