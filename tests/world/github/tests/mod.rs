@@ -1,0 +1,1 @@
+//! The stand-in, used as the product and people use it.
