@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::hub::{Hub, Place};
-use super::state::{CheckRun, Comment, Run, Suite};
+use super::state::{CheckRun, Comment, Run, Suite, node_id};
 use super::views::{joined, time};
 use crate::webhook::{Delivery, Webhooks, hmac_sha256_hex};
 
@@ -48,7 +48,7 @@ impl Hub {
     /// Queues one event. `payload` gets `repository`, `organization` and `sender`.
     pub(super) fn announce(&self, place: &Place, event: &str, sender: &str, mut payload: Value) {
         payload["repository"] = self.repository(place).unwrap_or_default();
-        payload["organization"] = json!({"login": place.owner, "url": self.api(&format!("/orgs/{}", place.owner))});
+        payload["organization"] = self.organization(&place.owner);
         payload["sender"] = self.user(sender);
         let body = payload.to_string().into_bytes();
         let outgoing = Outgoing { headers: signed_headers(event, &self.webhook_secret, &body), body };
@@ -65,6 +65,25 @@ impl Hub {
         });
         // The receiving task ends only with the runtime; then nobody waits for the event either.
         let _ = queue.send(outgoing);
+    }
+
+    fn organization(&self, login: &str) -> Value {
+        let url = self.api(&format!("/orgs/{login}"));
+        let user = self.state().user(login, "Organization");
+        json!({
+            "login": login,
+            "id": user.id,
+            "node_id": node_id("O", user.id),
+            "url": url,
+            "repos_url": format!("{url}/repos"),
+            "events_url": format!("{url}/events"),
+            "hooks_url": format!("{url}/hooks"),
+            "issues_url": format!("{url}/issues"),
+            "members_url": format!("{url}/members{{/member}}"),
+            "public_members_url": format!("{url}/public_members{{/member}}"),
+            "avatar_url": format!("{}/avatars/u/{}", self.base, user.id),
+            "description": "",
+        })
     }
 
     /// Sends an earlier delivery again: same body, same delivery id, as the "Redeliver" button does.
