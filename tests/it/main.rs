@@ -4,6 +4,8 @@ mod architecture;
 mod cancelling;
 mod crashes;
 mod deliveries;
+mod lost_replies;
 mod parking;
+mod replay;
 mod scene;
 mod the_flow;
