@@ -114,7 +114,10 @@ impl Hub {
             return Err(Failure::new(401, "'Expiration time' claim ('exp') is too far in the future"));
         }
         if claims.iat > Utc::now().timestamp() {
-            return Err(Failure::new(401, "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"));
+            return Err(Failure::new(
+                401,
+                "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
+            ));
         }
         Ok(Actor::App)
     }

@@ -107,12 +107,7 @@ impl Hub {
     }
 
     /// Opens a closed pull request again; not a merged one, nor one whose branch is gone.
-    pub(super) async fn reopen_pull(
-        self: &Arc<Self>,
-        place: &Place,
-        number: u64,
-        by: &Pusher,
-    ) -> Result<(), Failure> {
+    pub(super) async fn reopen_pull(self: &Arc<Self>, place: &Place, number: u64, by: &Pusher) -> Result<(), Failure> {
         let pull = self.pull(place, number)?;
         let head = place.git.reference(&format!("refs/heads/{}", pull.head_branch)).await;
         let base = place.git.reference(&format!("refs/heads/{}", pull.base_branch)).await;

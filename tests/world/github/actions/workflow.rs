@@ -90,9 +90,10 @@ impl Workflow {
         };
         let concurrency = match root.get("concurrency") {
             Some(Value::String(group)) => Some((group.clone(), false)),
-            Some(Value::Object(fields)) => {
-                Some((text_of(fields.get("group")).unwrap_or_default(), fields.get("cancel-in-progress") == Some(&json!(true))))
-            }
+            Some(Value::Object(fields)) => Some((
+                text_of(fields.get("group")).unwrap_or_default(),
+                fields.get("cancel-in-progress") == Some(&json!(true)),
+            )),
             _ => None,
         };
         let defaults = Defaults::of(root.get("defaults"));
@@ -162,7 +163,8 @@ impl JobSpec {
         if combination.is_empty() || base.contains("${{") {
             return base;
         }
-        let values: Vec<String> = combination.iter().map(|(_, value)| text_of(Some(value)).unwrap_or_default()).collect();
+        let values: Vec<String> =
+            combination.iter().map(|(_, value)| text_of(Some(value)).unwrap_or_default()).collect();
         format!("{base} ({})", values.join(", "))
     }
 }
