@@ -1,0 +1,6 @@
+//! The ingress against a real Temporal server: what only the server can decide.
+
+mod dev_server;
+mod dispatch;
+mod http;
+mod start;
