@@ -137,7 +137,13 @@ pub(super) async fn again(hub: &SharedHub, place: &Place, id: u64, only_failed: 
 pub(super) async fn report(hub: &Hub, place: &Place, sha: &str, app: &str, result: (&str, &str, &str)) {
     let (name, conclusion, summary) = result;
     let now = Utc::now();
-    let (suite, check) = (hub.next_id(), hub.next_id());
+    // An app has one suite per commit; what it reports again replaces what it reported before.
+    let known = hub.with(place, |repository| {
+        let of_app = |suite: &&Suite| suite.app == app && suite.head_sha == sha;
+        repository.suites.iter().find(of_app).map(|suite| suite.id)
+    });
+    let known = known.ok().flatten();
+    let (suite, check) = (known.unwrap_or_else(|| hub.next_id()), hub.next_id());
     let branch = hub.open_pulls(place, |pull| pull.head_sha == sha).first().map(|pull| pull.head_branch.clone());
     let suite = Suite {
         id: suite,
@@ -164,6 +170,7 @@ pub(super) async fn report(hub: &Hub, place: &Place, sha: &str, app: &str, resul
         completed: Some(now),
     };
     let _ = hub.with(place, |repository| {
+        repository.suites.retain(|other| other.id != suite.id);
         repository.suites.push(suite.clone());
         repository.checks.push(check.clone());
     });
