@@ -1,5 +1,7 @@
 //! The ingress as a process: reads its configuration, serves at once, connects to Temporal meanwhile, stops on SIGTERM.
 
+#![expect(clippy::print_stderr, reason = "before the log exists, a person reads standard error")]
+
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -1,5 +1,7 @@
 //! Scenarios: the whole product as real processes around the world, on a real Temporal server, asserting on effects.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test stops where it fails")]
+
 mod architecture;
 mod cancelling;
 mod crashes;
