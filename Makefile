@@ -26,3 +26,8 @@ lint:
 
 up:
 	docker compose -f docker-compose.temporal.yml --profile app up --build
+
+# Webhook to listed workflow, on a dev server.
+bench-ingress: build
+	@tools/temporal/temporal.sh >/dev/null
+	@target/debug/bench_ingress

@@ -14,9 +14,9 @@ use crate::problem::Problem;
 use crate::secrets::Environment;
 
 /// Variable that names the configuration file.
-pub const FILE_VARIABLE: &str = "TICKETWRIGHT_CONFIG";
+pub(crate) const FILE_VARIABLE: &str = "TICKETWRIGHT_CONFIG";
 /// The file that is read when none is named.
-pub const DEFAULT_FILE: &str = "ticketwright.toml";
+pub(crate) const DEFAULT_FILE: &str = "ticketwright.toml";
 
 /// The file as it is written. Every section has its own documentation at its `Settings`.
 #[derive(Debug, Default, Deserialize)]
@@ -39,7 +39,7 @@ struct File {
 /// Where big values are kept.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct BlobSettings {
+pub(crate) struct BlobSettings {
     /// `s3://bucket/prefix`, `file:///absolute/path` or a path. All workers must see the same store. Default `data/blobs`.
     pub url: String,
 }
@@ -52,7 +52,7 @@ impl Default for BlobSettings {
 
 /// All that the worker needs to know, complete and checked.
 #[derive(Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The file; the access rules are read from it again at every question.
     pub file: PathBuf,
     /// `[github]`.
@@ -85,7 +85,7 @@ pub struct Config {
 
 /// Slack, when it is on.
 #[derive(Debug)]
-pub struct Slack {
+pub(crate) struct Slack {
     /// `[slack]`.
     pub settings: slack::Settings,
     /// Bot token.
@@ -98,7 +98,7 @@ impl Config {
     ///
     /// # Errors
     /// The first thing that is missing or wrong.
-    pub fn load(argument: Option<&Path>, environment: &Environment) -> Result<Self, Problem> {
+    pub(crate) fn load(argument: Option<&Path>, environment: &Environment) -> Result<Self, Problem> {
         let named = argument.map(Path::to_owned).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| DEFAULT_FILE.into());
         let text = match std::fs::read_to_string(&path) {
@@ -327,7 +327,7 @@ mod tests {
         for (text, secrets, what) in table {
             let problem = parse(text, secrets).unwrap_err();
             assert_eq!(problem.what(), what);
-            assert!(problem.lines().len() >= 1, "{problem}");
+            assert!(!problem.lines().is_empty(), "{problem}");
         }
     }
 

@@ -22,7 +22,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(900);
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running server. Killed when the last test that uses it ends.
-pub struct DevServer {
+pub(crate) struct DevServer {
     address: SocketAddr,
     child: Mutex<Child>,
     _directory: tempfile::TempDir,
@@ -32,7 +32,7 @@ static SHARED: Mutex<Weak<DevServer>> = Mutex::new(Weak::new());
 
 impl DevServer {
     /// The server of this moment, started if there is none.
-    pub fn shared() -> Arc<Self> {
+    pub(crate) fn shared() -> Arc<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut shared = SHARED.lock().unwrap();
         shared.upgrade().unwrap_or_else(|| {
@@ -66,12 +66,12 @@ impl DevServer {
     }
 
     /// How to connect to it.
-    pub fn connection(&self) -> ConnectionOptions {
+    pub(crate) fn connection(&self) -> ConnectionOptions {
         ConnectionOptions::new(Url::parse(&format!("http://{}", self.address)).unwrap()).identity("test").build()
     }
 
     /// A client of a namespace; `default` exists.
-    pub async fn client(&self, namespace: &str) -> Client {
+    pub(crate) async fn client(&self, namespace: &str) -> Client {
         let connection = eventually("a connection", async || Connection::connect(self.connection()).await.ok()).await;
         let client = Client::new(connection, ClientOptions::new(namespace).build()).unwrap();
         if namespace == "default" {
@@ -98,7 +98,7 @@ fn free_address() -> SocketAddr {
 }
 
 /// Asks until there is an answer.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask().await {
@@ -110,7 +110,7 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
 }
 
 /// How many runs a workflow id ever had, as soon as visibility knows `expected` of them.
-pub async fn runs(client: &Client, workflow_id: &str, expected: i64) -> i64 {
+pub(crate) async fn runs(client: &Client, workflow_id: &str, expected: i64) -> i64 {
     let query = format!("WorkflowId = '{workflow_id}'");
     eventually("the runs", async || count_query(client, &query).await.filter(|count| *count >= expected)).await
 }
@@ -125,7 +125,7 @@ async fn count_query(client: &Client, query: &str) -> Option<i64> {
 }
 
 /// Ends the running run from outside.
-pub async fn terminate(client: &Client, workflow_id: &str) {
+pub(crate) async fn terminate(client: &Client, workflow_id: &str) {
     let request = TerminateWorkflowExecutionRequest {
         namespace: client.options().namespace.clone(),
         workflow_execution: Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }),
@@ -136,7 +136,7 @@ pub async fn terminate(client: &Client, workflow_id: &str) {
 }
 
 /// The latest run's history.
-pub async fn history(client: &Client, workflow_id: &str) -> Vec<HistoryEvent> {
+pub(crate) async fn history(client: &Client, workflow_id: &str) -> Vec<HistoryEvent> {
     let request = GetWorkflowExecutionHistoryRequest {
         namespace: client.options().namespace.clone(),
         execution: Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }),
@@ -147,7 +147,7 @@ pub async fn history(client: &Client, workflow_id: &str) -> Vec<HistoryEvent> {
 }
 
 /// Names and JSON inputs of the signals the latest run has got.
-pub async fn signals(client: &Client, workflow_id: &str) -> Vec<(String, serde_json::Value)> {
+pub(crate) async fn signals(client: &Client, workflow_id: &str) -> Vec<(String, serde_json::Value)> {
     use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
     let events = history(client, workflow_id).await;
     let signalled = events.into_iter().filter_map(|event| match event.attributes {
@@ -164,7 +164,7 @@ pub async fn signals(client: &Client, workflow_id: &str) -> Vec<(String, serde_j
 }
 
 /// Milliseconds since 1970.
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     i64::try_from(now.as_millis()).unwrap()
 }

@@ -181,10 +181,13 @@ pub(super) async fn report(hub: &Hub, place: &Place, sha: &str, app: &str, resul
 }
 
 async fn changed_files(place: &Place, occasion: &Occasion) -> Vec<String> {
-    let Some(from) = &occasion.from else { return Vec::new() };
-    let from = match occasion.pull {
-        Some(_) => place.git.merge_base(from, &occasion.sha).await.unwrap_or_else(|| from.clone()),
-        None => from.clone(),
+    // A new branch changes what sets it apart from the default branch.
+    let from = match &occasion.from {
+        Some(before) if occasion.pull.is_none() => before.clone(),
+        other => {
+            let base = other.clone().unwrap_or_else(|| format!("refs/heads/{}", place.default_branch));
+            place.git.merge_base(&base, &occasion.sha).await.unwrap_or(base)
+        }
     };
     place.git.diff(&from, &occasion.sha).await.unwrap_or_default().into_iter().map(|file| file.path).collect()
 }

@@ -157,6 +157,52 @@ async fn failed_jobs_are_run_again() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_second_attempt_knows_the_outputs_of_the_first() -> anyhow::Result<()> {
+    let site = Site::start().await?;
+    site.actions_on()?;
+    let workflow = "on: push\njobs:\n  build:\n    runs-on: x\n    outputs: {word: '${{ steps.say.outputs.word }}'}\n    steps: [{id: say, run: 'echo word=kept >> $GITHUB_OUTPUT'}]\n  test:\n    needs: build\n    runs-on: x\n    steps: [{run: 'test $GITHUB_RUN_ATTEMPT -gt 1 && test \"${{ needs.build.outputs.word }}\" = kept'}]\n";
+    let head = site.push(".github/workflows/ci.yml", workflow).await?;
+    assert_eq!(site.conclusions(&head).await?, ["push build success", "push test failure"]);
+    let runs = site.get("/repos/acme/shop-api/actions/runs").await?;
+    let again = format!("/repos/acme/shop-api/actions/runs/{}/rerun-failed-jobs", runs["workflow_runs"][0]["id"]);
+    assert_eq!(site.call("POST", &again, Value::Null).await?.0, 201);
+    assert_eq!(site.conclusions(&head).await?, ["push build success", "push test success"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_workflow_that_cannot_begin_leaves_no_check_open() -> anyhow::Result<()> {
+    let site = Site::start().await?;
+    site.actions_on()?;
+    let workflow = "on: push\njobs:\n  a: {needs: b, runs-on: x, steps: [{run: 'true'}]}\n  b: {needs: a, runs-on: x, steps: [{run: 'true'}]}\n";
+    let head = site.push(".github/workflows/ci.yml", workflow).await?;
+    let ended = site.webhook("run completed", |event, body| event == "workflow_run" && body["action"] == "completed");
+    assert_eq!(ended.await?["workflow_run"]["conclusion"], "startup_failure");
+    assert!(site.github().checks("acme/shop-api", &head).is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_first_push_of_a_branch_counts_its_own_files() -> anyhow::Result<()> {
+    let site = Site::start().await?;
+    let workflow = |path: &str| {
+        format!("on: {{push: {{paths: ['{path}']}}}}\njobs:\n  test: {{runs-on: x, steps: [{{run: 'true'}}]}}\n")
+    };
+    let github = site.github();
+    github.push_commit("acme/shop-api", "main", ".github/workflows/ci.yml", &workflow("docs/**"), "ana").await?;
+    github.push_commit("acme/shop-api", "main", ".github/workflows/two.yml", &workflow("src/**"), "ana").await?;
+    site.actions_on()?;
+    let head = site.push("src/new.py", "x = 1\n").await?;
+    assert_eq!(site.conclusions(&head).await?, ["push test success"]);
+    let runs = site.get("/repos/acme/shop-api/actions/runs").await?;
+    assert_eq!(
+        (&runs["total_count"], &runs["workflow_runs"][0]["path"]),
+        (&json!(1), &json!(".github/workflows/two.yml"))
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn people_cancel_and_other_services_report() -> anyhow::Result<()> {
     let site = Site::start().await?;
     site.actions_on()?;
