@@ -138,6 +138,10 @@ impl Config {
         let github_auth = github_auth(environment)?;
         let jira_auth = jira_auth(environment)?;
         let mut policy = file.policy;
+        // A file that chooses one agent's model means to keep the others'.
+        for (agent, choice) in Policy::default().models {
+            policy.models.entry(agent).or_insert(choice);
+        }
         let slack = match file.slack {
             Some(settings) => Some(Slack { settings, token: slack_token(environment, &path)? }),
             None => {
@@ -284,6 +288,26 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_example_can_be_used_and_shows_the_true_defaults() {
+        let example = include_str!("../../ticketwright.example.toml");
+        let as_it_is = parse(example, &SECRETS).unwrap();
+        assert_eq!(as_it_is.policy, Policy::default());
+        // A line "# name = value" shows a default.
+        let shows_default = |line: &str| {
+            let name = line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")).map(|(name, _)| name);
+            name.is_some_and(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        };
+        let uncommented = example
+            .lines()
+            .map(|line| if shows_default(line) { line.trim_start_matches("# ") } else { line })
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert!(uncommented.len() + 80 < example.len(), "hardly a default is shown");
+        let shown = parse(&uncommented, &SECRETS).unwrap();
+        assert_eq!(format!("{shown:?}"), format!("{as_it_is:?}"));
+    }
+
+    #[test]
     fn what_is_missing_is_named_with_where_to_find_it() {
         let table = [
             ("", &SECRETS[..], "[github] is missing from ticketwright.toml."),
@@ -320,7 +344,9 @@ mod tests {
         let problem = parse(&text, &SECRETS).unwrap_err();
         assert_eq!(problem.what(), "model nova has no price, so no budget can be kept.");
         let priced = format!("{text}[prices.nova]\ninput = 1\noutput = 2.5\ncache_read = 0.1\ncache_write = 1.25\n");
-        assert!(parse(&priced, &SECRETS).is_ok());
+        let chosen = parse(&priced, &SECRETS).unwrap().policy.models;
+        assert_eq!(chosen["discovery"].id, "nova");
+        assert_eq!(chosen["planning"], Policy::default().models["planning"], "the other agents keep theirs");
     }
 
     #[test]
