@@ -63,7 +63,9 @@ impl AccessActivities {
             ServiceError::new(FailureKind::Unavailable, message)
         };
         match tokio::fs::read_to_string(&self.config).await {
-            Ok(text) => toml::from_str::<File>(&text).map(|file| file.access).map_err(|error| unreadable(error.to_string())),
+            Ok(text) => {
+                toml::from_str::<File>(&text).map(|file| file.access).map_err(|error| unreadable(error.to_string()))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
             Err(error) => Err(unreadable(error.to_string())),
         }

@@ -125,7 +125,8 @@ impl GitHubClient {
 
     /// Repositories outside the organisation are not ours to look at, whatever a ticket or model says.
     pub(super) fn refuse_foreign(&self, repository: &RepositoryName) -> Result<(), ServiceError> {
-        if self.settings.organisation.is_empty() || repository.owner().eq_ignore_ascii_case(&self.settings.organisation) {
+        if self.settings.organisation.is_empty() || repository.owner().eq_ignore_ascii_case(&self.settings.organisation)
+        {
             return Ok(());
         }
         let message = format!("{repository} is outside the organisation {}", self.settings.organisation);
@@ -234,7 +235,8 @@ type Raw = http::Response<http_body_util::combinators::BoxBody<bytes::Bytes, oct
 async fn read(doing: &str, sent: Result<Raw, octocrab::Error>) -> Result<Answer, ServiceError> {
     let response = sent.map_err(|error| transport(doing, error))?;
     let status = response.status().as_u16();
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    let header =
+        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     let retry_after = header("retry-after").map(Duration::from_secs);
     let used_up = header("x-ratelimit-remaining") == Some(0);
     let refused = matches!(status, 403 | 429);
@@ -266,7 +268,8 @@ type Builder = octocrab::OctocrabBuilder<
 
 fn builder(base: &str) -> Result<Builder, ServiceError> {
     let wrong = |error| {
-        ServiceError::new(FailureKind::Invalid, format!("github.api_url {base:?} is no URL")).caused_by(anyhow::Error::new(error))
+        ServiceError::new(FailureKind::Invalid, format!("github.api_url {base:?} is no URL"))
+            .caused_by(anyhow::Error::new(error))
     };
     // Octocrab would repeat POSTs by itself; Temporal owns retries.
     let builder = Octocrab::builder()

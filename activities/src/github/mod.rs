@@ -13,8 +13,8 @@ use std::sync::Arc;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::github::{
-    BranchRef, Checks, CommitRef, CreateBranch, EditPullRequest, OpenPullRequest, PullRequest, PullRequestRef, ReadFile,
-    Repository, WritePlan, definitions,
+    BranchRef, Checks, CommitRef, CreateBranch, EditPullRequest, OpenPullRequest, PullRequest, PullRequestRef,
+    ReadFile, Repository, WritePlan, definitions,
 };
 use workflows::contract::ids::{CommitSha, RepositoryName};
 
@@ -141,7 +141,11 @@ impl GitHubActivities {
 
     /// Reads all checks of a commit. No effect.
     #[activity(definition = definitions::ReadChecks)]
-    pub async fn read_checks(self: Arc<Self>, _ctx: ActivityContext, request: CommitRef) -> Result<Checks, ActivityError> {
+    pub async fn read_checks(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        request: CommitRef,
+    ) -> Result<Checks, ActivityError> {
         self.github.checks(&request).await.map_err(ServiceError::into_activity_error)
     }
 }

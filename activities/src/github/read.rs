@@ -169,7 +169,12 @@ impl GitHubClient {
     }
 
     /// A file's text, if it exists.
-    pub async fn file(&self, repository: &RepositoryName, at: &str, path: &str) -> Result<Option<String>, ServiceError> {
+    pub async fn file(
+        &self,
+        repository: &RepositoryName,
+        at: &str,
+        path: &str,
+    ) -> Result<Option<String>, ServiceError> {
         Ok(self.contents(repository, at, path).await?.map(|(_, text)| text))
     }
 
@@ -182,7 +187,8 @@ impl GitHubClient {
     ) -> Result<Option<(String, String)>, ServiceError> {
         self.refuse_foreign(repository)?;
         let doing = format!("read {path}");
-        let reference = if at.is_empty() { String::new() } else { format!("?ref={}", utf8_percent_encode(at, SEGMENT)) };
+        let reference =
+            if at.is_empty() { String::new() } else { format!("?ref={}", utf8_percent_encode(at, SEGMENT)) };
         let answer = self.get(&doing, &format!("/repos/{repository}/contents/{}{reference}", encoded(path))).await?;
         if answer.status == 404 {
             return Ok(None);
@@ -244,7 +250,9 @@ impl GitHubClient {
         let base = format!("/repos/{}/commits/{}", commit.repository, commit.sha);
         let mut checks: Vec<Check> = Vec::new();
         let mut runs: Vec<CheckRun> = Vec::new();
-        for run in self.all("read check runs", &format!("{base}/check-runs?filter=latest"), Some("check_runs"), 1000).await? {
+        for run in
+            self.all("read check runs", &format!("{base}/check-runs?filter=latest"), Some("check_runs"), 1000).await?
+        {
             runs.push(decoded(run)?);
         }
         // Two workflows may use one name; a re-run has a higher id.
@@ -270,9 +278,13 @@ impl GitHubClient {
             let app = suite.app.and_then(|app| app.slug).unwrap_or_default();
             // Jobs that need others get their check run late: the suite knows that more is to come. Suites without any run
             // belong to apps that watch the repository but do nothing.
-            let working = matches!(suite.status.as_deref(), Some("queued" | "in_progress" | "waiting" | "pending" | "requested"));
+            let working =
+                matches!(suite.status.as_deref(), Some("queued" | "in_progress" | "waiting" | "pending" | "requested"));
             if working && (suite.latest_check_runs_count > 0 || app == "github-actions") {
-                merge(&mut checks, Check { name: format!("{app} suite"), state: CheckState::Pending, url: String::new() });
+                merge(
+                    &mut checks,
+                    Check { name: format!("{app} suite"), state: CheckState::Pending, url: String::new() },
+                );
             }
         }
         checks.sort_by(|a, b| a.name.cmp(&b.name));

@@ -35,9 +35,8 @@ impl GitHubClient {
         let found = self.contents(repository, request.branch.as_str(), PLAN_FILE).await?;
         if found.as_ref().is_some_and(|(_, text)| *text == request.content) {
             let head = self.branch_head(repository, request.branch.as_str()).await?;
-            return head.ok_or_else(|| {
-                ServiceError::new(FailureKind::NotFound, format!("branch {} is gone", request.branch))
-            });
+            return head
+                .ok_or_else(|| ServiceError::new(FailureKind::NotFound, format!("branch {} is gone", request.branch)));
         }
         let mut body = json!({
             "message": request.message,

@@ -68,7 +68,8 @@ fn list(node: &Value, kind: &str, indent: &str, depth: usize) -> String {
             _ => "- ".to_owned(),
         };
         let deeper = format!("{indent}{}", " ".repeat(mark.len().min(3)));
-        let is_inline = children(item).all(|child| matches!(child["type"].as_str(), Some("text" | "hardBreak" | "mention")));
+        let is_inline =
+            children(item).all(|child| matches!(child["type"].as_str(), Some("text" | "hardBreak" | "mention")));
         let inner = if is_inline { inline(item, depth) } else { blocks(item, &deeper, depth) };
         lines.push_str(&format!("{indent}{mark}{}\n", inner.trim()));
     }

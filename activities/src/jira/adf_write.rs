@@ -186,9 +186,13 @@ impl Builder {
             "paragraph" if content.is_empty() => return,
             _ => {}
         }
-        let needs_content =
-            matches!(kind.as_str(), "listItem" | "tableCell" | "tableHeader") || (kind == "blockquote" && content.is_empty());
-        if needs_content && content.first().is_none_or(|first| first["type"] != "paragraph") && kind != "tableCell" && kind != "tableHeader" {
+        let needs_content = matches!(kind.as_str(), "listItem" | "tableCell" | "tableHeader")
+            || (kind == "blockquote" && content.is_empty());
+        if needs_content
+            && content.first().is_none_or(|first| first["type"] != "paragraph")
+            && kind != "tableCell"
+            && kind != "tableHeader"
+        {
             content.insert(0, json!({ "type": "paragraph", "content": [] }));
         } else if content.is_empty() && needs_content {
             content.push(json!({ "type": "paragraph", "content": [] }));
@@ -214,7 +218,8 @@ fn panel_of(content: &mut Vec<Value>) -> Option<&'static str> {
         let first = content.first()?["content"].as_array()?;
         first.iter().filter_map(|node| node["text"].as_str()).collect()
     };
-    let kind = ["info", "success", "warning", "error"].into_iter().find(|kind| text.starts_with(&format!("[!{kind}]")))?;
+    let kind =
+        ["info", "success", "warning", "error"].into_iter().find(|kind| text.starts_with(&format!("[!{kind}]")))?;
     // Markdown may split the mark over several text nodes: drop as many characters as it has.
     let mut left = kind.len() + 3;
     let nodes = content.first_mut()?["content"].as_array_mut()?;

@@ -25,18 +25,42 @@ fn schema() -> jsonschema::Validator {
 fn every_combination_of_blocks_makes_a_document_that_atlassian_accepts() {
     let schema = schema();
     let blocks = [
-        "# Head `code`", "plain **bold** *em* ~~gone~~ `code` [link](http://x/y)", "- one\n- two\n  - deep `x`\n\n    more",
-        "1. a\n2. b\n   ```rust\n   fn x() {}\n   ```", "> quote\n> - with list", "> [!info] **Title**\n>\n> body\n>\n> - a",
-        "> [!warning] x\n> ```\n> code\n> ```", "```\ncode\n```", "```python\n\n```", "| a | b |\n|---|---|\n| 1 `x` | |",
-        "---", "- [x] done\n- [ ] open", "<b>html</b>", "**`both`**", "![image](http://x/i.png)", "> > nested", "- > quoted",
-        "- # head in list", "line\\\nbreak", "", "- ", "> ", "[![x](http://i)](http://l)", "***", "* a\n\n  b\n* c",
+        "# Head `code`",
+        "plain **bold** *em* ~~gone~~ `code` [link](http://x/y)",
+        "- one\n- two\n  - deep `x`\n\n    more",
+        "1. a\n2. b\n   ```rust\n   fn x() {}\n   ```",
+        "> quote\n> - with list",
+        "> [!info] **Title**\n>\n> body\n>\n> - a",
+        "> [!warning] x\n> ```\n> code\n> ```",
+        "```\ncode\n```",
+        "```python\n\n```",
+        "| a | b |\n|---|---|\n| 1 `x` | |",
+        "---",
+        "- [x] done\n- [ ] open",
+        "<b>html</b>",
+        "**`both`**",
+        "![image](http://x/i.png)",
+        "> > nested",
+        "- > quoted",
+        "- # head in list",
+        "line\\\nbreak",
+        "",
+        "- ",
+        "> ",
+        "[![x](http://i)](http://l)",
+        "***",
+        "* a\n\n  b\n* c",
     ];
     for first in blocks {
         for second in blocks {
             let text = format!("{first}\n\n{second}");
             let document = document(&text);
             let faults: Vec<String> = schema.iter_errors(&document).map(|fault| fault.to_string()).take(1).collect();
-            assert!(faults.is_empty(), "{text:?}\n{document:#}\n{}", faults.join("").chars().take(400).collect::<String>());
+            assert!(
+                faults.is_empty(),
+                "{text:?}\n{document:#}\n{}",
+                faults.join("").chars().take(400).collect::<String>()
+            );
         }
     }
 }

@@ -124,9 +124,9 @@ impl SlackClient {
             }
             let reply = self.call(method, &body).await?;
             let messages = reply.get("messages").and_then(Value::as_array).cloned().unwrap_or_default();
-            let found = messages.iter().find(|posted| {
-                posted["metadata"]["event_payload"]["key"].as_str() == Some(message.effect.as_str())
-            });
+            let found = messages
+                .iter()
+                .find(|posted| posted["metadata"]["event_payload"]["key"].as_str() == Some(message.effect.as_str()));
             if let Some(ts) = found.and_then(|posted| posted["ts"].as_str()) {
                 return Ok(Some(MessageRef { channel: channel.to_owned(), ts: ts.to_owned() }));
             }
@@ -147,7 +147,8 @@ impl SlackClient {
         }
         let mut cursor = String::new();
         loop {
-            let mut body = json!({ "limit": 1000, "exclude_archived": true, "types": "public_channel,private_channel" });
+            let mut body =
+                json!({ "limit": 1000, "exclude_archived": true, "types": "public_channel,private_channel" });
             if !cursor.is_empty() {
                 body["cursor"] = json!(cursor);
             }
@@ -164,7 +165,8 @@ impl SlackClient {
             }
             cursor = reply["response_metadata"]["next_cursor"].as_str().unwrap_or_default().to_owned();
             if cursor.is_empty() {
-                let message = format!("Slack has no channel #{name} that the bot can see. Create it, then /invite the bot.");
+                let message =
+                    format!("Slack has no channel #{name} that the bot can see. Create it, then /invite the bot.");
                 return Err(ServiceError::new(FailureKind::NotFound, message));
             }
         }
@@ -195,7 +197,8 @@ impl SlackClient {
             return Err(http::refused("Slack", method, status, wait, &text));
         }
         let reply: Value = serde_json::from_str(&text).map_err(|error| {
-            ServiceError::new(FailureKind::Unexpected, format!("Slack's answer to {method} is no JSON")).caused_by(error)
+            ServiceError::new(FailureKind::Unexpected, format!("Slack's answer to {method} is no JSON"))
+                .caused_by(error)
         })?;
         if reply["ok"].as_bool() == Some(true) {
             return Ok((reply, scopes));

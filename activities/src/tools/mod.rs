@@ -126,5 +126,8 @@ fn same_project(ours: &TicketKey, asked: &TicketKey) -> Result<(), Trouble> {
     if project(ours) == project(asked) {
         return Ok(());
     }
-    Err(Trouble::Told(format!("{asked} is in another project than {ours}; only tickets of {} can be read.", project(ours))))
+    Err(Trouble::Told(format!(
+        "{asked} is in another project than {ours}; only tickets of {} can be read.",
+        project(ours)
+    )))
 }

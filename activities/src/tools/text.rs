@@ -30,13 +30,17 @@ pub(super) fn hits(hits: &[CodeHit]) -> String {
 }
 
 pub(super) fn repositories(repositories: &[RepositoryLine]) -> String {
-    let line = |r: &RepositoryLine| format!("{} ({}) {}", r.name, if r.language.is_empty() { "-" } else { &r.language }, r.description);
+    let line = |r: &RepositoryLine| {
+        format!("{} ({}) {}", r.name, if r.language.is_empty() { "-" } else { &r.language }, r.description)
+    };
     repositories.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 pub(super) fn tree(paths: &[String], below: Option<&str>, truncated: bool) -> String {
     let folder = below.map(|path| path.trim_matches('/')).filter(|path| !path.is_empty() && *path != ".");
-    let inside = |path: &&String| folder.is_none_or(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+    let inside = |path: &&String| {
+        folder.is_none_or(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
+    };
     let mut lines: Vec<&str> = paths.iter().filter(inside).map(String::as_str).collect();
     if truncated {
         lines.push("[GitHub left out files: the repository is very large]");
