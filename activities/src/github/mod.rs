@@ -4,8 +4,6 @@
 mod client;
 mod read;
 mod reply;
-#[cfg(test)]
-mod tests;
 mod write;
 
 use std::sync::Arc;
