@@ -111,7 +111,10 @@ impl TemporalServer {
 
     /// How a person here calls the CLI: with the address when it is not the default one.
     pub fn cli_prefix(&self) -> String {
-        if self.options.port == 7233 { "temporal".to_owned() } else { format!("temporal --address {}", self.address) }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let on_path = std::env::split_paths(&path).any(|folder| folder.join("temporal") == self.cli);
+        let cli = if on_path { "temporal".to_owned() } else { self.cli.display().to_string() };
+        if self.options.port == 7233 { cli } else { format!("{cli} --address {}", self.address) }
     }
 
     /// Path of the CLI.
