@@ -1,4 +1,4 @@
-//! Documents against Atlassian's own schema, and the client against a small capture server.
+//! The client against a small capture server.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,52 +11,8 @@ use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{EffectKey, Generation};
 use workflows::contract::jira::{MoveTicket, Moved, WriteComment};
 
-use super::adf_read::markdown;
 use super::adf_write::document;
 use super::{Auth, JiraClient, Settings};
-
-fn schema() -> jsonschema::Validator {
-    let text = include_str!("testdata/atlassian-document-format-v1.json");
-    let schema: Value = serde_json::from_str(text).unwrap();
-    jsonschema::draft4::new(&schema).unwrap()
-}
-
-#[test]
-fn every_combination_of_blocks_makes_a_document_that_atlassian_accepts() {
-    let schema = schema();
-    let blocks = [
-        "# Head `code`", "plain **bold** *em* ~~gone~~ `code` [link](http://x/y)", "- one\n- two\n  - deep `x`\n\n    more",
-        "1. a\n2. b\n   ```rust\n   fn x() {}\n   ```", "> quote\n> - with list", "> [!info] **Title**\n>\n> body\n>\n> - a",
-        "> [!warning] x\n> ```\n> code\n> ```", "```\ncode\n```", "```python\n\n```", "| a | b |\n|---|---|\n| 1 `x` | |",
-        "---", "- [x] done\n- [ ] open", "<b>html</b>", "**`both`**", "![image](http://x/i.png)", "> > nested", "- > quoted",
-        "- # head in list", "line\\\nbreak", "", "- ", "> ", "[![x](http://i)](http://l)", "***", "* a\n\n  b\n* c",
-    ];
-    for first in blocks {
-        for second in blocks {
-            let text = format!("{first}\n\n{second}");
-            let document = document(&text);
-            let faults: Vec<String> = schema.iter_errors(&document).map(|fault| fault.to_string()).take(1).collect();
-            assert!(faults.is_empty(), "{text:?}\n{document:#}\n{}", faults.join("").chars().take(400).collect::<String>());
-        }
-    }
-}
-
-#[test]
-fn a_quote_with_a_mark_becomes_a_panel() {
-    let document = document("> [!success] **Ready for review**\n>\n> PR #1");
-    assert_eq!(document["content"][0]["type"], "panel");
-    assert_eq!(document["content"][0]["attrs"]["panelType"], "success");
-    assert_eq!(document["content"][0]["content"][0]["content"][0]["text"], "Ready for review");
-}
-
-#[test]
-fn what_is_written_reads_back() {
-    let text = "# Head\n\nplain **bold** and `code`\n\n- one\n- two\n\n```rust\nfn x() {}\n```\n\n> quote";
-    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(squeeze(&markdown(&document(text))), squeeze(text));
-    assert_eq!(markdown(&Value::Null), "");
-    assert_eq!(markdown(&json!("wiki text")), "wiki text");
-}
 
 #[derive(Default)]
 struct Fake {
