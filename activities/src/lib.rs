@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod blobs;
+#[cfg(test)]
+mod capture;
 pub mod failure;
 pub mod github;
 pub mod heartbeat;
