@@ -192,13 +192,9 @@ fn github_auth(environment: &Environment) -> Result<GitHubAuth, Problem> {
         })
     };
     let id = number("GITHUB_APP_ID", id)?;
-    let installation = environment.get("GITHUB_APP_INSTALLATION_ID").ok_or_else(|| {
-        Problem::new("GITHUB_APP_INSTALLATION_ID is missing.")
-            .advice("It says which installation of the App to use: the number at the end of the page's address under")
-            .advice("https://github.com/organizations/<organisation>/settings/installations > Configure.")
-            .advice("To use a token instead: set GITHUB_TOKEN.")
-    })?;
-    let installation = number("GITHUB_APP_INSTALLATION_ID", installation)?;
+    // Without it the App's installation in the organisation is looked up.
+    let installation = environment.get("GITHUB_APP_INSTALLATION_ID");
+    let installation = installation.map(|text| number("GITHUB_APP_INSTALLATION_ID", text)).transpose()?;
     let private_key = environment.secret("GITHUB_APP_PRIVATE_KEY")?.ok_or_else(|| {
         Problem::new("GITHUB_APP_PRIVATE_KEY is missing.")
             .advice(

@@ -1,6 +1,9 @@
 //! GitHub's REST and GraphQL APIs (<https://docs.github.com/en/rest>), through octocrab as transport: its authentication and
 //! connection handling, our own small types for what comes back.
 
+mod answer;
+mod auth;
+mod checks;
 mod client;
 mod read;
 mod reply;
@@ -13,15 +16,16 @@ use std::sync::Arc;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::github::{
-    BranchRef, Checks, CommitRef, CreateBranch, EditPullRequest, OpenPullRequest, PullRequest, PullRequestRef, ReadFile,
-    Repository, WritePlan, definitions,
+    BranchRef, Checks, CommitRef, CreateBranch, EditPullRequest, OpenPullRequest, PullRequest, PullRequestRef,
+    ReadFile, Repository, WritePlan, definitions,
 };
 use workflows::contract::ids::{CommitSha, RepositoryName};
 
 use crate::failure::ServiceError;
 use crate::heartbeat::while_beating;
-pub use client::{AppKey, GitHubAuth, GitHubClient, Settings};
-pub use read::{CodeHit, Identity, PullRequestLine, RepositoryLine};
+pub use auth::{AppKey, GitHubAuth};
+pub use client::{GitHubClient, Settings};
+pub use read::{CodeHit, PullRequestLine, RepositoryLine};
 
 /// GitHub, as activities.
 #[derive(Debug)]
@@ -141,7 +145,11 @@ impl GitHubActivities {
 
     /// Reads all checks of a commit. No effect.
     #[activity(definition = definitions::ReadChecks)]
-    pub async fn read_checks(self: Arc<Self>, _ctx: ActivityContext, request: CommitRef) -> Result<Checks, ActivityError> {
+    pub async fn read_checks(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        request: CommitRef,
+    ) -> Result<Checks, ActivityError> {
         self.github.checks(&request).await.map_err(ServiceError::into_activity_error)
     }
 }

@@ -113,5 +113,6 @@ impl PullRequestReply {
 
 /// An id of GitHub's as one of ours.
 pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, ServiceError> {
-    text.parse().map_err(|fault: T::Err| ServiceError::new(FailureKind::Unexpected, format!("GitHub sent an odd id: {fault}")))
+    text.parse()
+        .map_err(|fault: T::Err| ServiceError::new(FailureKind::Unexpected, format!("GitHub sent an odd id: {fault}")))
 }

@@ -81,7 +81,8 @@ impl ReadToolActivities {
             }
             "list_repositories" => {
                 let ListRepositories {} = decoded(tool, input)?;
-                Ok(text::repositories(&self.github.repositories(REPOSITORIES).await?))
+                let (repositories, more) = self.github.repositories(REPOSITORIES).await?;
+                Ok(text::repositories(&repositories, more))
             }
             "repository_tree" => {
                 let RepositoryTree { repository, path } = decoded(tool, input)?;
@@ -126,5 +127,8 @@ fn same_project(ours: &TicketKey, asked: &TicketKey) -> Result<(), Trouble> {
     if project(ours) == project(asked) {
         return Ok(());
     }
-    Err(Trouble::Told(format!("{asked} is in another project than {ours}; only tickets of {} can be read.", project(ours))))
+    Err(Trouble::Told(format!(
+        "{asked} is in another project than {ours}; only tickets of {} can be read.",
+        project(ours)
+    )))
 }

@@ -29,14 +29,21 @@ pub(super) fn hits(hits: &[CodeHit]) -> String {
     hits.iter().map(hit).map(|text| text.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-pub(super) fn repositories(repositories: &[RepositoryLine]) -> String {
-    let line = |r: &RepositoryLine| format!("{} ({}) {}", r.name, if r.language.is_empty() { "-" } else { &r.language }, r.description);
-    repositories.iter().map(line).collect::<Vec<_>>().join("\n")
+pub(super) fn repositories(repositories: &[RepositoryLine], more: bool) -> String {
+    let language = |r: &RepositoryLine| if r.language.is_empty() { "-".to_owned() } else { r.language.clone() };
+    let line = |r: &RepositoryLine| format!("{} ({}) {}", r.name, language(r), r.description).trim_end().to_owned();
+    let mut lines: Vec<String> = repositories.iter().map(line).collect();
+    if more {
+        lines.push("[truncated: there are more repositories; search_code finds code in all of them]".to_owned());
+    }
+    if lines.is_empty() { "No repository can be seen.".to_owned() } else { lines.join("\n") }
 }
 
 pub(super) fn tree(paths: &[String], below: Option<&str>, truncated: bool) -> String {
     let folder = below.map(|path| path.trim_matches('/')).filter(|path| !path.is_empty() && *path != ".");
-    let inside = |path: &&String| folder.is_none_or(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+    let inside = |path: &&String| {
+        folder.is_none_or(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
+    };
     let mut lines: Vec<&str> = paths.iter().filter(inside).map(String::as_str).collect();
     if truncated {
         lines.push("[GitHub left out files: the repository is very large]");
