@@ -2,6 +2,8 @@
 //!
 //! Wrong input and missing objects are replies the model can act on; outages are failures that Temporal retries.
 
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::sync::Arc;
