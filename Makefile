@@ -1,2 +1,33 @@
-build:
+# Two commands carry a newcomer: `make demo` and `make test`. The others are extras.
+.PHONY: demo test lint build install up bench-ingress
+
+# Where the demo's settings come from: make demo REPO=... TICKET=... SCRIPT=... MODEL=bedrock SCENARIO=crash YES=1
+export REPO TICKET SCRIPT MODEL SCENARIO YES
+
+demo: build
+	@tools/temporal/temporal.sh >/dev/null
+	@DEMO_PREPARED="$$(scripts/install --summary)" target/debug/demo
+
+# The scenarios run the product's own binaries, so these are built first.
+test: build
+	@tools/temporal/temporal.sh >/dev/null
+	cargo test --workspace
+
+build: install
 	cargo build --workspace
+
+install:
+	@scripts/install
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+up:
+	docker compose -f docker-compose.temporal.yml --profile app up --build
+
+# Webhook to listed workflow, on a dev server.
+bench-ingress: build
+	@tools/temporal/temporal.sh >/dev/null
+	@target/debug/bench_ingress

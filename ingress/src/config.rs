@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use workflows::contract::policy::Policy;
@@ -23,34 +23,37 @@ pub struct Options {
     /// Address to listen on.
     #[arg(long, env = "INGRESS_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// ticketwright.toml; absent: every default.
-    #[arg(long, env = "TICKETWRIGHT_CONFIG")]
+    /// Configuration file; else ticketwright.toml, if there is one.
+    #[arg(long, env = "TICKETWRIGHT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Secret of the Jira webhook. Set but empty: Jira webhooks are off.
     #[arg(long, env = "JIRA_WEBHOOK_SECRET", hide_env_values = true)]
     pub jira_webhook_secret: Option<SecretString>,
+    /// File that holds the secret of the Jira webhook.
+    #[arg(long, env = "JIRA_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub jira_webhook_secret_file: Option<PathBuf>,
     /// Secret of the GitHub webhook. Set but empty: GitHub webhooks are off.
     #[arg(long, env = "GITHUB_WEBHOOK_SECRET", hide_env_values = true)]
     pub github_webhook_secret: Option<SecretString>,
+    /// File that holds the secret of the GitHub webhook.
+    #[arg(long, env = "GITHUB_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub github_webhook_secret_file: Option<PathBuf>,
     /// Signing secret of the Slack app. Set but empty: Slack interactions are off.
     #[arg(long, env = "SLACK_SIGNING_SECRET", hide_env_values = true)]
     pub slack_signing_secret: Option<SecretString>,
+    /// File that holds the signing secret of the Slack app.
+    #[arg(long, env = "SLACK_SIGNING_SECRET_FILE", value_name = "FILE")]
+    pub slack_signing_secret_file: Option<PathBuf>,
+    /// Account id of our own Jira user; label changes made by it start nothing. Absent: everybody's do.
+    #[arg(long, env = "JIRA_BOT_ACCOUNT_ID", value_name = "ID")]
+    pub jira_bot_account_id: Option<String>,
     /// What to log, in the syntax of tracing's EnvFilter.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub log: String,
-    /// How to log.
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
 }
 
-/// Form of the log on standard error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One readable line per event.
-    Text,
-    /// One JSON object per event.
-    Json,
-}
+/// The configuration file that is read when none is named.
+pub const DEFAULT_FILE: &str = "ticketwright.toml";
 
 /// A secret that is not empty.
 #[derive(Debug, Clone)]
@@ -169,9 +172,25 @@ pub enum ConfigError {
         "JIRA_WEBHOOK_SECRET, GITHUB_WEBHOOK_SECRET and SLACK_SIGNING_SECRET are missing.\n  Without any of them every request would be refused.\n  Set the secrets of the services that send to this ingress; .env.example says where to find them."
     )]
     NoService,
-    /// The file cannot be read.
-    #[error("{file} cannot be read: {error}.\n  TICKETWRIGHT_CONFIG names it. Copy ticketwright.example.toml there, or unset the variable to run with the defaults.", file = .file.display())]
+    /// The configuration file cannot be read.
+    #[error(
+        "{file} cannot be read: {error}.\n  TICKETWRIGHT_CONFIG names it. Copy ticketwright.example.toml there, or unset the variable to run with the defaults.",
+        file = .file.display()
+    )]
     Unreadable {
+        /// Its path.
+        file: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file of a secret cannot be read.
+    #[error(
+        "{variable}_FILE names {file}, which cannot be read: {error}.\n  Put the secret alone into that file, readable for this user, or set {variable} itself.",
+        variable = .service.variable(), file = .file.display()
+    )]
+    UnreadableSecret {
+        /// Whose.
+        service: Service,
         /// Its path.
         file: PathBuf,
         /// What the system said.
@@ -192,35 +211,40 @@ pub enum ConfigError {
 #[serde(default)]
 struct File {
     policy: Policy,
-    jira: Option<JiraSection>,
+    jira: Option<toml::Table>,
     github: Option<toml::Table>,
     slack: Option<toml::Table>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct JiraSection {
-    bot_account_id: Option<String>,
-}
-
 impl Options {
-    /// Reads the file and checks everything together.
+    /// Reads the files and checks everything together.
+    ///
+    /// # Errors
+    /// The first thing that is missing or wrong, in words.
     pub fn settings(self) -> Result<Settings, ConfigError> {
-        let file = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
-        let path = self.config.unwrap_or_else(|| "ticketwright.toml".into());
+        let file = read(self.config.as_deref())?;
+        let path = self.config.unwrap_or_else(|| DEFAULT_FILE.into());
         let invalid = |error: String| ConfigError::Invalid { file: path.clone(), error };
         if file.policy.label.trim().is_empty() || file.policy.label.contains(char::is_whitespace) {
             return Err(invalid("policy.label must be one word: labels in Jira have no spaces".into()));
         }
         let branches = file.policy.conventions.branch.parse().map_err(|error| invalid(format!("policy.{error}")))?;
-        let name = path.display().to_string();
-        let jira_secret = secret(Service::Jira, self.jira_webhook_secret, file.jira.is_some(), &name)?;
-        let github_secret = secret(Service::GitHub, self.github_webhook_secret, file.github.is_some(), &name)?;
-        let slack_secret = secret(Service::Slack, self.slack_signing_secret, file.slack.is_some(), &name)?;
+        let secret = |service: Service, value, secret_file, section: Option<toml::Table>| {
+            let secret = secret(service, value, secret_file)?;
+            match (secret, section) {
+                (Some(secret), _) => Ok(Secret::new(secret)),
+                (None, None) => Ok(None),
+                (None, Some(_)) => Err(ConfigError::MissingSecret { service, file: path.display().to_string() }),
+            }
+        };
+        let jira_secret = secret(Service::Jira, self.jira_webhook_secret, self.jira_webhook_secret_file, file.jira)?;
+        let github_secret =
+            secret(Service::GitHub, self.github_webhook_secret, self.github_webhook_secret_file, file.github)?;
+        let slack_secret =
+            secret(Service::Slack, self.slack_signing_secret, self.slack_signing_secret_file, file.slack)?;
         if jira_secret.is_none() && github_secret.is_none() && slack_secret.is_none() {
             return Err(ConfigError::NoService);
         }
-        let jira_bot_account_id = file.jira.and_then(|jira| jira.bot_account_id).filter(|id| !id.is_empty());
         Ok(Settings {
             listen: self.listen,
             jira_secret,
@@ -228,8 +252,25 @@ impl Options {
             slack_secret,
             label: file.policy.label,
             branches,
-            jira_bot_account_id,
+            jira_bot_account_id: self.jira_bot_account_id.filter(|id| !id.is_empty()),
         })
+    }
+
+    /// No service at all, any free port, whatever the environment of the test says.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 0).into(),
+            config: None,
+            jira_webhook_secret: None,
+            jira_webhook_secret_file: None,
+            github_webhook_secret: None,
+            github_webhook_secret_file: None,
+            slack_signing_secret: None,
+            slack_signing_secret_file: None,
+            jira_bot_account_id: None,
+            log: "info".into(),
+        }
     }
 }
 
@@ -248,27 +289,35 @@ impl Settings {
         [Service::Jira, Service::GitHub, Service::Slack]
             .into_iter()
             .filter(|service| self.secret(*service).is_none())
-            .map(|service| format!("{service} is off: {} is empty; {}", service.variable(), service.without()))
+            .map(|service| format!("{service} is off: {} is not set; {}", service.variable(), service.without()))
             .collect()
     }
 }
 
-fn read(path: &Path) -> Result<File, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { file: path.to_owned(), error })?;
+fn read(named: Option<&Path>) -> Result<File, ConfigError> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => return Ok(File::default()),
+        Err(error) => return Err(ConfigError::Unreadable { file: path.to_owned(), error }),
+    };
     toml::from_str(&text).map_err(|error| ConfigError::Invalid { file: path.to_owned(), error: error.to_string() })
 }
 
+/// A secret from its variable, else from the file that is named.
 fn secret(
     service: Service,
-    secret: Option<SecretString>,
-    configured: bool,
-    file: &str,
-) -> Result<Option<Secret>, ConfigError> {
-    match secret {
-        Some(secret) => Ok(Secret::new(secret)),
-        None if configured => Err(ConfigError::MissingSecret { service, file: file.to_owned() }),
-        None => Ok(None),
+    value: Option<SecretString>,
+    file: Option<PathBuf>,
+) -> Result<Option<SecretString>, ConfigError> {
+    match (value, file) {
+        (Some(value), _) => Ok(Some(value)),
+        (None, None) => Ok(None),
+        (None, Some(file)) => match std::fs::read_to_string(&file) {
+            // Editors and `echo` end a file with a line break that belongs to no secret.
+            Ok(content) => Ok(Some(content.trim().into())),
+            Err(error) => Err(ConfigError::UnreadableSecret { service, file, error }),
+        },
     }
 }
 
@@ -277,15 +326,7 @@ mod tests {
     use super::*;
 
     fn options(config: Option<PathBuf>) -> Options {
-        Options {
-            listen: ([127, 0, 0, 1], 0).into(),
-            config,
-            jira_webhook_secret: Some("j".to_owned().into()),
-            github_webhook_secret: None,
-            slack_signing_secret: Some(String::new().into()),
-            log: "info".into(),
-            log_format: LogFormat::Text,
-        }
+        Options { config, jira_webhook_secret: Some("j".to_owned().into()), ..Options::for_tests() }
     }
 
     fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -297,23 +338,51 @@ mod tests {
 
     #[test]
     fn without_a_file_every_default_holds_and_unset_or_empty_secrets_switch_off() {
-        let settings = options(None).settings().unwrap();
+        let settings =
+            Options { slack_signing_secret: Some(String::new().into()), ..options(None) }.settings().unwrap();
         assert_eq!(settings.label, "AI");
         assert!(settings.jira_secret.is_some() && settings.github_secret.is_none() && settings.slack_secret.is_none());
         let off = settings.switched_off();
         assert_eq!(off.len(), 2);
-        assert!(off[1].contains("SLACK_SIGNING_SECRET is empty"), "{off:?}");
+        assert!(off[1].contains("SLACK_SIGNING_SECRET is not set; approvals"), "{off:?}");
     }
 
     #[test]
-    fn the_file_gives_label_template_and_bot() {
+    fn the_file_gives_label_and_template_and_leaves_the_rest_to_the_worker() {
         let (_directory, path) = file(
-            "[policy]\nlabel = \"robot\"\n[policy.conventions]\nbranch = \"r/{key}/{generation}\"\n[jira]\nurl = \"https://acme.atlassian.net\"\nbot_account_id = \"5b10\"\n[bedrock]\nregion = \"x\"\n",
+            "[policy]\nlabel = \"robot\"\n[policy.conventions]\nbranch = \"r/{key}/{generation}\"\n[jira]\nurl = \"https://acme.atlassian.net\"\n[bedrock]\nregion = \"x\"\n",
         );
         let settings = options(Some(path)).settings().unwrap();
         assert_eq!(settings.label, "robot");
         assert!(settings.branches.read("r/SHOP-1/1a2b3c4d").is_some());
-        assert_eq!(settings.jira_bot_account_id.as_deref(), Some("5b10"));
+    }
+
+    #[test]
+    fn a_secret_may_come_from_a_file() {
+        let (_directory, path) = file("from file\n");
+        let from_file = Options { github_webhook_secret_file: Some(path), ..options(None) }.settings().unwrap();
+        assert_eq!(from_file.github_secret.unwrap().expose(), "from file");
+        let missing = Options { github_webhook_secret_file: Some("/nowhere/s".into()), ..options(None) };
+        let error = missing.settings().unwrap_err().to_string();
+        assert!(error.starts_with("GITHUB_WEBHOOK_SECRET_FILE names /nowhere/s, which cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn the_documented_examples_name_every_variable_and_can_be_used() {
+        use clap::CommandFactory;
+        let documented = include_str!("../../.env.example");
+        for argument in Options::command().get_arguments() {
+            let Some(variable) = argument.get_env().and_then(|variable| variable.to_str()) else { continue };
+            assert!(documented.contains(&format!("{variable}=")), ".env.example lacks {variable}");
+        }
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../ticketwright.example.toml");
+        let secret = || Some("s".to_owned().into());
+        let options = Options {
+            github_webhook_secret: secret(),
+            slack_signing_secret: secret(),
+            ..options(Some(example.into()))
+        };
+        assert_eq!(options.settings().unwrap().label, "AI");
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Started {
 /// What a start did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartOutcome {
-    /// A run began.
+    /// This event began a run. Of duplicates that arrive within the same moment every one may say so; there is one run.
     Started,
     /// The running run was told of the event.
     Joined,
@@ -100,14 +100,13 @@ pub async fn start_ticket(client: &Client, labelled: &TicketLabelled) -> Result<
     Err(TemporalError::Unavailable(format!("{workflow_id} keeps starting and closing")))
 }
 
-/// Starts a run. `None`: there is one already, begun by this event or another; the caller looks again.
+/// Starts a run. `None`: another event began one a moment ago; the caller looks again. The server answers a repeated
+/// request id as it answered the first time, so a duplicate that got here is told of the run it began.
 async fn begin(client: &Client, workflow_id: &str, labelled: &TicketLabelled) -> Result<Option<String>, TemporalError> {
     let request = request(client, workflow_id, labelled).await?;
     let answer: StartWorkflowExecutionResponse =
         client.clone().start_workflow_execution(request.into_request()).await?.into_inner();
-    // A repeated request id is answered as started, with the first run's id as the sign of it.
-    let repeated = !answer.first_execution_run_id.is_empty();
-    Ok((answer.started && !repeated).then_some(answer.run_id))
+    Ok(answer.started.then_some(answer.run_id))
 }
 
 async fn join(

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::app::{App, BODY_LIMIT};
-use crate::config::{LogFormat, Options};
+use crate::config::Options;
 use crate::temporal::Temporal;
 
 const JIRA: &str = include_str!("testdata/jira_issue_updated.json");
@@ -20,13 +20,10 @@ fn app_with(jira: Option<&str>) -> App {
     // As `main` does; a second time in the same process is refused and harmless.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = Options {
-        listen: ([127, 0, 0, 1], 0).into(),
-        config: None,
         jira_webhook_secret: jira.map(|secret| secret.to_owned().into()),
         github_webhook_secret: Some("github-secret".to_owned().into()),
         slack_signing_secret: Some("slack-secret".to_owned().into()),
-        log: "info".into(),
-        log_format: LogFormat::Text,
+        ..Options::for_tests()
     };
     App::new(options.settings().unwrap(), Temporal::default()).unwrap()
 }

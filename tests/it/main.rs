@@ -1,9 +1,13 @@
 //! Scenarios: the whole product as real processes around the world, on a real Temporal server, asserting on effects.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test stops where it fails")]
+
 mod architecture;
 mod cancelling;
 mod crashes;
 mod deliveries;
+mod lost_replies;
 mod parking;
+mod replay;
 mod scene;
 mod the_flow;

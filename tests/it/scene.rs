@@ -158,6 +158,23 @@ impl Scene {
         self.effects("bedrock", "turn.repeated").len()
     }
 
+    /// Keeps the histories of the ticket and its children as goldens, where none is yet. See `replay.rs`.
+    pub(crate) async fn keep_histories(&self, name: &str) -> anyhow::Result<()> {
+        let Some(directory) = std::env::var_os("TICKETWRIGHT_GOLDENS") else {
+            return Ok(());
+        };
+        let directory = world::stack::project_root().join(directory);
+        std::fs::create_dir_all(&directory)?;
+        for run in self.observer.runs(&format!("TicketKey = '{KEY}'")).await? {
+            let kind = run.id.strip_prefix(&format!("ticket-{KEY}")).unwrap_or_default().replace('/', "_");
+            let path = directory.join(format!("{name}{kind}.pb"));
+            if !path.exists() {
+                std::fs::write(path, without_identities(self.observer.history(&run.id).await?))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Logs of a failed scenario, for the assertion's text.
     pub(crate) fn logs(&self) -> String {
         let log = |name: &str| std::fs::read_to_string(self.directory.path().join(format!("{name}.log"))).unwrap_or_default();
@@ -174,4 +191,19 @@ pub(crate) async fn play(scene: &Scene, done: anyhow::Result<()>) {
     if let Err(error) = done {
         panic!("{error:#}\n{}", scene.logs());
     }
+}
+
+/// A history without the names of the machines that made it: `<pid>@<host>` becomes letters of the same length, so that the
+/// protobuf stays what it is.
+fn without_identities(mut history: Vec<u8>) -> Vec<u8> {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let wanted = format!("@{}", host.trim());
+    let mut from = 0;
+    while let Some(at) = history[from..].windows(wanted.len()).position(|part| part == wanted.as_bytes()) {
+        let at = from + at;
+        let digits = history[..at].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        history[at - digits..at + wanted.len()].fill(b'w');
+        from = at + wanted.len();
+    }
+    history
 }

@@ -44,6 +44,7 @@ async fn label_and_click(scene: &Scene) -> anyhow::Result<()> {
     scene.observer.wait_for_stage(KEY, Stage::Merged, STAGE).await?;
     assert_eq!(scene.jira_status(), "Done");
     scene.assert_once();
+    scene.keep_histories("merged").await?;
     Ok(())
 }
 
@@ -96,6 +97,7 @@ async fn reject(scene: &Scene) -> anyhow::Result<()> {
     let said = scene.stack.world.slack.find("was rejected by");
     assert!(said.is_some(), "Slack was not told");
     scene.assert_once();
+    scene.keep_histories("rejected").await?;
     Ok(())
 }
 

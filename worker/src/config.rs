@@ -14,9 +14,9 @@ use crate::problem::Problem;
 use crate::secrets::Environment;
 
 /// Variable that names the configuration file.
-pub const FILE_VARIABLE: &str = "TICKETWRIGHT_CONFIG";
+pub(crate) const FILE_VARIABLE: &str = "TICKETWRIGHT_CONFIG";
 /// The file that is read when none is named.
-pub const DEFAULT_FILE: &str = "ticketwright.toml";
+pub(crate) const DEFAULT_FILE: &str = "ticketwright.toml";
 
 /// The file as it is written. Every section has its own documentation at its `Settings`.
 #[derive(Debug, Default, Deserialize)]
@@ -39,7 +39,7 @@ struct File {
 /// Where big values are kept.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct BlobSettings {
+pub(crate) struct BlobSettings {
     /// `s3://bucket/prefix`, `file:///absolute/path` or a path. All workers must see the same store. Default `data/blobs`.
     pub url: String,
 }
@@ -52,7 +52,7 @@ impl Default for BlobSettings {
 
 /// All that the worker needs to know, complete and checked.
 #[derive(Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The file; the access rules are read from it again at every question.
     pub file: PathBuf,
     /// `[github]`.
@@ -85,7 +85,7 @@ pub struct Config {
 
 /// Slack, when it is on.
 #[derive(Debug)]
-pub struct Slack {
+pub(crate) struct Slack {
     /// `[slack]`.
     pub settings: slack::Settings,
     /// Bot token.
@@ -98,7 +98,7 @@ impl Config {
     ///
     /// # Errors
     /// The first thing that is missing or wrong.
-    pub fn load(argument: Option<&Path>, environment: &Environment) -> Result<Self, Problem> {
+    pub(crate) fn load(argument: Option<&Path>, environment: &Environment) -> Result<Self, Problem> {
         let named = argument.map(Path::to_owned).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| DEFAULT_FILE.into());
         let text = match std::fs::read_to_string(&path) {
@@ -138,6 +138,10 @@ impl Config {
         let github_auth = github_auth(environment)?;
         let jira_auth = jira_auth(environment)?;
         let mut policy = file.policy;
+        // A file that chooses one agent's model means to keep the others'.
+        for (agent, choice) in Policy::default().models {
+            policy.models.entry(agent).or_insert(choice);
+        }
         let slack = match file.slack {
             Some(settings) => Some(Slack { settings, token: slack_token(environment, &path)? }),
             None => {
@@ -280,6 +284,26 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_example_can_be_used_and_shows_the_true_defaults() {
+        let example = include_str!("../../ticketwright.example.toml");
+        let as_it_is = parse(example, &SECRETS).unwrap();
+        assert_eq!(as_it_is.policy, Policy::default());
+        // A line "# name = value" shows a default.
+        let shows_default = |line: &str| {
+            let name = line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")).map(|(name, _)| name);
+            name.is_some_and(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        };
+        let uncommented = example
+            .lines()
+            .map(|line| if shows_default(line) { line.trim_start_matches("# ") } else { line })
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert!(uncommented.len() + 80 < example.len(), "hardly a default is shown");
+        let shown = parse(&uncommented, &SECRETS).unwrap();
+        assert_eq!(format!("{shown:?}"), format!("{as_it_is:?}"));
+    }
+
+    #[test]
     fn what_is_missing_is_named_with_where_to_find_it() {
         let table = [
             ("", &SECRETS[..], "[github] is missing from ticketwright.toml."),
@@ -299,7 +323,7 @@ mod tests {
         for (text, secrets, what) in table {
             let problem = parse(text, secrets).unwrap_err();
             assert_eq!(problem.what(), what);
-            assert!(problem.lines().len() >= 1, "{problem}");
+            assert!(!problem.lines().is_empty(), "{problem}");
         }
     }
 
@@ -316,7 +340,9 @@ mod tests {
         let problem = parse(&text, &SECRETS).unwrap_err();
         assert_eq!(problem.what(), "model nova has no price, so no budget can be kept.");
         let priced = format!("{text}[prices.nova]\ninput = 1\noutput = 2.5\ncache_read = 0.1\ncache_write = 1.25\n");
-        assert!(parse(&priced, &SECRETS).is_ok());
+        let chosen = parse(&priced, &SECRETS).unwrap().policy.models;
+        assert_eq!(chosen["discovery"].id, "nova");
+        assert_eq!(chosen["planning"], Policy::default().models["planning"], "the other agents keep theirs");
     }
 
     #[test]

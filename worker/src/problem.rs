@@ -4,31 +4,31 @@ use std::fmt;
 
 /// A fault of configuration or host that a person has to mend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     what: String,
     advice: Vec<String>,
 }
 
 impl Problem {
     /// `what` in one sentence, without a full stop of its own missing.
-    pub fn new(what: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), advice: Vec::new() }
     }
 
     /// A line below it: what the thing is for, where to find it, how to run without it.
     #[must_use]
-    pub fn advice(mut self, line: impl Into<String>) -> Self {
+    pub(crate) fn advice(mut self, line: impl Into<String>) -> Self {
         self.advice.push(line.into());
         self
     }
 
     /// What is wrong, in one line.
-    pub fn what(&self) -> &str {
+    pub(crate) fn what(&self) -> &str {
         &self.what
     }
 
     /// What to do, line by line.
-    pub fn lines(&self) -> &[String] {
+    pub(crate) fn lines(&self) -> &[String] {
         &self.advice
     }
 }

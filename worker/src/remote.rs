@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use workflows::contract::ids::RepositoryName;
 
 /// GitHub, as workspaces need it. A token is made for each transfer, since those of an App expire.
-pub struct GitHubRemote(pub Arc<GitHubClient>);
+pub(crate) struct GitHubRemote(pub Arc<GitHubClient>);
 
 #[async_trait]
 impl Remote for GitHubRemote {

@@ -8,13 +8,13 @@ use crate::problem::Problem;
 
 /// The process environment as the configuration sees it.
 #[derive(Clone)]
-pub struct Environment {
+pub(crate) struct Environment {
     variables: HashMap<String, String>,
 }
 
 impl Environment {
     /// The variables of this process. One that is not valid Unicode counts as absent.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         let pairs =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self { variables: pairs.collect() }
@@ -22,12 +22,12 @@ impl Environment {
 
     /// These variables and no others.
     #[cfg(test)]
-    pub fn of(variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         Self { variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect() }
     }
 
     /// A variable's value; an empty one counts as absent.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
@@ -35,7 +35,7 @@ impl Environment {
     ///
     /// # Errors
     /// The file cannot be read, or is empty.
-    pub fn secret(&self, name: &str) -> Result<Option<SecretString>, Problem> {
+    pub(crate) fn secret(&self, name: &str) -> Result<Option<SecretString>, Problem> {
         if let Some(value) = self.get(name) {
             return Ok(Some(value.into()));
         }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Time that running activities get to finish after the signal to stop.
-pub const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 /// After this the process ends whatever still runs: a shutdown may hang on a server that is gone, and an activity that is
 /// killed runs again elsewhere.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// A worker ended by itself, with the cause; or work was still running at the deadline.
-pub async fn run(workers: Vec<(&'static str, Worker)>) -> anyhow::Result<()> {
+pub(crate) async fn run(workers: Vec<(&'static str, Worker)>) -> anyhow::Result<()> {
     let mut asked = Signals::listen()?;
     let (ended, mut ends) = mpsc::unbounded_channel();
     let mut stops: Vec<Box<dyn Fn() + Send>> = Vec::new();

@@ -9,7 +9,7 @@ const DEFAULT_FILTER: &str =
     "info,aws_config=warn,aws_smithy_runtime=warn,temporalio_sdk_core=warn,temporalio_client=warn";
 
 /// Starts logging to standard error, so that standard output stays free for `check`.
-pub fn start() {
+pub(crate) fn start() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber can only be a test's: it keeps its own.

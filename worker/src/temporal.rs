@@ -28,7 +28,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The search attributes by which people find tickets, with their types and the names of those.
-pub const SEARCH_ATTRIBUTES: [(&str, IndexedValueType, &str); 5] = [
+pub(crate) const SEARCH_ATTRIBUTES: [(&str, IndexedValueType, &str); 5] = [
     ("TicketKey", IndexedValueType::Keyword, "Keyword"),
     ("Stage", IndexedValueType::Keyword, "Keyword"),
     ("Repositories", IndexedValueType::KeywordList, "KeywordList"),
@@ -38,7 +38,7 @@ pub const SEARCH_ATTRIBUTES: [(&str, IndexedValueType, &str); 5] = [
 
 /// Where Temporal is, as its variables and profiles say.
 #[derive(Clone)]
-pub struct Address {
+pub(crate) struct Address {
     connection: ConnectionOptions,
     client: ClientOptions,
 }
@@ -48,7 +48,7 @@ impl Address {
     ///
     /// # Errors
     /// They contradict each other, or the profile does not exist.
-    pub fn from_environment() -> Result<Self, Problem> {
+    pub(crate) fn from_environment() -> Result<Self, Problem> {
         let (mut connection, client) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
             .map_err(|error| {
                 Problem::new("the Temporal connection is not configured well.")
@@ -63,14 +63,14 @@ impl Address {
     }
 
     /// Host and port, for people.
-    pub fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         let target = &self.connection.target;
         let host = target.host_str().unwrap_or("(no host)");
         target.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
     /// The namespace.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         &self.client.namespace
     }
 
@@ -78,7 +78,7 @@ impl Address {
     ///
     /// # Errors
     /// See [`ClientConnectError`].
-    pub async fn connect(&self) -> Result<Client, ClientConnectError> {
+    pub(crate) async fn connect(&self) -> Result<Client, ClientConnectError> {
         Client::connect(self.connection.clone(), self.client.clone()).await
     }
 
@@ -86,7 +86,7 @@ impl Address {
     ///
     /// # Errors
     /// Waiting cannot help: the address or the credentials are wrong.
-    pub async fn connect_patiently(&self) -> Result<Client, Problem> {
+    pub(crate) async fn connect_patiently(&self) -> Result<Client, Problem> {
         let (mut pause, longest) = PAUSES;
         loop {
             let error = match self.connect().await {
@@ -105,7 +105,7 @@ impl Address {
     }
 
     /// Why there is no connection, and what to do.
-    pub fn unreachable(&self, error: &ClientConnectError) -> Problem {
+    pub(crate) fn unreachable(&self, error: &ClientConnectError) -> Problem {
         let problem = Problem::new(format!("Temporal at {} cannot be used.", self.target())).advice(reason(error));
         if is_final(error) {
             problem.advice("Check TEMPORAL_ADDRESS, TEMPORAL_API_KEY and the TEMPORAL_TLS_* variables.")
@@ -143,11 +143,11 @@ fn reason(error: &ClientConnectError) -> String {
 ///
 /// # Errors
 /// It does not exist, or we may not see it.
-pub async fn describe_namespace(client: &Client) -> Result<DescribeNamespaceResponse, Problem> {
+pub(crate) async fn describe_namespace(client: &Client) -> Result<DescribeNamespaceResponse, Problem> {
     let namespace = client.options().namespace.clone();
     let request = DescribeNamespaceRequest { namespace: namespace.clone(), ..Default::default() };
     let described = client.clone().describe_namespace(request.into_request()).await;
-    described.map(|reply| reply.into_inner()).map_err(|status| {
+    described.map(temporalio_client::tonic::Response::into_inner).map_err(|status| {
         let problem = Problem::new(format!("the Temporal namespace {namespace} cannot be used."));
         match status.code() {
             Code::NotFound => problem
@@ -162,7 +162,7 @@ pub async fn describe_namespace(client: &Client) -> Result<DescribeNamespaceResp
 ///
 /// # Errors
 /// The server does not let us look.
-pub async fn missing_search_attributes(client: &Client) -> Result<Vec<&'static str>, Status> {
+pub(crate) async fn missing_search_attributes(client: &Client) -> Result<Vec<&'static str>, Status> {
     let request = ListSearchAttributesRequest { namespace: client.options().namespace.clone() };
     let listed =
         client.connection().operator_service().list_search_attributes(request.into_request()).await?.into_inner();
@@ -174,7 +174,7 @@ pub async fn missing_search_attributes(client: &Client) -> Result<Vec<&'static s
 ///
 /// # Errors
 /// They are missing and we may not create them: without them no ticket can run.
-pub async fn ensure_search_attributes(client: &Client) -> Result<(), Problem> {
+pub(crate) async fn ensure_search_attributes(client: &Client) -> Result<(), Problem> {
     let namespace = client.options().namespace.clone();
     let missing = match missing_search_attributes(client).await {
         Ok(missing) if missing.is_empty() => return Ok(()),
@@ -209,14 +209,14 @@ pub async fn ensure_search_attributes(client: &Client) -> Result<(), Problem> {
 }
 
 /// The command line that creates these search attributes.
-pub fn create_line(namespace: &str, names: &[&str]) -> String {
+pub(crate) fn create_line(namespace: &str, names: &[&str]) -> String {
     let wanted = SEARCH_ATTRIBUTES.iter().filter(|(name, ..)| names.contains(name));
     let flags = wanted.map(|(name, _, kind)| format!(" --name {name} --type {kind}")).collect::<String>();
     format!("temporal operator search-attribute create --namespace {namespace}{flags}")
 }
 
 /// What a gRPC status says, for people.
-pub fn said(status: &Status) -> String {
+pub(crate) fn said(status: &Status) -> String {
     if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() }
 }
 

@@ -43,7 +43,7 @@ const MODEL_CALLS: usize = 50;
 ///
 /// # Errors
 /// It does not work, with what is missing.
-pub async fn probe_sandbox(config: &Config) -> Result<Sandbox, Problem> {
+pub(crate) async fn probe_sandbox(config: &Config) -> Result<Sandbox, Problem> {
     Sandbox::probe(config.sandbox.clone()).await.map_err(|error| {
         Problem::new("sandboxed commands cannot run on this host.")
             .advice(told(&error))
@@ -55,7 +55,7 @@ pub async fn probe_sandbox(config: &Config) -> Result<Sandbox, Problem> {
 ///
 /// # Errors
 /// The blob store cannot be used, or Temporal's runtime does not start.
-pub async fn build(
+pub(crate) async fn build(
     config: Config,
     client: &Client,
     sandbox: Option<Sandbox>,

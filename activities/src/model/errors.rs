@@ -37,7 +37,7 @@ enum Trouble {
 
 impl Errors<'_> {
     /// Failure before the reply began.
-    pub fn of_call(&self, error: SdkError<ConverseStreamError, HttpResponse>) -> ServiceError {
+    pub(super) fn of_call(&self, error: SdkError<ConverseStreamError, HttpResponse>) -> ServiceError {
         let said = error.message().unwrap_or_default().to_owned();
         let trouble = match &error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Trouble::Down,
@@ -55,7 +55,7 @@ impl Errors<'_> {
     }
 
     /// Failure in the middle of the reply.
-    pub fn of_stream(&self, error: SdkError<ConverseStreamOutputError, RawMessage>) -> ServiceError {
+    pub(super) fn of_stream(&self, error: SdkError<ConverseStreamOutputError, RawMessage>) -> ServiceError {
         let said = error.message().unwrap_or_default().to_owned();
         let trouble = match &error {
             SdkError::ServiceError(service) => match service.err() {
@@ -71,7 +71,7 @@ impl Errors<'_> {
     }
 
     /// The connection ended before the reply did.
-    pub fn cut(&self) -> ServiceError {
+    pub(super) fn cut(&self) -> ServiceError {
         let Self { model, region } = self;
         ServiceError::new(
             FailureKind::Unavailable,
@@ -80,7 +80,7 @@ impl Errors<'_> {
     }
 
     /// Nothing came for too long.
-    pub fn silent(&self, idle: Duration) -> ServiceError {
+    pub(super) fn silent(&self, idle: Duration) -> ServiceError {
         let Self { model, region } = self;
         ServiceError::new(
             FailureKind::Unavailable,

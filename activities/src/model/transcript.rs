@@ -35,7 +35,7 @@ pub(super) struct Transcript {
 
 impl Transcript {
     /// Loads the conversation that ends in `head`, or begins one for `spec`.
-    pub async fn load(blobs: &Blobs, spec: &AgentSpec, head: Option<&Digest>) -> Result<Self, ServiceError> {
+    pub(super) async fn load(blobs: &Blobs, spec: &AgentSpec, head: Option<&Digest>) -> Result<Self, ServiceError> {
         let mut nodes = Vec::new();
         let mut next = head.cloned();
         while let Some(digest) = next {
@@ -53,7 +53,7 @@ impl Transcript {
     }
 
     /// All messages with `news` at the end, roles alternating: after a reply without content two user messages become one.
-    pub fn with(&self, news: &Value) -> Vec<Value> {
+    pub(super) fn with(&self, news: &Value) -> Vec<Value> {
         let mut merged: Vec<Value> = Vec::with_capacity(self.messages.len() + 1);
         for message in self.messages.iter().chain([news]) {
             match merged.last_mut() {
@@ -71,7 +71,7 @@ impl Transcript {
 
     /// The user message that tells the model `news`. Every call of the last reply gets a result, as Bedrock demands: one
     /// that `news` does not answer is told so.
-    pub async fn message(&self, blobs: &Blobs, spec: &AgentSpec, news: &News) -> Result<Value, ServiceError> {
+    pub(super) async fn message(&self, blobs: &Blobs, spec: &AgentSpec, news: &News) -> Result<Value, ServiceError> {
         let begun = self.head.is_some();
         let mut content = Vec::new();
         match news {
@@ -108,14 +108,14 @@ impl Transcript {
     }
 
     /// Every call id so far: Bedrock wants them unique in the whole conversation.
-    pub fn call_ids(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn call_ids(&self) -> impl Iterator<Item = &str> {
         let blocks = self.messages.iter().filter_map(|message| message["content"].as_array()).flatten();
         blocks.filter_map(|block| block.pointer("/toolUse/toolUseId")?.as_str())
     }
 
     /// Adds what was said and what came back; returns the new head. An empty reply adds no message, for an empty message
     /// cannot be sent again.
-    pub async fn extend(&self, blobs: &Blobs, news: Value, reply: Vec<Value>) -> Result<Digest, ServiceError> {
+    pub(super) async fn extend(&self, blobs: &Blobs, news: Value, reply: Vec<Value>) -> Result<Digest, ServiceError> {
         let mut messages = vec![news];
         if !reply.is_empty() {
             messages.push(json!({"role": "assistant", "content": reply}));

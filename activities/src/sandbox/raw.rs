@@ -86,7 +86,7 @@ pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub(super) fn readable_within(fd: BorrowedFd<'_>, milliseconds: i32) -> bool {
     let mut wait = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one valid pollfd, and the count says one.
-    unsafe { libc::poll(&mut wait, 1, milliseconds) > 0 }
+    unsafe { libc::poll(&raw mut wait, 1, milliseconds) > 0 }
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {

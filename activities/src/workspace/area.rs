@@ -100,8 +100,8 @@ impl Area {
         std::fs::create_dir(&files).map_err(disk)?;
         std::fs::set_permissions(&files, Permissions::from_mode(0o755)).map_err(disk)?;
         let git = mirror.git.with_index(&directory.join("index")).with_work_tree(&files);
-        git.run(["read-tree", tree]).await.map_err(|failed| failed.unexpected())?;
-        git.run(["checkout-index", "--all", "--force", "--index"]).await.map_err(|failed| failed.unexpected())?;
+        git.run(["read-tree", tree]).await.map_err(super::git::GitFailed::unexpected)?;
+        git.run(["checkout-index", "--all", "--force", "--index"]).await.map_err(super::git::GitFailed::unexpected)?;
         // Where the sandbox puts the view; made here, so that it belongs to no snapshot.
         std::fs::create_dir(files.join(".git")).map_err(disk)?;
         make_view(&view, base, Path::new(OBJECTS), &directory.join("index")).map_err(disk)?;

@@ -77,7 +77,7 @@ impl<'a> Mirror<'a> {
             .transfer(args, &remote, self.protocols(), &self.settings.transfer_env)
             .await
             .map(|_| ())
-            .map_err(|failed| failed.of_transfer())
+            .map_err(super::git::GitFailed::of_transfer)
     }
 
     /// Makes sure that the files of `workspace` are here, and returns their tree. `scratch`: a directory of the caller's own.
@@ -110,13 +110,13 @@ impl<'a> Mirror<'a> {
         let file = scratch.join("snapshot.bundle");
         tokio::fs::write(&file, &bytes).await.map_err(disk)?;
         let unbundled = self.git.run(["bundle".as_ref(), "unbundle".as_ref(), file.as_os_str()]).await;
-        unbundled.map(|_| ()).map_err(|failed| failed.unexpected())
+        unbundled.map(|_| ()).map_err(super::git::GitFailed::unexpected)
     }
 
     /// The tree of a commit that is here.
     pub(super) async fn tree_of(&self, commit: &CommitSha) -> Result<String, ServiceError> {
         let tree = format!("{commit}^{{tree}}");
-        self.git.line(["rev-parse", "--verify", "--quiet", &tree]).await.map_err(|failed| failed.unexpected())
+        self.git.line(["rev-parse", "--verify", "--quiet", &tree]).await.map_err(super::git::GitFailed::unexpected)
     }
 
     /// Which protocols the settings allow.
@@ -144,7 +144,7 @@ async fn create(directory: &Path, like: &CommitSha) -> Result<(), ServiceError> 
             _ => {}
         }
         let object_format = if like.as_str().len() == 64 { "sha256" } else { "sha1" };
-        git::init(&new, object_format).await.map_err(|failed| failed.unexpected())?;
+        git::init(&new, object_format).await.map_err(super::git::GitFailed::unexpected)?;
         lock::open_to_others(&new)?;
         tokio::fs::create_dir_all(new.join("info")).await?;
         tokio::fs::write(new.join("info/attributes"), BYTE_EXACT).await?;

@@ -123,7 +123,7 @@ impl Making<'_> {
             base_tree,
             head_tree,
         ];
-        let diff = self.mirror.git.run(diff).await.map_err(|failed| failed.unexpected())?;
+        let diff = self.mirror.git.run(diff).await.map_err(super::git::GitFailed::unexpected)?;
         let additions = Additions::of_diff(&String::from_utf8_lossy(&diff));
         let new_tests =
             match judge::proven(&judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() }, &additions) {
@@ -164,7 +164,7 @@ impl Making<'_> {
 
     async fn changed(&self, from: &str, to: &str) -> Result<Vec<Changed>, ServiceError> {
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--raw", from, to];
-        let raw = self.mirror.git.run(args).await.map_err(|failed| failed.unexpected())?;
+        let raw = self.mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
         let raw = String::from_utf8_lossy(&raw);
         let mut fields = raw.split_terminator('\0');
         let mut changed = Vec::new();
@@ -182,7 +182,7 @@ impl Making<'_> {
     async fn originals(&self, tree: &str, edited: &[&Changed]) -> Result<Vec<Changed>, ServiceError> {
         let mut args = vec!["ls-tree", "-z", tree, "--"];
         args.extend(edited.iter().map(|change| change.path.as_str()));
-        let listed = self.mirror.git.run(args).await.map_err(|failed| failed.unexpected())?;
+        let listed = self.mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
         let listed = String::from_utf8_lossy(&listed);
         // `100644 blob <id>\t<path>`
         let entry = |line: &str| {

@@ -164,7 +164,7 @@ async fn look(
     let branch = format!("refs/heads/{}", request.branch);
     let args = ["ls-remote", "--symref", "--quiet", &remote.url, "HEAD", &branch];
     let printed = mirror.git.transfer(args, remote, mirror.protocols(), mirror.transfer_env()).await;
-    let printed = printed.map_err(|failed| failed.of_transfer())?;
+    let printed = printed.map_err(super::git::GitFailed::of_transfer)?;
     let printed = String::from_utf8_lossy(&printed);
     let (mut default, mut now) = (None, None);
     for (value, name) in printed.lines().filter_map(|line| line.split_once('\t')) {
@@ -180,7 +180,7 @@ async fn look(
 /// The pushed commit, with what it changed against its parent.
 async fn counted(mirror: &Mirror<'_>, parent: &CommitSha, commit: CommitSha) -> Result<Pushed, ServiceError> {
     let args = ["diff-tree", "-r", "-z", "--numstat", "--no-renames", parent.as_str(), commit.as_str()];
-    let printed = mirror.git.run(args).await.map_err(|failed| failed.unexpected())?;
+    let printed = mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
     let printed = String::from_utf8_lossy(&printed);
     let mut pushed = Pushed { sha: commit, files: 0, insertions: 0, deletions: 0 };
     for entry in printed.split_terminator('\0') {

@@ -36,7 +36,7 @@ pub(super) struct Tools {
 /// # Errors
 /// Inner: the file is faulty, told for people.
 pub(super) async fn read(git: &Git, commit: &str, tools: Tools) -> Result<Result<Repository, String>, ServiceError> {
-    let listed = git.run(["ls-tree", "-r", "-z", "--name-only", commit]).await.map_err(|failed| failed.unexpected())?;
+    let listed = git.run(["ls-tree", "-r", "-z", "--name-only", commit]).await.map_err(super::git::GitFailed::unexpected)?;
     let listed = String::from_utf8_lossy(&listed);
     let names: Vec<&str> = listed.split_terminator('\0').collect();
     let mut repository = Repository::default();
@@ -60,7 +60,7 @@ pub(super) async fn read(git: &Git, commit: &str, tools: Tools) -> Result<Result
 
 async fn show(git: &Git, commit: &str, path: &str) -> Result<String, ServiceError> {
     let object = format!("{commit}:{path}");
-    let bytes = git.run(["cat-file", "blob", &object]).await.map_err(|failed| failed.unexpected())?;
+    let bytes = git.run(["cat-file", "blob", &object]).await.map_err(super::git::GitFailed::unexpected)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -72,7 +72,7 @@ fn detect(names: &[&str], package: &str, makefile: &str, tools: Tools) -> Option
         file.starts_with("test_") && file.ends_with(".py")
     };
     let marked = ["pyproject.toml", "setup.cfg", "setup.py", "pytest.ini", "tox.ini"].into_iter().any(has);
-    if marked || in_tests || names.iter().any(|name| python_test(name)) {
+    if marked || in_tests || names.iter().any(python_test) {
         return Some(match (tools.pytest, in_tests, has("tests/__init__.py")) {
             (true, ..) => "python3 -m pytest".to_owned(),
             (false, true, true) => "python3 -m unittest discover -s tests -t .".to_owned(),

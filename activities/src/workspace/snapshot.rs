@@ -50,7 +50,7 @@ pub(super) async fn take(
         let said: String = failed.said.lines().take(3).collect::<Vec<_>>().join("; ");
         return Ok(Taken::Refused(format!("git cannot keep these files: {said}. Remove or rename them.")));
     }
-    let tree = checkout.git.line(["write-tree"]).await.map_err(|failed| failed.unexpected())?;
+    let tree = checkout.git.line(["write-tree"]).await.map_err(super::git::GitFailed::unexpected)?;
     keep(mirror, &tree, before, blobs).await.map(Taken::Snapshot)
 }
 
@@ -64,7 +64,7 @@ async fn keep(mirror: &Mirror<'_>, tree: &str, before: &Workspace, blobs: &Blobs
     }
     let base = before.base.as_str();
     let commit = ["commit-tree", tree, "-p", base, "-m", "Snapshot"];
-    let commit = mirror.git.feed(commit, &FIXED, &[]).await.map_err(|failed| failed.unexpected())?;
+    let commit = mirror.git.feed(commit, &FIXED, &[]).await.map_err(super::git::GitFailed::unexpected)?;
     let commit = id(&String::from_utf8_lossy(&commit))?;
     let bundle = blobs.put(bundle(mirror, &before.base, &commit).await?).await?;
     Ok(Workspace { snapshot: Some(Snapshot { commit, tree: id(tree)?, bundle }), ..before.clone() })
@@ -75,7 +75,7 @@ async fn keep(mirror: &Mirror<'_>, tree: &str, before: &Workspace, blobs: &Blobs
 async fn bundle(mirror: &Mirror<'_>, base: &CommitSha, commit: &CommitSha) -> Result<Vec<u8>, ServiceError> {
     let pack = ["pack-objects", "--revs", "--thin", "--stdout", "--quiet", "--delta-base-offset", "--threads=1"];
     let revisions = format!("{commit}\n^{base}\n");
-    let pack = mirror.git.feed(pack, &[], revisions.as_bytes()).await.map_err(|failed| failed.unexpected())?;
+    let pack = mirror.git.feed(pack, &[], revisions.as_bytes()).await.map_err(super::git::GitFailed::unexpected)?;
     let header = match base.as_str().len() {
         64 => "# v3 git bundle\n@object-format=sha256\n",
         _ => "# v2 git bundle\n",

@@ -119,7 +119,7 @@ impl Work<'_> {
         };
         let mut args = vec!["ls-files".as_ref(), "-z".as_ref(), "--cached".as_ref(), "--".as_ref()];
         args.extend(below.as_ref().map(|path| path.as_path().as_os_str()));
-        let listed = self.checkout.git.run(args).await.map_err(|failed| failed.unexpected())?;
+        let listed = self.checkout.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
         let listed = String::from_utf8_lossy(&listed);
         let names: Vec<&str> = listed.split_terminator('\0').collect();
         if names.is_empty() {
@@ -187,7 +187,7 @@ impl Work<'_> {
             Ok(Err(failed)) if failed.code == Some(128) => {
                 return Ok(Err(format!("The pattern is not an extended regular expression: {}", failed.said)));
             }
-            Ok(found) => found.map_err(|failed| failed.unexpected())?,
+            Ok(found) => found.map_err(super::git::GitFailed::unexpected)?,
         };
         let found = String::from_utf8_lossy(&found);
         let lines: Vec<&str> = found.lines().collect();
@@ -350,7 +350,7 @@ impl Work<'_> {
             None => self.mirror.tree_of(&after.base).await?,
         };
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-status", &self.checkout.tree, &tree];
-        let listed = self.mirror.git.run(args).await.map_err(|failed| failed.unexpected())?;
+        let listed = self.mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
         let listed = String::from_utf8_lossy(&listed);
         let fields: Vec<&str> = listed.split_terminator('\0').collect();
         let all: Vec<String> = fields.chunks_exact(2).map(|pair| pair.join(" ")).collect();

@@ -46,7 +46,13 @@ struct Options {
 #[tokio::main]
 async fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let options = Options::parse();
+    let mut options = Options::parse();
+    // `make demo` passes every setting, the ones that were not given as empty.
+    for (setting, default) in [(&mut options.model, "scripted"), (&mut options.scenario, "jira")] {
+        if setting.is_empty() {
+            default.clone_into(setting);
+        }
+    }
     let directory = std::env::temp_dir().join(format!("ticketwright-demo-{}", std::process::id()));
     let screen = Screen::default();
     let done = tokio::select! {

@@ -48,7 +48,7 @@ struct Claims {
 impl Hub {
     /// Reads the `Authorization` header of a REST or GraphQL call.
     pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Actor, Failure> {
-        if headers.get(header::USER_AGENT).is_none_or(|agent| agent.is_empty()) {
+        if headers.get(header::USER_AGENT).is_none_or(axum::http::HeaderValue::is_empty) {
             return Err(Failure::new(
                 403,
                 "Request forbidden by administrative rules. Please make sure your request has a User-Agent header",
@@ -114,7 +114,10 @@ impl Hub {
             return Err(Failure::new(401, "'Expiration time' claim ('exp') is too far in the future"));
         }
         if claims.iat > Utc::now().timestamp() {
-            return Err(Failure::new(401, "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"));
+            return Err(Failure::new(
+                401,
+                "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
+            ));
         }
         Ok(Actor::App)
     }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::hub::{Hub, Place};
-use super::state::{CheckRun, Comment, Run, Suite};
-use super::views::time;
+use super::state::{CheckRun, Comment, Run, Suite, node_id};
+use super::views::{joined, time};
 use crate::webhook::{Delivery, Webhooks, hmac_sha256_hex};
 
 /// Path of the product's ingress that takes GitHub's webhooks.
@@ -48,7 +48,7 @@ impl Hub {
     /// Queues one event. `payload` gets `repository`, `organization` and `sender`.
     pub(super) fn announce(&self, place: &Place, event: &str, sender: &str, mut payload: Value) {
         payload["repository"] = self.repository(place).unwrap_or_default();
-        payload["organization"] = json!({"login": place.owner, "url": self.api(&format!("/orgs/{}", place.owner))});
+        payload["organization"] = self.organization(&place.owner);
         payload["sender"] = self.user(sender);
         let body = payload.to_string().into_bytes();
         let outgoing = Outgoing { headers: signed_headers(event, &self.webhook_secret, &body), body };
@@ -67,6 +67,25 @@ impl Hub {
         let _ = queue.send(outgoing);
     }
 
+    fn organization(&self, login: &str) -> Value {
+        let url = self.api(&format!("/orgs/{login}"));
+        let user = self.state().user(login, "Organization");
+        json!({
+            "login": login,
+            "id": user.id,
+            "node_id": node_id("O", user.id),
+            "url": url,
+            "repos_url": format!("{url}/repos"),
+            "events_url": format!("{url}/events"),
+            "hooks_url": format!("{url}/hooks"),
+            "issues_url": format!("{url}/issues"),
+            "members_url": format!("{url}/members{{/member}}"),
+            "public_members_url": format!("{url}/public_members{{/member}}"),
+            "avatar_url": format!("{}/avatars/u/{}", self.base, user.id),
+            "description": "",
+        })
+    }
+
     /// Sends an earlier delivery again: same body, same delivery id, as the "Redeliver" button does.
     pub(super) async fn redeliver(&self, index: usize) -> anyhow::Result<Delivery> {
         let earlier = self.deliveries().into_iter().nth(index);
@@ -82,20 +101,15 @@ impl Hub {
     /// `pull_request` with the pull request as it is now.
     pub(super) async fn announce_pull(&self, place: &Place, number: u64, action: &str, sender: &str, more: Value) {
         let Ok(pull) = self.full_pull_view(place, number).await else { return };
-        let mut payload = json!({"action": action, "number": number, "pull_request": pull});
-        if let (Value::Object(payload), Value::Object(more)) = (&mut payload, more) {
-            payload.extend(more);
-        }
+        let payload = joined(json!({"action": action, "number": number, "pull_request": pull}), more);
         self.announce(place, "pull_request", sender, payload);
     }
 
     /// `issue_comment` on a pull request.
     pub(super) async fn announce_comment(&self, place: &Place, comment: &Comment, action: &str, more: Value) {
         let Ok(issue) = self.issue_view(place, comment.number) else { return };
-        let mut payload = json!({"action": action, "issue": issue, "comment": self.comment_view(place, comment)});
-        if let (Value::Object(payload), Value::Object(more)) = (&mut payload, more) {
-            payload.extend(more);
-        }
+        let payload =
+            joined(json!({"action": action, "issue": issue, "comment": self.comment_view(place, comment)}), more);
         self.announce(place, "issue_comment", &comment.user, payload);
     }
 

@@ -60,11 +60,6 @@ pub(super) async fn finish(mut command: tokio::process::Command, input: Option<&
 }
 
 impl Git {
-    /// Opens an existing bare repository.
-    pub(super) fn at(dir: PathBuf) -> Self {
-        Self { dir }
-    }
-
     /// Where the repository lies.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
@@ -148,8 +143,7 @@ impl Git {
             candidates.push(name.to_owned());
         }
         for candidate in candidates {
-            if let Ok(sha) =
-                self.text(&["rev-parse", "--verify", "--quiet", &format!("{candidate}^{{commit}}")]).await
+            if let Ok(sha) = self.text(&["rev-parse", "--verify", "--quiet", &format!("{candidate}^{{commit}}")]).await
             {
                 return Some(sha);
             }

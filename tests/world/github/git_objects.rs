@@ -199,7 +199,14 @@ fn parse_commit(record: &str) -> Option<Commit> {
     let mut person = || Some(Person { name: parts.next()?, email: parts.next()?, at: parts.next()?.parse().ok()? });
     let (author, committer) = (person()?, person()?);
     let message = parts.next()?.trim_end_matches('\n').to_owned();
-    Some(Commit { sha, tree, parents: parents.split_whitespace().map(str::to_owned).collect(), author, committer, message })
+    Some(Commit {
+        sha,
+        tree,
+        parents: parents.split_whitespace().map(str::to_owned).collect(),
+        author,
+        committer,
+        message,
+    })
 }
 
 fn parse_tree_entry(record: &str) -> Option<TreeEntry> {

@@ -28,7 +28,9 @@ pub(super) async fn answer(hub: &SharedHub, call: &Call) -> Answer {
     let Some((place, number)) = by_node_id(hub, &id) else {
         return Ok(problem(name, "NOT_FOUND", &format!("Could not resolve to a node with the global id of '{id}'")));
     };
-    if let Err(failure) = hub.authorize(&call.actor, &axum::http::Method::POST, &["repos", &place.owner, &place.name, "pulls"]) {
+    if let Err(failure) =
+        hub.authorize(&call.actor, &axum::http::Method::POST, &["repos", &place.owner, &place.name, "pulls"])
+    {
         return Ok(problem(name, "FORBIDDEN", &failure.message));
     }
     if let Err(failure) = hub.set_draft(&place, number, draft, &call.pusher()).await {

@@ -145,4 +145,3 @@ impl Place {
         format!("{}@{branch}", self.full)
     }
 }
-

@@ -4,6 +4,12 @@
 //!
 //! The REST API is the one of <https://docs.github.com/en/rest>, version 2022-11-28. A call the stand-in does not know
 //! is answered with 501 and recorded as unexpected.
+//!
+//! Effects of the product, by kind, with the target in brackets: `branch.created`, `branch.deleted`, `commit.pushed`
+//! (`acme/shop-api@branch`; any change of a branch, also by the contents API, which records `file.written` too),
+//! `pull_request.opened`, `.updated`, `.ready_for_review`, `.closed`, `.merged`, `comment.created`, `.updated`,
+//! `.deleted`, `reaction.created` (`acme/shop-api#1`), `status.created` (`acme/shop-api@<sha>`), `run.rerun`,
+//! `run.cancelled` (`acme/shop-api@branch`). What people do by the methods of [`GitHub`] is not an effect.
 
 mod access;
 mod actions;
@@ -16,6 +22,7 @@ mod git_objects;
 mod graphql;
 mod hub;
 mod looks;
+mod markdown;
 mod pages;
 mod people;
 mod pull_life;
@@ -36,6 +43,8 @@ mod rest_search;
 mod state;
 mod views;
 
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

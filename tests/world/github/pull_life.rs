@@ -36,6 +36,8 @@ impl Hub {
 
     /// Opens a pull request with all of GitHub's checks.
     pub(super) async fn open_pull(self: Arc<Self>, place: &Place, new: NewPull, by: &Pusher) -> Result<Pull, Failure> {
+        // A push meanwhile must find the pull request, or the pull request the push.
+        let _writing = place.writing.lock().await;
         let title = new.title.ok_or_else(|| Failure::field("PullRequest", "title", "missing_field"))?;
         let head = new.head.strip_prefix(&format!("{}:", place.owner)).unwrap_or(&new.head).to_owned();
         let head_sha = place.git.reference(&format!("refs/heads/{head}")).await;
@@ -107,12 +109,8 @@ impl Hub {
     }
 
     /// Opens a closed pull request again; not a merged one, nor one whose branch is gone.
-    pub(super) async fn reopen_pull(
-        self: &Arc<Self>,
-        place: &Place,
-        number: u64,
-        by: &Pusher,
-    ) -> Result<(), Failure> {
+    pub(super) async fn reopen_pull(self: &Arc<Self>, place: &Place, number: u64, by: &Pusher) -> Result<(), Failure> {
+        let _writing = place.writing.lock().await;
         let pull = self.pull(place, number)?;
         let head = place.git.reference(&format!("refs/heads/{}", pull.head_branch)).await;
         let base = place.git.reference(&format!("refs/heads/{}", pull.base_branch)).await;

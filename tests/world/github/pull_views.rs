@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::hub::{Hub, Place};
 use super::reply::{Failure, encode};
 use super::state::{Comment, Pull, node_id};
-use super::views::time;
+use super::views::{joined, time};
 
 impl Hub {
     /// What a list shows.
@@ -22,7 +22,7 @@ impl Hub {
             })
         };
         let link = |href: &str| json!({"href": href});
-        Ok(json!({
+        let addresses = json!({
             "url": url,
             "id": pull.id,
             "node_id": pull.node_id(),
@@ -35,6 +35,8 @@ impl Hub {
             "review_comment_url": format!("{api}/pulls/comments{{/number}}"),
             "comments_url": format!("{issue}/comments"),
             "statuses_url": format!("{api}/statuses/{}", pull.head_sha),
+        });
+        let content = json!({
             "number": number,
             "state": if pull.open { "open" } else { "closed" },
             "locked": false,
@@ -68,13 +70,14 @@ impl Hub {
                 "commits": link(&format!("{url}/commits")),
                 "statuses": link(&format!("{api}/statuses/{}", pull.head_sha)),
             },
-        }))
+        });
+        Ok(joined(addresses, content))
     }
 
     /// What a single pull request shows: with counts and whether it can be merged.
     pub(super) async fn full_pull_view(&self, place: &Place, number: u64) -> Result<Value, Failure> {
         let pull = self.pull(place, number)?;
-        let mut view = self.pull_view(place, &pull)?;
+        let view = self.pull_view(place, &pull)?;
         let files = self.pull_files(place, &pull).await?;
         let commits = place.git.count(&format!("{}..{}", pull.base_sha, pull.head_sha)).await;
         let comments = self.with(place, |r| r.comments.iter().filter(|c| c.number == number).count())?;
@@ -105,10 +108,7 @@ impl Hub {
             "deletions": files.iter().map(|file| file.deletions).sum::<u64>(),
             "changed_files": files.len(),
         });
-        if let (Value::Object(view), Value::Object(more)) = (&mut view, more) {
-            view.extend(more);
-        }
-        Ok(view)
+        Ok(joined(view, more))
     }
 
     /// Where the pull request left its base: its diff starts there.

@@ -92,7 +92,12 @@ async fn head_moved(hub: &SharedHub, place: &Place, pusher: &Pusher, pull: &Pull
     if changed.is_ok() {
         let more = json!({"before": change.before, "after": after});
         hub.announce_pull(place, number, "synchronize", &pusher.login, more).await;
-        actions::start(hub, place, Occasion::pull(&Pull { head_sha: after.clone(), ..pull.clone() }, "synchronize", &pusher.login)).await;
+        actions::start(
+            hub,
+            place,
+            Occasion::pull(&Pull { head_sha: after.clone(), ..pull.clone() }, "synchronize", &pusher.login),
+        )
+        .await;
     }
 }
 

@@ -151,9 +151,7 @@ async fn in_repository(hub: &SharedHub, call: &Call, place: &Place, rest: &[&str
 
         ("GET", ["commits"]) => rest_commits::list(hub, call, place).await,
         ("GET", ["commits", name @ .., "check-runs"]) => rest_checks::runs(hub, call, place, &name.join("/")).await,
-        ("GET", ["commits", name @ .., "check-suites"]) => {
-            rest_checks::suites(hub, call, place, &name.join("/")).await
-        }
+        ("GET", ["commits", name @ .., "check-suites"]) => rest_checks::suites(hub, call, place, &name.join("/")).await,
         ("GET", ["commits", name @ .., "status"]) => rest_checks::status(hub, call, place, &name.join("/")).await,
         ("GET", ["commits", name @ .., "statuses"]) => rest_checks::statuses(hub, call, place, &name.join("/")).await,
         ("GET", ["commits", name @ ..]) => rest_commits::get(hub, call, place, &name.join("/")).await,
@@ -189,9 +187,7 @@ async fn in_repository(hub: &SharedHub, call: &Call, place: &Place, rest: &[&str
         ("GET", ["actions", "runs", id]) => rest_actions::run(hub, place, id).await,
         ("GET", ["actions", "runs", id, "jobs"]) => rest_actions::jobs(hub, call, place, id),
         ("POST", ["actions", "runs", id, "rerun"]) => rest_actions::rerun(hub, call, place, id, false).await,
-        ("POST", ["actions", "runs", id, "rerun-failed-jobs"]) => {
-            rest_actions::rerun(hub, call, place, id, true).await
-        }
+        ("POST", ["actions", "runs", id, "rerun-failed-jobs"]) => rest_actions::rerun(hub, call, place, id, true).await,
         ("POST", ["actions", "runs", id, "cancel"]) => rest_actions::cancel(hub, call, place, id),
         ("GET", ["actions", "jobs", id]) => rest_actions::job(hub, place, id),
         ("GET", ["actions", "jobs", id, "logs"]) => rest_actions::logs(hub, place, id),

@@ -108,7 +108,9 @@ pub(super) async fn rerun(hub: &SharedHub, call: &Call, place: &Place, id: &str,
         return Err(Failure::new(403, "This workflow run cannot be retried: it has no failed jobs"));
     }
     let again = actions::again(hub, place, run.id, only_failed).await;
-    let again = again.ok_or_else(|| Failure::new(403, "Unable to retry this workflow run because it was created without a valid workflow file"))?;
+    let again = again.ok_or_else(|| {
+        Failure::new(403, "Unable to retry this workflow run because it was created without a valid workflow file")
+    })?;
     let detail = json!({
         "run": again.id, "attempt": again.attempt, "head_sha": again.head_sha, "only_failed": only_failed,
         "by": call.actor.login(), "name": again.name,

@@ -139,7 +139,8 @@ pub(super) fn access_token(hub: &Hub, call: &Call, id: &str) -> Answer {
         .collect();
     let asked = names.as_ref().map_or(0, Vec::len) + ids.as_ref().map_or(0, Vec::len);
     if limited && chosen.len() < asked {
-        let text = "There is at least one repository that does not exist or is not accessible to the parent installation.";
+        let text =
+            "There is at least one repository that does not exist or is not accessible to the parent installation.";
         return Err(Failure::new(422, text));
     }
     let token = format!("ghs_{}", uuid::Uuid::new_v4().simple());

@@ -132,6 +132,7 @@ pub(super) async fn create_status(hub: &Hub, call: &Call, place: &Place, sha: &s
     let mut payload = view.clone();
     payload["sha"] = json!(sha);
     payload["name"] = json!(place.full);
+    payload["commit"] = hub.commit_view(place, &place.git.commit(sha).await?);
     let references = place.git.references().await?;
     let on: Vec<Value> = references
         .iter()

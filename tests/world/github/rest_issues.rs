@@ -92,7 +92,11 @@ pub(super) async fn update_comment(hub: &Hub, call: &Call, place: &Place, id: &s
     hub.with(place, |repository| {
         repository.comments.iter_mut().filter(|comment| comment.id == after.id).for_each(|c| *c = after.clone());
     })?;
-    hub.effect("comment.updated", place.issue(after.number), json!({"id": after.id, "body": text, "before": before.body}));
+    hub.effect(
+        "comment.updated",
+        place.issue(after.number),
+        json!({"id": after.id, "body": text, "before": before.body}),
+    );
     hub.announce_comment(place, &after, "edited", json!({"changes": {"body": {"from": before.body}}})).await;
     Ok(Reply::ok(hub.comment_view(place, &after)))
 }
@@ -162,7 +166,15 @@ pub(super) fn labels(hub: &Hub, place: &Place, n: &str) -> Answer {
     Ok(Reply::ok(hub.labels_view(place, &pull.labels)))
 }
 
-async fn relabel(hub: &Hub, call: &Call, place: &Place, number: u64, action: &str, name: &str, labels: Vec<String>) -> Answer {
+async fn relabel(
+    hub: &Hub,
+    call: &Call,
+    place: &Place,
+    number: u64,
+    action: &str,
+    name: &str,
+    labels: Vec<String>,
+) -> Answer {
     hub.change_pull(place, number, |pull| pull.labels.clone_from(&labels))?;
     let detail = json!({"changed": {"labels": {action: name}}, "labels": labels});
     hub.effect("pull_request.updated", place.issue(number), detail);

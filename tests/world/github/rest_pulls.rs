@@ -151,6 +151,7 @@ pub(super) async fn merge(hub: &SharedHub, call: &Call, place: &Place, n: &str) 
     let title = body["commit_title"].as_str().map(str::to_owned);
     let message = body["commit_message"].as_str().map(str::to_owned);
     let pusher: Pusher = call.pusher();
-    let sha = hub.clone().merge_pull(place, number, method, title.zip(message.or(Some(String::new()))), &pusher).await?;
+    let sha =
+        hub.clone().merge_pull(place, number, method, title.zip(message.or(Some(String::new()))), &pusher).await?;
     Ok(Reply::ok(json!({"sha": sha, "merged": true, "message": "Pull Request successfully merged"})))
 }

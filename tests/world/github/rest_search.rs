@@ -27,8 +27,23 @@ struct Query {
 }
 
 const QUALIFIERS: [&str; 17] = [
-    "repo", "org", "user", "path", "filename", "extension", "language", "in", "size", "fork", "archived", "topic",
-    "is", "pushed", "created", "stars", "sort",
+    "repo",
+    "org",
+    "user",
+    "path",
+    "filename",
+    "extension",
+    "language",
+    "in",
+    "size",
+    "fork",
+    "archived",
+    "topic",
+    "is",
+    "pushed",
+    "created",
+    "stars",
+    "sort",
 ];
 
 impl Query {

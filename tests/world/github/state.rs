@@ -204,6 +204,8 @@ pub(super) struct Job {
     pub(super) conclusion: Option<String>,
     pub(super) labels: Vec<String>,
     pub(super) steps: Vec<Value>,
+    /// For the jobs that need this one, also in a later attempt that does not run it again.
+    pub(super) outputs: Value,
     pub(super) log: String,
     pub(super) created: DateTime<Utc>,
     pub(super) started: DateTime<Utc>,

@@ -12,6 +12,14 @@ pub(super) fn time(at: chrono::DateTime<chrono::Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
+/// One object of two: the fields of `more` come after those of `base`.
+pub(super) fn joined(mut base: Value, more: Value) -> Value {
+    if let (Value::Object(base), Value::Object(more)) = (&mut base, more) {
+        base.extend(more);
+    }
+    base
+}
+
 impl Hub {
     /// An account by login; unknown logins become plain users.
     pub(super) fn user(&self, login: &str) -> Value {
@@ -57,7 +65,7 @@ impl Hub {
         let api = self.api(&format!("/repos/{full}"));
         let html = format!("{}/{full}", self.base);
         let open = repository.pulls.values().filter(|pull| pull.open).count();
-        let mut view = json!({
+        let names = json!({
             "id": repository.id,
             "node_id": node_id("R", repository.id),
             "name": repository.name,
@@ -73,6 +81,8 @@ impl Hub {
             "clone_url": format!("{html}.git"),
             "svn_url": html,
             "mirror_url": null,
+        });
+        let facts = json!({
             "homepage": null,
             "language": null,
             "size": 100,
@@ -106,14 +116,36 @@ impl Hub {
             "allow_auto_merge": false,
             "delete_branch_on_merge": false,
         });
+        let mut view = joined(names, facts);
         let links = [
-            ("archive", "/{archive_format}{/ref}"), ("assignees", "{/user}"), ("branches", "{/branch}"),
-            ("collaborators", "{/collaborator}"), ("comments", "{/number}"), ("commits", "{/sha}"),
-            ("compare", "/{base}...{head}"), ("contents", "/{+path}"), ("contributors", ""), ("deployments", ""),
-            ("downloads", ""), ("events", ""), ("forks", ""), ("hooks", ""), ("issues", "{/number}"),
-            ("keys", "{/key_id}"), ("labels", "{/name}"), ("languages", ""), ("merges", ""), ("milestones", "{/number}"),
-            ("pulls", "{/number}"), ("releases", "{/id}"), ("stargazers", ""), ("statuses", "/{sha}"),
-            ("subscribers", ""), ("subscription", ""), ("tags", ""), ("teams", ""),
+            ("archive", "/{archive_format}{/ref}"),
+            ("assignees", "{/user}"),
+            ("branches", "{/branch}"),
+            ("collaborators", "{/collaborator}"),
+            ("comments", "{/number}"),
+            ("commits", "{/sha}"),
+            ("compare", "/{base}...{head}"),
+            ("contents", "/{+path}"),
+            ("contributors", ""),
+            ("deployments", ""),
+            ("downloads", ""),
+            ("events", ""),
+            ("forks", ""),
+            ("hooks", ""),
+            ("issues", "{/number}"),
+            ("keys", "{/key_id}"),
+            ("labels", "{/name}"),
+            ("languages", ""),
+            ("merges", ""),
+            ("milestones", "{/number}"),
+            ("pulls", "{/number}"),
+            ("releases", "{/id}"),
+            ("stargazers", ""),
+            ("statuses", "/{sha}"),
+            ("subscribers", ""),
+            ("subscription", ""),
+            ("tags", ""),
+            ("teams", ""),
         ];
         for (name, template) in links {
             view[format!("{name}_url")] = json!(format!("{api}/{name}{template}"));

@@ -108,7 +108,7 @@ impl Builder {
                 self.close();
             }
             TagEnd::Paragraph | TagEnd::Heading(_) | TagEnd::BlockQuote(_) | TagEnd::CodeBlock | TagEnd::List(_) => {
-                self.close()
+                self.close();
             }
             _ => {}
         }

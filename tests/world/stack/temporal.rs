@@ -34,7 +34,7 @@ pub struct TemporalServer {
 
 /// Path of a usable `temporal`; builds it on first use.
 pub fn temporal_cli() -> anyhow::Result<PathBuf> {
-    let script = project_root().join("scripts/temporal-cli");
+    let script = project_root().join("tools/temporal/temporal.sh");
     let output = Command::new(&script).output().with_context(|| format!("run {}", script.display()))?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
@@ -73,10 +73,10 @@ impl TemporalServer {
         command
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", directory)
-            .env("TEMPORAL_CLI", &self.cli)
-            .env("TEMPORAL_DB", directory.join("temporal.db"))
-            .env("TEMPORAL_PORT", self.options.port.to_string())
-            .env("TEMPORAL_UI_PORT", self.options.ui_port.to_string());
+            .env("TICKETWRIGHT_TEMPORAL", &self.cli)
+            .env("TEMPORAL_DEV_DB", directory.join("temporal.db"))
+            .env("TEMPORAL_DEV_PORT", self.options.port.to_string())
+            .env("TEMPORAL_DEV_UI_PORT", self.options.ui_port.to_string());
         let process = Process::start("temporal", command, &directory.join("temporal.log"))?;
         process
             .wait_until("the Temporal server answers", Duration::from_secs(60), async || {

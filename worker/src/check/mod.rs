@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Money may be spent, for calls that cannot be made without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spending {
+pub(crate) enum Spending {
     /// Nothing that costs money.
     Nothing,
     /// One token per model.
@@ -73,7 +73,7 @@ impl Finding {
 }
 
 /// Looks at everything, in parallel. Returns the table, and whether all that is required works.
-pub async fn run(config: &Config, spending: Spending) -> (String, bool) {
+pub(crate) async fn run(config: &Config, spending: Spending) -> (String, bool) {
     let (temporal, github, jira, slack, bedrock, sandbox) = tokio::join!(
         within_limit("Temporal", temporal::look()),
         within_limit("GitHub", github::look(config)),

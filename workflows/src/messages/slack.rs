@@ -10,6 +10,25 @@ pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+/// A moment (seconds since 1970) that Slack shows in the reader's own time; others see it in UTC
+/// (<https://api.slack.com/reference/surfaces/formatting#date-formatting>).
+pub fn date(seconds: i64) -> String {
+    format!("<!date^{seconds}^{{date_short_pretty}} {{time}}|{}>", utc(seconds))
+}
+
+/// `2026-11-22 06:49 UTC`, by the proleptic Gregorian calendar (Howard Hinnant's `civil_from_days`).
+fn utc(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400) + 719_468, seconds.rem_euclid(86_400));
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3_600, rest % 3_600 / 60)
+}
+
 /// A section with `text` in mrkdwn.
 pub fn section(text: &str) -> Value {
     json!({"type": "section", "text": {"type": "mrkdwn", "text": cut(text)}})

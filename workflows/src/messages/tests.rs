@@ -126,6 +126,12 @@ fn details_render_before_anything_is_known() {
 }
 
 #[test]
+fn a_date_reads_without_slack_too() {
+    assert!(slack::date(1_795_330_157).ends_with("|2026-11-22 06:49 UTC>"), "{}", slack::date(1_795_330_157));
+    assert!(slack::date(951_782_400).ends_with("|2000-02-29 00:00 UTC>"));
+}
+
+#[test]
 fn slack_texts_cannot_be_broken_by_a_ticket() {
     let text = try_render(Template::SlackApproval, &view(), extra()).unwrap();
     assert!(text.contains("Cart total is &lt;wrong&gt;"), "{text}");

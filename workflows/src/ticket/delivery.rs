@@ -114,7 +114,7 @@ impl Flow {
         self.enter(Stage::ReadyForReview, "waiting for review and merge");
         let (new_tests, suite) = self.read(|s| {
             let proofs = || s.tasks.iter().filter_map(|task| task.proof.as_ref());
-            let last = proofs().last().map_or_else(SuiteCount::default, |proof| proof.suite);
+            let last = proofs().next_back().map_or_else(SuiteCount::default, |proof| proof.suite);
             (proofs().map(|proof| proof.new_tests.len()).sum::<usize>(), last)
         });
         let proof = json!({ "new_tests": new_tests, "suite": suite });

@@ -54,12 +54,11 @@ impl Flow {
                     self.write(|s| s.rejected = Some(rejection));
                     return Err(Stop::End(Stage::Rejected));
                 }
-            } else if let Some(retry) = self.write(|s| s.inbox.retries.pop_front()) {
-                if self.may(&retry.by, Action::Command).await? {
+            } else if let Some(retry) = self.write(|s| s.inbox.retries.pop_front())
+                && self.may(&retry.by, Action::Command).await? {
                     self.log(format!("retry by {}", retry.by.label()));
                     return Ok(());
                 }
-            }
         }
     }
 

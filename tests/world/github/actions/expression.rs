@@ -21,7 +21,8 @@ impl Scope {
         let mut out = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${{") {
-            let (inside, after) = after.split_once("}}").with_context(|| format!("no end of the expression in {text}"))?;
+            let (inside, after) =
+                after.split_once("}}").with_context(|| format!("no end of the expression in {text}"))?;
             out.push_str(before);
             out.push_str(&words(&self.evaluate(inside)?));
             rest = after;
@@ -217,7 +218,8 @@ impl Parser<'_> {
     fn path(&mut self, name: &str) -> anyhow::Result<Value> {
         let mut parts = name.split('.');
         let root = parts.next().unwrap_or_default();
-        let mut value = self.scope.contexts.get(root).cloned().with_context(|| format!("there is no context {root}"))?;
+        let mut value =
+            self.scope.contexts.get(root).cloned().with_context(|| format!("there is no context {root}"))?;
         for part in parts {
             value = value.get(part).cloned().unwrap_or_default();
         }
@@ -230,7 +232,9 @@ impl Parser<'_> {
             if !self.take("]") {
                 bail!("a bracket is not closed");
             }
-            if let Some(Token::Name(more)) = self.tokens.get(self.at).filter(|t| matches!(t, Token::Name(n) if n.starts_with('.'))) {
+            if let Some(Token::Name(more)) =
+                self.tokens.get(self.at).filter(|t| matches!(t, Token::Name(n) if n.starts_with('.')))
+            {
                 self.at += 1;
                 for part in more.trim_start_matches('.').split('.') {
                     value = value.get(part).cloned().unwrap_or_default();
@@ -298,7 +302,10 @@ mod tests {
             "steps": {"a": {"outputs": {"x": "1"}}},
         });
         let scope = Scope { contexts, success: false, cancelled: false };
-        assert_eq!(scope.fill("py ${{ matrix.python }} on ${{matrix['os']}}${{ github.nothing }}")?, "py 3.12 on linux");
+        assert_eq!(
+            scope.fill("py ${{ matrix.python }} on ${{matrix['os']}}${{ github.nothing }}")?,
+            "py 3.12 on linux"
+        );
         assert_eq!(scope.fill("${{ steps.a.outputs.x == 1 && 'yes' || 'no' }}")?, "yes");
         assert!(!scope.holds(None)?);
         assert!(!scope.holds(Some("github.event_name == 'push'"))?);

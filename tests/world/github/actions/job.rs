@@ -120,7 +120,8 @@ impl JobWork {
         let mut environment = sandbox::machine_environment(&room);
         environment.extend(variables(self, &room));
         let scope = Scope { contexts: self.contexts(), success: true, cancelled: false };
-        let limit = self.spec.timeout_minutes.map_or(JOB_LIMIT, |minutes| Duration::from_secs(minutes * 60).min(JOB_LIMIT));
+        let limit =
+            self.spec.timeout_minutes.map_or(JOB_LIMIT, |minutes| Duration::from_secs(minutes * 60).min(JOB_LIMIT));
         let mut progress =
             Progress { environment, scope, failed_step: None, deadline: tokio::time::Instant::now() + limit };
         for fields in [&self.env, &self.spec.env] {
@@ -264,7 +265,10 @@ impl JobWork {
         script.trim_end().lines().for_each(|line| self.log(&format!("\u{1b}[36;1m{line}\u{1b}[0m")));
         let shown = program[..program.len() - 1].join(" ");
         self.log(&format!("shell: {shown} {{0}}"));
-        let own: Vec<String> = progress.scope.contexts["env"].as_object().into_iter().flatten()
+        let own: Vec<String> = progress.scope.contexts["env"]
+            .as_object()
+            .into_iter()
+            .flatten()
             .map(|(name, value)| format!("  {name}: {}", value.as_str().unwrap_or_default()))
             .collect();
         if !own.is_empty() {

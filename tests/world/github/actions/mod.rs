@@ -137,7 +137,13 @@ pub(super) async fn again(hub: &SharedHub, place: &Place, id: u64, only_failed: 
 pub(super) async fn report(hub: &Hub, place: &Place, sha: &str, app: &str, result: (&str, &str, &str)) {
     let (name, conclusion, summary) = result;
     let now = Utc::now();
-    let (suite, check) = (hub.next_id(), hub.next_id());
+    // An app has one suite per commit; what it reports again replaces what it reported before.
+    let known = hub.with(place, |repository| {
+        let of_app = |suite: &&Suite| suite.app == app && suite.head_sha == sha;
+        repository.suites.iter().find(of_app).map(|suite| suite.id)
+    });
+    let known = known.ok().flatten();
+    let (suite, check) = (known.unwrap_or_else(|| hub.next_id()), hub.next_id());
     let branch = hub.open_pulls(place, |pull| pull.head_sha == sha).first().map(|pull| pull.head_branch.clone());
     let suite = Suite {
         id: suite,
@@ -164,6 +170,7 @@ pub(super) async fn report(hub: &Hub, place: &Place, sha: &str, app: &str, resul
         completed: Some(now),
     };
     let _ = hub.with(place, |repository| {
+        repository.suites.retain(|other| other.id != suite.id);
         repository.suites.push(suite.clone());
         repository.checks.push(check.clone());
     });
@@ -174,10 +181,13 @@ pub(super) async fn report(hub: &Hub, place: &Place, sha: &str, app: &str, resul
 }
 
 async fn changed_files(place: &Place, occasion: &Occasion) -> Vec<String> {
-    let Some(from) = &occasion.from else { return Vec::new() };
-    let from = match occasion.pull {
-        Some(_) => place.git.merge_base(from, &occasion.sha).await.unwrap_or_else(|| from.clone()),
-        None => from.clone(),
+    // A new branch changes what sets it apart from the default branch.
+    let from = match &occasion.from {
+        Some(before) if occasion.pull.is_none() => before.clone(),
+        other => {
+            let base = other.clone().unwrap_or_else(|| format!("refs/heads/{}", place.default_branch));
+            place.git.merge_base(&base, &occasion.sha).await.unwrap_or(base)
+        }
     };
     place.git.diff(&from, &occasion.sha).await.unwrap_or_default().into_iter().map(|file| file.path).collect()
 }

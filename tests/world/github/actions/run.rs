@@ -32,7 +32,7 @@ struct Planned {
 
 /// What is known of a job of the workflow file once all its copies have ended.
 #[derive(Debug, Clone)]
-struct Result {
+struct Outcome {
     conclusion: &'static str,
     outputs: Value,
 }
@@ -60,7 +60,7 @@ fn plan(
     run: &Run,
     workflow: &Workflow,
     which: Which,
-) -> (Vec<Planned>, HashMap<String, Result>) {
+) -> (Vec<Planned>, HashMap<String, Outcome>) {
     let earlier = hub.with(place, |repository| repository.jobs.clone()).unwrap_or_default();
     let earlier: Vec<&Job> = earlier.iter().filter(|job| job.run == run.id).collect();
     let good = |spec: &JobSpec| {
@@ -68,14 +68,16 @@ fn plan(
         let newest = |name: String| earlier.iter().rfind(|job| job.key == spec.key && job.name == name);
         copies.map(newest).all(|job| job.is_some_and(|job| job.conclusion.as_deref() == Some("success")))
     };
-    let mut kept: HashMap<String, Result> = HashMap::new();
+    let mut kept: HashMap<String, Outcome> = HashMap::new();
     if which == Which::Failed {
         loop {
             let add = workflow.jobs.iter().find(|spec| {
                 !kept.contains_key(&spec.key) && good(spec) && spec.needs.iter().all(|need| kept.contains_key(need))
             });
             let Some(spec) = add else { break };
-            kept.insert(spec.key.clone(), Result { conclusion: "success", outputs: json!({}) });
+            let last = earlier.iter().rfind(|job| job.key == spec.key);
+            let outputs = last.map_or(json!({}), |job| job.outputs.clone());
+            kept.insert(spec.key.clone(), Outcome { conclusion: "success", outputs });
         }
     }
     let mut planned = Vec::new();
@@ -94,6 +96,7 @@ fn plan(
                 conclusion: None,
                 labels: spec.labels.clone(),
                 steps: Vec::new(),
+                outputs: json!({}),
                 log: String::new(),
                 created: now,
                 started: now,
@@ -136,7 +139,7 @@ async fn carry_out(
     run: &Run,
     workflow: &Workflow,
     planned: Vec<Planned>,
-    kept: HashMap<String, Result>,
+    kept: HashMap<String, Outcome>,
 ) -> &'static str {
     let mut results = kept;
     let mut waiting: Vec<JobSpec> = Vec::new();
@@ -151,14 +154,16 @@ async fn carry_out(
         if let Some(at) = ready {
             let spec = waiting.remove(at);
             let copies: Vec<Planned> = planned.iter().filter(|job| job.spec.key == spec.key).cloned().collect();
-            let needs: BTreeMap<&String, &Result> = spec.needs.iter().filter_map(|n| results.get_key_value(n)).collect();
+            let needs: BTreeMap<&String, &Outcome> =
+                spec.needs.iter().filter_map(|n| results.get_key_value(n)).collect();
             let wanted = is_wanted(run, &spec, &needs);
             let needs: Map<String, Value> = needs
                 .into_iter()
                 .map(|(key, result)| (key.clone(), json!({"result": result.conclusion, "outputs": result.outputs})))
                 .collect();
             if wanted {
-                let group = Group { hub: hub.clone(), place: place.clone(), run: run.clone(), workflow: workflow.clone() };
+                let group =
+                    Group { hub: hub.clone(), place: place.clone(), run: run.clone(), workflow: workflow.clone() };
                 running.spawn(group.run(spec, copies, Value::Object(needs)));
             } else {
                 let conclusion = if run.stop.is_cancelled() { "cancelled" } else { "skipped" };
@@ -166,7 +171,7 @@ async fn carry_out(
                     let end = JobEnd { conclusion, summary: "This job did not run.".into(), outputs: json!({}) };
                     hub.end_job(place, run, job.id, &end).await;
                 }
-                results.insert(spec.key, Result { conclusion, outputs: json!({}) });
+                results.insert(spec.key, Outcome { conclusion, outputs: json!({}) });
             }
             continue;
         }
@@ -178,9 +183,7 @@ async fn carry_out(
                 tracing::error!(%error, "a job's task ended unexpectedly");
                 return "failure";
             }
-            // Jobs that need each other in a circle are left over; GitHub refuses such a file.
-            None if waiting.is_empty() => break,
-            None => return "startup_failure",
+            None => break,
         }
     }
     let any = |conclusion: &str| results.values().any(|result| result.conclusion == conclusion);
@@ -193,7 +196,7 @@ async fn carry_out(
 }
 
 /// Whether a job runs, by its `if` and by the results of what it needs.
-fn is_wanted(run: &Run, spec: &JobSpec, needs: &BTreeMap<&String, &Result>) -> bool {
+fn is_wanted(run: &Run, spec: &JobSpec, needs: &BTreeMap<&String, &Outcome>) -> bool {
     let contexts = json!({
         "github": {"event_name": run.event, "ref": format!("refs/heads/{}", run.head_branch), "ref_name": run.head_branch,
             "head_ref": run.head_branch, "base_ref": run.base_branch, "sha": run.head_sha, "actor": run.actor},
@@ -215,7 +218,7 @@ struct Group {
 }
 
 impl Group {
-    async fn run(self, spec: JobSpec, copies: Vec<Planned>, needs: Value) -> (String, Result) {
+    async fn run(self, spec: JobSpec, copies: Vec<Planned>, needs: Value) -> (String, Outcome) {
         // With fail-fast the first failure cancels the other copies.
         let together = self.run.stop.child_token();
         let one = |job: Planned| {
@@ -230,7 +233,7 @@ impl Group {
             () => "success",
         };
         let outputs = ends.into_iter().next_back().map_or(json!({}), |end| end.outputs);
-        (spec.key, Result { conclusion, outputs })
+        (spec.key, Outcome { conclusion, outputs })
     }
 
     async fn one(&self, job: Planned, needs: Value, stop: CancellationToken, together: CancellationToken) -> JobEnd {
@@ -298,7 +301,8 @@ impl Hub {
             "workflow": run.name, "ref": reference, "head_ref": run.pull.map(|_| &run.head_branch),
             "ref_name": run.head_branch, "run_id": run.id, "event_name": run.event, "sha": run.head_sha,
         });
-        let scope = Scope { contexts: json!({"github": github, "vars": {}, "inputs": {}}), success: true, cancelled: false };
+        let scope =
+            Scope { contexts: json!({"github": github, "vars": {}, "inputs": {}}), success: true, cancelled: false };
         let Ok(group) = scope.fill(group) else { return };
         let _ = self.with(place, |repository| {
             for other in repository.runs.iter_mut().filter(|other| other.status != "completed") {
@@ -337,6 +341,7 @@ impl Hub {
         let check = self.with(place, |repository| {
             let job = repository.jobs.iter_mut().find(|job| job.id == id)?;
             (job.status, job.conclusion, job.completed) = ("completed", Some(end.conclusion.to_owned()), Some(now));
+            job.outputs = end.outputs.clone();
             let name = job.name.clone();
             let check = repository.checks.iter_mut().find(|check| check.id == id)?;
             (check.status, check.conclusion, check.completed) =

@@ -144,6 +144,9 @@ mod tests {
     #[test]
     fn reports_are_lines_and_blocks() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(read_report("a=1\nb<<X\none\ntwo=2\nX\nc=x=y\n"), [pair("a", "1"), pair("b", "one\ntwo=2"), pair("c", "x=y")]);
+        assert_eq!(
+            read_report("a=1\nb<<X\none\ntwo=2\nX\nc=x=y\n"),
+            [pair("a", "1"), pair("b", "one\ntwo=2"), pair("c", "x=y")]
+        );
     }
 }

@@ -90,9 +90,10 @@ impl Workflow {
         };
         let concurrency = match root.get("concurrency") {
             Some(Value::String(group)) => Some((group.clone(), false)),
-            Some(Value::Object(fields)) => {
-                Some((text_of(fields.get("group")).unwrap_or_default(), fields.get("cancel-in-progress") == Some(&json!(true))))
-            }
+            Some(Value::Object(fields)) => Some((
+                text_of(fields.get("group")).unwrap_or_default(),
+                fields.get("cancel-in-progress") == Some(&json!(true)),
+            )),
             _ => None,
         };
         let defaults = Defaults::of(root.get("defaults"));
@@ -107,6 +108,9 @@ impl Workflow {
             if let Some(missing) = job.needs.iter().find(|need| !jobs.iter().any(|other| other.key == **need)) {
                 bail!("job `{}` needs `{missing}`, which is not in this workflow", job.key);
             }
+        }
+        if let Some(key) = in_a_circle(&jobs) {
+            bail!("job `{key}` waits for itself by what it `needs`");
         }
         Ok(Self { name: text_of(root.get("name")), on, env: env_of(root.get("env")), defaults, concurrency, jobs })
     }
@@ -162,7 +166,8 @@ impl JobSpec {
         if combination.is_empty() || base.contains("${{") {
             return base;
         }
-        let values: Vec<String> = combination.iter().map(|(_, value)| text_of(Some(value)).unwrap_or_default()).collect();
+        let values: Vec<String> =
+            combination.iter().map(|(_, value)| text_of(Some(value)).unwrap_or_default()).collect();
         format!("{base} ({})", values.join(", "))
     }
 }
@@ -195,6 +200,18 @@ impl StepSpec {
             (Some(name), _) => name.clone(),
             (None, What::Run(script)) => format!("Run {}", first(script)),
             (None, What::Uses(action, _)) => format!("Run {action}"),
+        }
+    }
+}
+
+/// The first job that no order lets begin. GitHub refuses such a file as a whole: no job of it gets a check.
+fn in_a_circle(jobs: &[JobSpec]) -> Option<&str> {
+    let mut ordered: Vec<&str> = Vec::new();
+    loop {
+        let left = || jobs.iter().filter(|job| !ordered.contains(&job.key.as_str()));
+        match left().find(|job| job.needs.iter().all(|need| ordered.contains(&need.as_str()))) {
+            Some(job) => ordered.push(&job.key),
+            None => return left().next().map(|job| job.key.as_str()),
         }
     }
 }
@@ -316,5 +333,12 @@ mod tests {
     fn unknown_needs_is_an_error() {
         let error = Workflow::parse("on: push\njobs:\n  a:\n    needs: b\n    steps: []\n").expect_err("refused");
         assert_eq!(error.to_string(), "job `a` needs `b`, which is not in this workflow");
+    }
+
+    #[test]
+    fn jobs_that_wait_for_each_other_are_an_error() {
+        let text = "on: push\njobs:\n  ok: {steps: []}\n  a: {needs: [ok, b], steps: []}\n  b: {needs: a, steps: []}\n";
+        let error = Workflow::parse(text).expect_err("refused");
+        assert_eq!(error.to_string(), "job `a` waits for itself by what it `needs`");
     }
 }
