@@ -309,7 +309,7 @@ mod tests {
             ("", &SECRETS[..], "[github] is missing from ticketwright.toml."),
             ("[github]\norganisation = 'acme'", &SECRETS[..], "[jira] is missing from ticketwright.toml."),
             (COMPLETE, &SECRETS[1..], "GITHUB_TOKEN is missing."),
-            (COMPLETE, &[("GITHUB_APP_ID", "7")], "GITHUB_APP_INSTALLATION_ID is missing."),
+            (COMPLETE, &[("GITHUB_APP_ID", "7")], "GITHUB_APP_PRIVATE_KEY is missing."),
             (COMPLETE, &APP, "GITHUB_APP_PRIVATE_KEY is missing."),
             (COMPLETE, &[("GITHUB_APP_ID", "seven")], "GITHUB_APP_ID is not a number."),
             (COMPLETE, &SECRETS[..1], "JIRA_EMAIL is missing."),
