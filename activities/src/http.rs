@@ -16,7 +16,9 @@ pub(crate) fn client() -> Result<reqwest::Client, ServiceError> {
         .timeout(TIMEOUT)
         .user_agent(concat!("ticketwright/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| ServiceError::new(FailureKind::Unsupported, "no HTTP client can be made here").caused_by(error))
+        .map_err(|error| {
+            ServiceError::new(FailureKind::Unsupported, "no HTTP client can be made here").caused_by(error)
+        })
 }
 
 /// A request that got no answer.

@@ -1,7 +1,5 @@
 //! Cancel by signal and by the Web UI's native cancel, with the worker killed in the middle of the clean-up: the same end.
 
-use std::time::{Duration, Instant};
-
 use workflows::contract::status::Stage;
 
 use crate::scene::{KEY, STAGE, Scene, play};
@@ -39,15 +37,7 @@ async fn cancelled(scene: &mut Scene, native: bool) -> anyhow::Result<()> {
     scene.signal_by_cli("cancel", Some(r#"{"by":"bo"}"#)).await?;
     scene.stack.start_worker()?;
     let expected = if native { "Canceled" } else { "Completed" };
-    let began = Instant::now();
-    loop {
-        let status = scene.observer.describe(&format!("ticket-{KEY}")).await?;
-        if status.contains(expected) {
-            break;
-        }
-        anyhow::ensure!(began.elapsed() < STAGE, "the run is {status}, not {expected}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    scene.closed(expected).await?;
     assert_clean(scene).await;
     let told = scene.effects("jira", "comment.created");
     assert!(told.iter().any(|e| e.detail["text"].as_str().is_some_and(|t| t.contains("Cancelled"))), "{told:#?}");

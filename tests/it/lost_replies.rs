@@ -32,6 +32,7 @@ async fn lost(scene: &Scene) -> anyhow::Result<()> {
     github.drop_reply_after_effect("DELETE /repos/acme/shop-api/git/refs");
     scene.signal_by_cli("cancel", Some(r#"{"by":"bo"}"#)).await?;
     scene.observer.wait_for_stage(KEY, Stage::Cancelled, STAGE).await?;
+    scene.closed("Completed").await?;
     crate::the_flow::assert_clean(scene).await;
     assert_eq!(github.pull_requests(REPOSITORY).len(), 1);
     scene.assert_once();

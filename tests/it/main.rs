@@ -4,6 +4,7 @@
 
 mod architecture;
 mod cancelling;
+mod check;
 mod crashes;
 mod deliveries;
 mod lost_replies;

@@ -35,8 +35,12 @@ async fn every_released_history_replays() {
         let history = History::decode(bytes.as_slice()).unwrap();
         let options = WorkflowReplayerOptions::new()
             .register_workflow::<TicketWorkflow>()
-            .and_then(temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<AgentWorkflow>)
-            .and_then(temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<CiWatchWorkflow>)
+            .and_then(
+                temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<AgentWorkflow>,
+            )
+            .and_then(
+                temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<CiWatchWorkflow>,
+            )
             .unwrap()
             .build();
         let replayed = WorkflowReplayer::new(options).unwrap().replay_workflow(history.into()).await;
@@ -61,7 +65,9 @@ async fn a_changed_history_does_not_replay() {
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<TicketWorkflow>()
         .and_then(temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<AgentWorkflow>)
-        .and_then(temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<CiWatchWorkflow>)
+        .and_then(
+            temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<CiWatchWorkflow>,
+        )
         .unwrap()
         .build();
     let replayed = WorkflowReplayer::new(options).unwrap().replay_workflow(history.into()).await;

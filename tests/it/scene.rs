@@ -80,12 +80,23 @@ impl Scene {
         self.observer.wait_for_stage(KEY, stage, STAGE).await
     }
 
+    /// Waits until the run has really ended: everyone told, nothing left to do.
+    pub(crate) async fn closed(&self, status: &str) -> anyhow::Result<()> {
+        let began = std::time::Instant::now();
+        loop {
+            let now = self.observer.describe(&format!("ticket-{KEY}")).await?;
+            if now.contains(status) {
+                return Ok(());
+            }
+            anyhow::ensure!(began.elapsed() < STAGE, "the run is {now}, not {status}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Waits until the work is presented: all messages are out.
     pub(crate) async fn ready(&self) -> anyhow::Result<TicketStatus> {
         let what = "ready for review, everyone told";
-        let ready = |status: &TicketStatus| {
-            status.stage == Stage::ReadyForReview && self.jira_status() == "In Review"
-        };
+        let ready = |status: &TicketStatus| status.stage == Stage::ReadyForReview && self.jira_status() == "In Review";
         self.observer.wait_for(KEY, what, STAGE, ready).await
     }
 
@@ -135,11 +146,13 @@ impl Scene {
     /// Every message, comment and object exists once; no stand-in was asked something it does not know.
     pub(crate) fn assert_once(&self) {
         let world = &self.stack.world;
-        let unexpected: Vec<String> = world.effects.unexpected().iter().map(|e| format!("{} {}", e.target, e.detail)).collect();
+        let unexpected: Vec<String> =
+            world.effects.unexpected().iter().map(|e| format!("{} {}", e.target, e.detail)).collect();
         assert!(unexpected.is_empty(), "unexpected calls: {unexpected:#?}");
         for (service, kind) in [("slack", "message.posted"), ("jira", "comment.created")] {
             let effects = self.effects(service, kind);
-            let mut texts: Vec<&str> = effects.iter().filter_map(|e| e.detail.get("text").and_then(Value::as_str)).collect();
+            let mut texts: Vec<&str> =
+                effects.iter().filter_map(|e| e.detail.get("text").and_then(Value::as_str)).collect();
             let all = texts.len();
             texts.sort_unstable();
             texts.dedup();
@@ -177,7 +190,8 @@ impl Scene {
 
     /// Logs of a failed scenario, for the assertion's text.
     pub(crate) fn logs(&self) -> String {
-        let log = |name: &str| std::fs::read_to_string(self.directory.path().join(format!("{name}.log"))).unwrap_or_default();
+        let log =
+            |name: &str| std::fs::read_to_string(self.directory.path().join(format!("{name}.log"))).unwrap_or_default();
         let tail = |text: String| {
             let lines: Vec<&str> = text.lines().rev().take(40).collect();
             lines.into_iter().rev().collect::<Vec<_>>().join("\n")

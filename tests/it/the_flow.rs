@@ -42,6 +42,7 @@ async fn label_and_click(scene: &Scene) -> anyhow::Result<()> {
 
     scene.stack.world.github.merge_pull_request(REPOSITORY, pr.number, "ana").await?;
     scene.observer.wait_for_stage(KEY, Stage::Merged, STAGE).await?;
+    scene.closed("Completed").await?;
     assert_eq!(scene.jira_status(), "Done");
     scene.assert_once();
     scene.keep_histories("merged").await?;
@@ -63,7 +64,8 @@ async fn approve_by_cli(scene: &Scene) -> anyhow::Result<()> {
     scene.signal_by_cli("approve", Some("\"yes\"")).await?;
     scene.signal_by_cli("approve", Some(r#"{"by":"you","plan_hash":"deadbeef"}"#)).await?;
     scene.signal_by_cli("retry", Some("[1,2]")).await?;
-    let noted = |log: &[workflows::contract::status::LogEntry]| log.iter().filter(|e| e.text.contains("ignored")).count() >= 3;
+    let noted =
+        |log: &[workflows::contract::status::LogEntry]| log.iter().filter(|e| e.text.contains("ignored")).count() >= 3;
     let limit = std::time::Instant::now();
     while !noted(&scene.observer.log(KEY).await?) {
         anyhow::ensure!(limit.elapsed() < STAGE, "malformed signals are not in the log");
@@ -91,6 +93,7 @@ async fn reject(scene: &Scene) -> anyhow::Result<()> {
     scene.stage(Stage::AwaitingApproval).await?;
     scene.click("ana", "reject").await?;
     scene.observer.wait_for_stage(KEY, Stage::Rejected, STAGE).await?;
+    scene.closed("Completed").await?;
     assert_clean(scene).await;
     let told = scene.effects("jira", "comment.created");
     assert!(told.iter().any(|e| e.detail["text"].as_str().is_some_and(|t| t.contains("Rejected by"))), "{told:#?}");

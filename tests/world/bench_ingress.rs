@@ -38,7 +38,8 @@ async fn main() -> anyhow::Result<()> {
             "issue": {"key": key, "fields": {"summary": "bench", "labels": ["AI"]}},
         })
         .to_string();
-        let signature = format!("sha256={}", hmac_sha256_hex(&stack.world.credentials.jira_webhook_secret, body.as_bytes()));
+        let signature =
+            format!("sha256={}", hmac_sha256_hex(&stack.world.credentials.jira_webhook_secret, body.as_bytes()));
         let url = format!("{}/webhooks/jira", stack.ingress_url);
         let began = Instant::now();
         let answer = http.post(url).header("x-hub-signature", signature).body(body).send().await?;
@@ -61,9 +62,14 @@ async fn main() -> anyhow::Result<()> {
 fn report(what: &str, mut times: Vec<Duration>) -> anyhow::Result<()> {
     use std::io::Write as _;
     times.sort();
-    let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len() - 1)).copied().context("no times");
+    let at =
+        |percent: usize| times.get((times.len() * percent / 100).min(times.len() - 1)).copied().context("no times");
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     let (median, p99, worst) = (ms(at(50)?), ms(at(99)?), ms(at(100)?));
-    writeln!(std::io::stdout(), "{what:<9} median {median:6.1} ms   p99 {p99:6.1} ms   max {worst:6.1} ms   (n = {})", times.len())?;
+    writeln!(
+        std::io::stdout(),
+        "{what:<9} median {median:6.1} ms   p99 {p99:6.1} ms   max {worst:6.1} ms   (n = {})",
+        times.len()
+    )?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 # Prints the path of a usable `temporal` (the Temporal CLI with its dev server), getting it first when there is none.
 #
 # In this order: $TICKETWRIGHT_TEMPORAL; `temporal` on PATH from the pinned version on; the one cached by an earlier run;
-# built from the Go module beside this script, with its checksums (about 4 minutes, once); the official release.
+# built from the Go module beside this script, with its checksums (4 to 8 minutes, once); the official release.
 # Progress goes to standard error, so that `$(tools/temporal/temporal.sh)` is the path and nothing else.
 set -eu
 
@@ -31,7 +31,7 @@ found_without_work() {
 
 build() {
     command -v go >/dev/null 2>&1 || { say "go is not installed, so it cannot be built here"; return 1; }
-    say "building the Temporal CLI $version with Go, once (about 4 minutes)"
+    say "building the Temporal CLI $version with Go, once (4 to 8 minutes)"
     (
         cd "$here"
         GOFLAGS=-mod=readonly CGO_ENABLED=0 go build -trimpath \

@@ -85,7 +85,9 @@ impl TicketWorkflow {
     /// A person approves a plan: `{"by":"you","plan_hash":"4f2a91c7"}`.
     #[signal(name = "approve")]
     pub fn approve(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
-        if let Some(approve) = self.receive::<Approve>(ctx, "approve", raw) {
+        if let Some(approve) = self.receive::<Approve>(ctx, "approve", raw)
+            && self.is_decidable(ctx, "approve")
+        {
             self.state.inbox.approvals.push_back(approve);
         }
     }
@@ -93,7 +95,9 @@ impl TicketWorkflow {
     /// A person rejects a plan: `{"by":"you","comment":"..."}`.
     #[signal(name = "reject")]
     pub fn reject(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
-        if let Some(reject) = self.receive::<Reject>(ctx, "reject", raw) {
+        if let Some(reject) = self.receive::<Reject>(ctx, "reject", raw)
+            && self.is_decidable(ctx, "reject")
+        {
             self.state.inbox.rejections.push_back(reject);
         }
     }
@@ -162,6 +166,18 @@ impl TicketWorkflow {
         let last = kit::decode::<usize>(raw).unwrap_or(usize::MAX);
         let skip = self.state.log.len().saturating_sub(last);
         self.state.log.iter().skip(skip).cloned().collect()
+    }
+
+    /// A decision counts while a plan is shown or the ticket is parked. An early one could approve a plan nobody has seen, a
+    /// late one (a second click) has nothing left to decide: both are noted.
+    fn is_decidable(&mut self, ctx: &SyncWorkflowContext<Self>, name: &str) -> bool {
+        let stage = self.state.stage;
+        let decidable = matches!(stage, Stage::AwaitingApproval | Stage::Parked);
+        if !decidable {
+            let at = sync_now(ctx);
+            self.state.note(at, format!("signal {name} ignored: the ticket is {stage}, nothing waits for a decision"));
+        }
+        decidable
     }
 
     /// Decodes a signal; what does not decode is noted where people look.

@@ -36,7 +36,8 @@ pub(super) struct Tools {
 /// # Errors
 /// Inner: the file is faulty, told for people.
 pub(super) async fn read(git: &Git, commit: &str, tools: Tools) -> Result<Result<Repository, String>, ServiceError> {
-    let listed = git.run(["ls-tree", "-r", "-z", "--name-only", commit]).await.map_err(super::git::GitFailed::unexpected)?;
+    let listed =
+        git.run(["ls-tree", "-r", "-z", "--name-only", commit]).await.map_err(super::git::GitFailed::unexpected)?;
     let listed = String::from_utf8_lossy(&listed);
     let names: Vec<&str> = listed.split_terminator('\0').collect();
     let mut repository = Repository::default();

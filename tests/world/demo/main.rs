@@ -139,7 +139,8 @@ async fn load_samples(options: &Options, stack: &Stack) -> anyhow::Result<NewIss
             github.add_repository("acme", name, description, &samples.join("acme").join(name)).await?;
         }
     } else {
-        let name = options.repo.trim_end_matches('/').trim_end_matches(".git").rsplit('/').next().unwrap_or("repository");
+        let name =
+            options.repo.trim_end_matches('/').trim_end_matches(".git").rsplit('/').next().unwrap_or("repository");
         github.add_repository("acme", name, "Given with REPO=", &PathBuf::from(&options.repo)).await?;
     }
     let path = |given: &str, sample: &str| if given.is_empty() { samples.join(sample) } else { PathBuf::from(given) };

@@ -108,7 +108,8 @@ impl<'a> Story<'a> {
         for text in &fresh {
             let (stage, news) = text.split_once(": ").unwrap_or(("", text.as_str()));
             let stage_is_known = stage.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !stage.is_empty();
-            let (stage, news) = if stage_is_known { (stage.replace('_', " "), news) } else { (String::new(), text.as_str()) };
+            let (stage, news) =
+                if stage_is_known { (stage.replace('_', " "), news) } else { (String::new(), text.as_str()) };
             self.screen.beat(self.seconds(), &stage, news, &status.spent.to_string());
         }
         Ok(!fresh.is_empty())
@@ -117,7 +118,8 @@ impl<'a> Story<'a> {
     /// Shows how to approve; or does it as Ana with the button on the Slack page.
     async fn ask(&mut self, status: &TicketStatus, approve: bool) -> anyhow::Result<()> {
         let posted = self.stack.world.slack.messages("#ai-agents");
-        let with_buttons = posted.iter().find(|message| message.buttons().iter().any(|button| button.action_id == "approve"));
+        let with_buttons =
+            posted.iter().find(|message| message.buttons().iter().any(|button| button.action_id == "approve"));
         if !self.told_commands && (with_buttons.is_some() || status.plan_hash.is_some()) {
             self.told_commands = true;
             for link in &status.pull_requests {
@@ -145,13 +147,16 @@ impl<'a> Story<'a> {
         let github = &self.stack.world.github;
         for link in &status.pull_requests {
             let Some((repository, number)) = pull_request_of(link) else { continue };
-            let Some(pr) = github.pull_requests(&repository).into_iter().find(|pr| pr.number == number) else { continue };
+            let Some(pr) = github.pull_requests(&repository).into_iter().find(|pr| pr.number == number) else {
+                continue;
+            };
             let diff = github.diff(&repository, number).await?;
             self.screen.line("");
             self.screen.heading(&format!("PR #{number}  {}", pr.title));
             self.screen.line(&format!("  {link}"));
             self.screen.line("");
-            for line in pr.body.lines().filter(|line| line.contains(": red at ") || line.starts_with("The whole suite")) {
+            for line in pr.body.lines().filter(|line| line.contains(": red at ") || line.starts_with("The whole suite"))
+            {
                 self.screen.line(&format!("  {line}"));
             }
             if let Some(line) = pr.body.lines().find(|line| line.starts_with("CI ")) {

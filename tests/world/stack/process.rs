@@ -34,12 +34,7 @@ impl Process {
     }
 
     /// Polls `ready` until it holds; fails with the log's tail when the process ends first or the time is up.
-    pub async fn wait_until(
-        &self,
-        what: &str,
-        limit: Duration,
-        ready: impl AsyncFn() -> bool,
-    ) -> anyhow::Result<()> {
+    pub async fn wait_until(&self, what: &str, limit: Duration, ready: impl AsyncFn() -> bool) -> anyhow::Result<()> {
         let began = Instant::now();
         while !ready().await {
             let gone = !Path::new(&format!("/proc/{}/exe", self.id())).exists();

@@ -36,11 +36,9 @@ impl Flow {
 
     /// Waits for approval or rejection; parks when the time is up. A late approval of the unchanged plan counts.
     pub(super) async fn await_approval(&self) -> Result<(), Stop> {
-        if self.read(|s| s.stage) == Stage::Parked {
-            let limit = i64::try_from(self.read(|s| s.policy.approval.expires_after_seconds)).unwrap_or(i64::MAX);
-            let expires_at = now(&self.ctx).saturating_add(limit);
-            self.write(|s| s.expires_at = expires_at);
-            self.enter(Stage::AwaitingApproval, "waiting for a human again");
+        if self.read(|s| s.stage) == Stage::Parked && self.read(|s| s.inbox.approvals.is_empty()) {
+            // A retry: the old message has lost its buttons, so people are asked anew.
+            self.ask_for_approval().await;
         }
         loop {
             let left = self.read(|s| s.expires_at) - now(&self.ctx);

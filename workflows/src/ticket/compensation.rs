@@ -22,7 +22,8 @@ impl Flow {
         }
         let (by, comment) = last.read(|s| {
             let rejected = s.rejected.as_ref();
-            let by = rejected.map(|r| &r.by).or(s.cancelled_by.as_ref()).map(super::super::contract::access::Person::label);
+            let by =
+                rejected.map(|r| &r.by).or(s.cancelled_by.as_ref()).map(super::super::contract::access::Person::label);
             (by.unwrap_or_default(), rejected.and_then(|r| r.comment.clone()).unwrap_or_default())
         });
         last.enter(end, "");

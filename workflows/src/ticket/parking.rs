@@ -55,10 +55,11 @@ impl Flow {
                     return Err(Stop::End(Stage::Rejected));
                 }
             } else if let Some(retry) = self.write(|s| s.inbox.retries.pop_front())
-                && self.may(&retry.by, Action::Command).await? {
-                    self.log(format!("retry by {}", retry.by.label()));
-                    return Ok(());
-                }
+                && self.may(&retry.by, Action::Command).await?
+            {
+                self.log(format!("retry by {}", retry.by.label()));
+                return Ok(());
+            }
         }
     }
 

@@ -174,8 +174,12 @@ impl Flow {
 
     /// Brings a pull request's text up to date.
     pub(super) async fn refresh_pull_request(&self, repository: &RepositoryName) {
-        let address =
-            self.read(|s| s.repositories.get(repository).and_then(|d| d.pull_request.as_ref()).map(super::super::contract::github::PullRequest::address));
+        let address = self.read(|s| {
+            s.repositories
+                .get(repository)
+                .and_then(|d| d.pull_request.as_ref())
+                .map(super::super::contract::github::PullRequest::address)
+        });
         let Some(pull_request) = address else {
             return;
         };

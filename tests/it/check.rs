@@ -1,0 +1,24 @@
+//! `ticketwright check` against the world: one line per service, who we are there, and nothing changed anywhere.
+
+use crate::scene::{Scene, play};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_who_we_are_at_every_service_and_changes_nothing() {
+    let scene = Scene::start("").await.unwrap();
+    play(&scene, check(&scene).await).await;
+}
+
+async fn check(scene: &Scene) -> anyhow::Result<()> {
+    let before = scene.stack.world.effects.all().len();
+    let output = tokio::task::block_in_place(|| scene.stack.check())?;
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    for service in ["Temporal", "GitHub", "Jira", "Slack", "Bedrock"] {
+        assert!(table.contains(service), "{service} is missing in:\n{table}");
+    }
+    assert!(table.contains("ticketwright"), "who we are is missing in:\n{table}");
+    for secret in [&scene.stack.world.credentials.github_token, &scene.stack.world.credentials.jira_token] {
+        assert!(!table.contains(secret.as_str()), "a secret is in the table");
+    }
+    assert_eq!(scene.stack.world.effects.all().len(), before, "check must change nothing");
+    Ok(())
+}
