@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 use temporalio_macros::activities;
@@ -41,8 +42,9 @@ struct File {
 /// The access rules, as an activity.
 #[derive(Debug)]
 pub struct AccessActivities {
-    /// The configuration file; a missing one means the defaults.
-    pub config: PathBuf,
+    config: PathBuf,
+    /// The file was there once: when it goes, the rules in it do not turn into "everyone may".
+    seen: AtomicBool,
 }
 
 #[activities]
@@ -56,6 +58,13 @@ impl AccessActivities {
 }
 
 impl AccessActivities {
+    /// Reads the rules from this configuration file. One that never was there means the defaults; one that is gone, or cannot be
+    /// read, lets nobody in until a person mends it.
+    pub fn new(config: PathBuf) -> Self {
+        let seen = AtomicBool::new(config.exists());
+        Self { config, seen }
+    }
+
     async fn settings(&self) -> Result<Settings, ServiceError> {
         let unreadable = |why: String| {
             let message = format!("the access rules in {} cannot be read: {why}", self.config.display());
@@ -64,9 +73,12 @@ impl AccessActivities {
         };
         match tokio::fs::read_to_string(&self.config).await {
             Ok(text) => {
+                self.seen.store(true, Ordering::Relaxed);
                 toml::from_str::<File>(&text).map(|file| file.access).map_err(|error| unreadable(error.to_string()))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.seen.load(Ordering::Relaxed) => {
+                Ok(Settings::default())
+            }
             Err(error) => Err(unreadable(error.to_string())),
         }
     }
@@ -142,11 +154,23 @@ mod tests {
     async fn the_file_is_read_at_each_question() {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("ticketwright.toml");
-        let access = AccessActivities { config: config.clone() };
+        let access = AccessActivities::new(config.clone());
         assert_eq!(access.settings().await.unwrap(), Settings::default());
         std::fs::write(&config, "[access]\napprovers = [\"U1\"]\n[policy]\nlabel = \"AI\"\n").unwrap();
         assert_eq!(access.settings().await.unwrap().approvers, ["U1"]);
         std::fs::write(&config, "[access]\napprover = 1").unwrap();
+        assert!(access.settings().await.is_err());
+        std::fs::remove_file(&config).unwrap();
+        assert_eq!(access.settings().await.unwrap_err().kind, FailureKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_vanishes_lets_nobody_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("ticketwright.toml");
+        std::fs::write(&config, "[access]\napprovers = [\"U1\"]\n").unwrap();
+        let access = AccessActivities::new(config.clone());
+        std::fs::remove_file(&config).unwrap();
         assert!(access.settings().await.is_err());
     }
 }

@@ -8,7 +8,7 @@ use workflows::contract::failure::FailureKind;
 use crate::failure::ServiceError;
 
 /// Shorter than a heartbeat time-out (10 s), so that a dead attempt is over before the next one begins.
-const TIMEOUT: Duration = Duration::from_secs(8);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A client without retries: Temporal owns them.
 pub(crate) fn client() -> Result<reqwest::Client, ServiceError> {

@@ -4,6 +4,8 @@
 
 pub mod access;
 pub mod blobs;
+#[cfg(test)]
+mod capture;
 pub mod failure;
 pub mod github;
 pub mod heartbeat;

@@ -196,13 +196,9 @@ fn github_auth(environment: &Environment) -> Result<GitHubAuth, Problem> {
         })
     };
     let id = number("GITHUB_APP_ID", id)?;
-    let installation = environment.get("GITHUB_APP_INSTALLATION_ID").ok_or_else(|| {
-        Problem::new("GITHUB_APP_INSTALLATION_ID is missing.")
-            .advice("It says which installation of the App to use: the number at the end of the page's address under")
-            .advice("https://github.com/organizations/<organisation>/settings/installations > Configure.")
-            .advice("To use a token instead: set GITHUB_TOKEN.")
-    })?;
-    let installation = number("GITHUB_APP_INSTALLATION_ID", installation)?;
+    // Without it the App's installation in the organisation is looked up.
+    let installation = environment.get("GITHUB_APP_INSTALLATION_ID");
+    let installation = installation.map(|text| number("GITHUB_APP_INSTALLATION_ID", text)).transpose()?;
     let private_key = environment.secret("GITHUB_APP_PRIVATE_KEY")?.ok_or_else(|| {
         Problem::new("GITHUB_APP_PRIVATE_KEY is missing.")
             .advice(
@@ -313,7 +309,7 @@ mod tests {
             ("", &SECRETS[..], "[github] is missing from ticketwright.toml."),
             ("[github]\norganisation = 'acme'", &SECRETS[..], "[jira] is missing from ticketwright.toml."),
             (COMPLETE, &SECRETS[1..], "GITHUB_TOKEN is missing."),
-            (COMPLETE, &[("GITHUB_APP_ID", "7")], "GITHUB_APP_INSTALLATION_ID is missing."),
+            (COMPLETE, &[("GITHUB_APP_ID", "7")], "GITHUB_APP_PRIVATE_KEY is missing."),
             (COMPLETE, &APP, "GITHUB_APP_PRIVATE_KEY is missing."),
             (COMPLETE, &[("GITHUB_APP_ID", "seven")], "GITHUB_APP_ID is not a number."),
             (COMPLETE, &SECRETS[..1], "JIRA_EMAIL is missing."),

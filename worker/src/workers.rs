@@ -84,7 +84,7 @@ pub(crate) async fn build(
         .register_workflow::<TicketWorkflow>()?
         .register_workflow::<AgentWorkflow>()?
         .register_workflow::<CiWatchWorkflow>()?
-        .register_activities(AccessActivities { config: config.file })
+        .register_activities(AccessActivities::new(config.file))
         .register_activities(GitHubActivities { github: Arc::clone(&github) })
         .register_activities(JiraActivities { jira: Arc::clone(&jira) })
         .register_activities(ReadToolActivities { github: Arc::clone(&github), jira, blobs: blobs.clone() })

@@ -1,22 +1,24 @@
-//! The connection: authentication, one request, and what GitHub's errors mean for the caller.
+//! The connection: one identity, one organisation, one request at a time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use http_body_util::BodyExt as _;
+use http::HeaderMap;
+use http::header::{ACCEPT, HeaderValue};
 use octocrab::Octocrab;
-use octocrab::models::{AppId, InstallationId};
-use octocrab::service::middleware::retry::RetryConfig;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::RepositoryName;
 
+use super::answer::{Answer, exchange};
+use super::auth::{GitHubAuth, Login, anonymous};
 use crate::failure::ServiceError;
 
-/// Shorter than a heartbeat time-out (10 s), so that a dead attempt is over before the next one begins.
-const TIMEOUT: Duration = Duration::from_secs(8);
+/// Media type of GitHub's JSON (<https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api#media-types>).
+const JSON: &str = "application/vnd.github+json";
+/// The same, with the text around each hit of a search.
+const JSON_WITH_MATCHES: &str = "application/vnd.github.text-match+json";
+/// Entries per page; the most GitHub gives.
+const PAGE: usize = 100;
 
 /// Where GitHub is.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,7 +28,7 @@ pub struct Settings {
     pub api_url: String,
     /// Base URL for people and git: `https://github.com`.
     pub web_url: String,
-    /// The organisation whose repositories may be looked at and changed.
+    /// The organisation (or person) whose repositories may be looked at and changed.
     pub organisation: String,
 }
 
@@ -40,31 +42,10 @@ impl Default for Settings {
     }
 }
 
-/// How we prove who we are.
-#[derive(Debug, Clone)]
-pub enum GitHubAuth {
-    /// A token of the bot's account.
-    Token(SecretString),
-    /// A GitHub App.
-    App(AppKey),
-}
-
-/// A GitHub App's identity.
-#[derive(Debug, Clone)]
-pub struct AppKey {
-    /// App id.
-    pub id: u64,
-    /// Private key, PEM.
-    pub private_key: SecretString,
-    /// Installation in the organisation.
-    pub installation: u64,
-}
-
 /// A connection with one identity.
 pub struct GitHubClient {
-    rest: Octocrab,
+    login: Login,
     graphql: Octocrab,
-    auth: GitHubAuth,
     pub(super) settings: Settings,
 }
 
@@ -74,230 +55,149 @@ impl std::fmt::Debug for GitHubClient {
     }
 }
 
-/// An answer, not judged yet.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Value,
-    wait: Option<Duration>,
-    limited: bool,
-}
-
 impl GitHubClient {
     /// A connection; nothing is sent yet. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`FailureKind::Invalid`]: the organisation is missing or the API's address is no URL.
+    /// [`FailureKind::Unauthorized`]: the App's key is no key.
     pub fn new(settings: Settings, auth: GitHubAuth) -> Result<Self, ServiceError> {
+        if settings.organisation.is_empty() {
+            let message = "github.organisation is empty: it says whose repositories may be worked on";
+            return Err(ServiceError::new(FailureKind::Invalid, message));
+        }
         let trim = |url: &str| url.trim_end_matches('/').to_owned();
         let settings = Settings { api_url: trim(&settings.api_url), web_url: trim(&settings.web_url), ..settings };
         // GraphQL is a sibling of REST: /graphql beside the root on github.com, /api/graphql beside /api/v3 on a server.
-        let graphql_url = settings.api_url.strip_suffix("/v3").unwrap_or(&settings.api_url).to_owned();
-        let rest = connect(&settings.api_url, &auth)?;
-        let graphql = connect(&graphql_url, &auth)?;
-        Ok(Self { rest, graphql, auth, settings })
+        let graphql_url = settings.api_url.strip_suffix("/v3").unwrap_or(&settings.api_url);
+        let graphql = anonymous(graphql_url)?;
+        Ok(Self { login: Login::new(&settings, &auth)?, graphql, settings })
+    }
+
+    /// Login of the token's user, or the App's slug.
+    ///
+    /// # Errors
+    /// GitHub does not accept us, or does not answer.
+    pub async fn who_am_i(&self) -> Result<String, ServiceError> {
+        self.login.name().await
     }
 
     /// Clone URL, user name and token for git over HTTPS
-    /// (<https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>).
+    /// (<https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation>).
+    /// An App's token reaches this repository only.
+    ///
+    /// # Errors
+    /// The repository is outside the organisation, or GitHub makes no token for it.
     pub async fn push_credentials(
         &self,
         repository: &RepositoryName,
     ) -> Result<(String, String, SecretString), ServiceError> {
         self.refuse_foreign(repository)?;
         let url = format!("{}/{repository}.git", self.settings.web_url);
-        let token = match &self.auth {
-            GitHubAuth::Token(token) => token.clone(),
-            GitHubAuth::App(app) => {
-                let (_, token) = self
-                    .rest_app(app)?
-                    .installation_and_token(InstallationId(app.installation))
-                    .await
-                    .map_err(|error| transport("installation token", error))?;
-                token
-            }
-        };
-        Ok((url, "x-access-token".to_owned(), token))
-    }
-
-    fn rest_app(&self, app: &AppKey) -> Result<Octocrab, ServiceError> {
-        builder(&self.settings.api_url)?
-            .app(AppId(app.id), app_key(app)?)
-            .build()
-            .map_err(|error| transport("App authentication", error))
+        Ok((url, "x-access-token".to_owned(), self.login.token_for(repository).await?))
     }
 
     /// Repositories outside the organisation are not ours to look at, whatever a ticket or model says.
     pub(super) fn refuse_foreign(&self, repository: &RepositoryName) -> Result<(), ServiceError> {
-        if self.settings.organisation.is_empty() || repository.owner().eq_ignore_ascii_case(&self.settings.organisation)
-        {
+        if self.is_ours(repository.owner()) {
             return Ok(());
         }
         let message = format!("{repository} is outside the organisation {}", self.settings.organisation);
         Err(ServiceError::new(FailureKind::Invalid, message))
     }
 
+    pub(super) fn is_ours(&self, owner: &str) -> bool {
+        owner.eq_ignore_ascii_case(&self.settings.organisation)
+    }
+
     pub(super) async fn get(&self, doing: &str, route: &str) -> Result<Answer, ServiceError> {
-        read(doing, self.rest._get(route).await).await
+        self.get_as(doing, route, JSON).await
+    }
+
+    pub(super) async fn get_with_matches(&self, doing: &str, route: &str) -> Result<Answer, ServiceError> {
+        self.get_as(doing, route, JSON_WITH_MATCHES).await
+    }
+
+    async fn get_as(&self, doing: &str, route: &str, media_type: &'static str) -> Result<Answer, ServiceError> {
+        // Octocrab adds default headers without looking for ours, so each request brings its own.
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(media_type))]);
+        exchange(doing, self.login.rest().await?._get_with_headers(route, Some(headers))).await
     }
 
     pub(super) async fn post(&self, doing: &str, route: &str, body: &Value) -> Result<Answer, ServiceError> {
-        read(doing, self.rest._post(route, Some(body)).await).await
+        self.send(doing, http::Method::POST, route, Some(body)).await
     }
 
     pub(super) async fn put(&self, doing: &str, route: &str, body: &Value) -> Result<Answer, ServiceError> {
-        read(doing, self.rest._put(route, Some(body)).await).await
+        self.send(doing, http::Method::PUT, route, Some(body)).await
     }
 
     pub(super) async fn patch(&self, doing: &str, route: &str, body: &Value) -> Result<Answer, ServiceError> {
-        read(doing, self.rest._patch(route, Some(body)).await).await
+        self.send(doing, http::Method::PATCH, route, Some(body)).await
     }
 
     pub(super) async fn delete(&self, doing: &str, route: &str) -> Result<Answer, ServiceError> {
-        read(doing, self.rest._delete(route, None::<&()>).await).await
+        self.send(doing, http::Method::DELETE, route, None).await
     }
 
+    async fn send(
+        &self,
+        doing: &str,
+        method: http::Method,
+        route: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, ServiceError> {
+        let rest = self.login.rest().await?;
+        exchange(doing, execute(rest, method, route, body)).await
+    }
+
+    /// Runs a GraphQL query. The connection has another base than REST, where an App could not get its tokens: it brings one.
     pub(super) async fn graphql(&self, doing: &str, query: &Value) -> Result<Value, ServiceError> {
-        let answer = read(doing, self.graphql._post("/graphql", Some(query)).await).await?;
-        let data: Value = answer.into(doing)?;
-        // GraphQL reports refusals with status 200.
-        if let Some(fault) = data["errors"][0]["message"].as_str() {
-            let kind = match data["errors"][0]["type"].as_str() {
-                Some("NOT_FOUND") => FailureKind::NotFound,
-                Some("FORBIDDEN") => FailureKind::Unauthorized,
-                Some("RATE_LIMITED") => FailureKind::RateLimited,
-                _ => FailureKind::Invalid,
-            };
-            return Err(ServiceError::new(kind, format!("GitHub refused to {doing}: {fault}")));
-        }
-        Ok(data)
+        let token = self.login.token().await?;
+        let graphql = self.graphql.user_access_token(token).map_err(|error| super::answer::transport(doing, error))?;
+        let sent = execute(&graphql, http::Method::POST, "/graphql", Some(query));
+        exchange(doing, sent).await?.into_graphql(doing)
     }
 
-    /// All pages of a list, at most `most` entries. Pages by number, since following absolute links would drop the
-    /// authorisation of an App on another host than api.github.com.
+    /// All pages of a list, at most `most` entries, and whether there are more. Pages by number, since following absolute links
+    /// would drop the authorisation of an App on another host than api.github.com.
     pub(super) async fn all(
         &self,
         doing: &str,
         route: &str,
         field: Option<&str>,
         most: usize,
-    ) -> Result<Vec<Value>, ServiceError> {
+    ) -> Result<(Vec<Value>, bool), ServiceError> {
         let joint = if route.contains('?') { '&' } else { '?' };
         let mut all = Vec::new();
         for page in 1.. {
-            let reply: Value =
-                self.get(doing, &format!("{route}{joint}per_page=100&page={page}")).await?.into(doing)?;
-            let list = field.map_or(&reply, |field| &reply[field]);
-            let entries = list.as_array().cloned().unwrap_or_default();
-            let full = entries.len() == 100;
+            let mut reply: Value =
+                self.get(doing, &format!("{route}{joint}per_page={PAGE}&page={page}")).await?.into(doing)?;
+            let list = match field {
+                Some(field) => reply[field].take(),
+                None => reply,
+            };
+            let Value::Array(entries) = list else {
+                break;
+            };
+            let full = entries.len() == PAGE;
             all.extend(entries);
             if !full || all.len() >= most {
-                break;
+                let more = all.len() > most || full;
+                all.truncate(most);
+                return Ok((all, more));
             }
         }
-        all.truncate(most);
-        Ok(all)
+        Ok((all, false))
     }
 }
 
-impl Answer {
-    /// Success decodes, anything else is the error it means.
-    pub(super) fn into<T: DeserializeOwned>(self, doing: &str) -> Result<T, ServiceError> {
-        if !(200..300).contains(&self.status) {
-            return Err(self.refusal(doing));
-        }
-        serde_json::from_value(self.body).map_err(|error| {
-            let message = format!("GitHub's answer to \"{doing}\" is not what its API promises");
-            ServiceError::new(FailureKind::Unexpected, message).caused_by(error)
-        })
-    }
-
-    /// What GitHub said, and what to do about it.
-    pub(super) fn refusal(&self, doing: &str) -> ServiceError {
-        let said = self.body["message"].as_str().unwrap_or_default();
-        let detail = self.body["errors"][0]["message"].as_str().unwrap_or_default();
-        let kind = if self.limited { FailureKind::RateLimited } else { ServiceError::kind_of_status(self.status) };
-        let next = match kind {
-            FailureKind::Unauthorized if self.status == 401 => " Check GITHUB_TOKEN or the App's key.",
-            FailureKind::Unauthorized => " The token or App lacks a permission: see `ticketwright check`.",
-            _ => "",
-        };
-        let message = format!("GitHub answered {} to \"{doing}\": {said} {detail}", self.status);
-        let mut error = ServiceError::new(kind, format!("{}.{next}", message.trim().trim_end_matches('.')));
-        error.retry_after = self.wait;
-        error
-    }
-
-    /// The refusal's words contain this.
-    pub(super) fn says(&self, words: &str) -> bool {
-        self.body.to_string().to_lowercase().contains(words)
-    }
-}
-
-type Raw = http::Response<http_body_util::combinators::BoxBody<bytes::Bytes, octocrab::Error>>;
-
-async fn read(doing: &str, sent: Result<Raw, octocrab::Error>) -> Result<Answer, ServiceError> {
-    let response = sent.map_err(|error| transport(doing, error))?;
-    let status = response.status().as_u16();
-    let header =
-        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
-    let retry_after = header("retry-after").map(Duration::from_secs);
-    let used_up = header("x-ratelimit-remaining") == Some(0);
-    let refused = matches!(status, 403 | 429);
-    // https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
-    let until_reset = header("x-ratelimit-reset").filter(|_| refused && used_up).map(|reset| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Duration::from_secs(reset.saturating_sub(now).clamp(1, 3600))
-    });
-    let wait = retry_after.or(until_reset);
-    let limited = refused && (wait.is_some() || status == 429);
-    let collected = response.into_body().collect().await.map_err(|error| transport(doing, error))?;
-    let bytes = collected.to_bytes();
-    let body = serde_json::from_slice(&bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).chars().take(300).collect()));
-    Ok(Answer { status, body, wait, limited })
-}
-
-fn transport(doing: &str, error: octocrab::Error) -> ServiceError {
-    let message = format!("GitHub does not answer to \"{doing}\"");
-    ServiceError::new(FailureKind::Unavailable, message).caused_by(error)
-}
-
-type Builder = octocrab::OctocrabBuilder<
-    octocrab::NoSvc,
-    octocrab::DefaultOctocrabBuilderConfig,
-    octocrab::NoAuth,
-    octocrab::NotLayerReady,
->;
-
-fn builder(base: &str) -> Result<Builder, ServiceError> {
-    let wrong = |error| {
-        ServiceError::new(FailureKind::Invalid, format!("github.api_url {base:?} is no URL"))
-            .caused_by(anyhow::Error::new(error))
-    };
-    // Octocrab would repeat POSTs by itself; Temporal owns retries.
-    let builder = Octocrab::builder()
-        .base_uri(base)
-        .map_err(wrong)?
-        .add_retry_config(RetryConfig::None)
-        .add_header(http::header::ACCEPT, "application/vnd.github+json".to_owned())
-        .set_connect_timeout(Some(TIMEOUT))
-        .set_read_timeout(Some(TIMEOUT))
-        .set_write_timeout(Some(TIMEOUT));
-    Ok(builder)
-}
-
-fn connect(base: &str, auth: &GitHubAuth) -> Result<Octocrab, ServiceError> {
-    let failed = |error| transport("connect", error);
-    match auth {
-        GitHubAuth::Token(token) => builder(base)?.personal_token(token.clone()).build().map_err(failed),
-        GitHubAuth::App(app) => {
-            let as_app = builder(base)?.app(AppId(app.id), app_key(app)?).build().map_err(failed)?;
-            as_app.installation(InstallationId(app.installation)).map_err(failed)
-        }
-    }
-}
-
-fn app_key(app: &AppKey) -> Result<jsonwebtoken::EncodingKey, ServiceError> {
-    use secrecy::ExposeSecret as _;
-    jsonwebtoken::EncodingKey::from_rsa_pem(app.private_key.expose_secret().as_bytes()).map_err(|_| {
-        // The library's error could quote the key.
-        ServiceError::new(FailureKind::Unauthorized, "GITHUB_APP_PRIVATE_KEY is no RSA private key in PEM form")
-    })
+async fn execute(
+    connection: &Octocrab,
+    method: http::Method,
+    route: &str,
+    body: Option<&Value>,
+) -> Result<http::Response<http_body_util::combinators::BoxBody<bytes::Bytes, octocrab::Error>>, octocrab::Error> {
+    let request = http::request::Builder::new().method(method).uri(route).header(ACCEPT, JSON);
+    connection.execute(connection.build_request(request, body)?).await
 }

@@ -1,9 +1,14 @@
 //! GitHub's REST and GraphQL APIs (<https://docs.github.com/en/rest>), through octocrab as transport: its authentication and
 //! connection handling, our own small types for what comes back.
 
+mod answer;
+mod auth;
+mod checks;
 mod client;
 mod read;
 mod reply;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::Arc;
@@ -18,8 +23,9 @@ use workflows::contract::ids::{CommitSha, RepositoryName};
 
 use crate::failure::ServiceError;
 use crate::heartbeat::while_beating;
-pub use client::{AppKey, GitHubAuth, GitHubClient, Settings};
-pub use read::{CodeHit, Identity, PullRequestLine, RepositoryLine};
+pub use auth::{AppKey, GitHubAuth};
+pub use client::{GitHubClient, Settings};
+pub use read::{CodeHit, PullRequestLine, RepositoryLine};
 
 /// GitHub, as activities.
 #[derive(Debug)]

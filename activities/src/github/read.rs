@@ -4,24 +4,17 @@ use base64::Engine as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use workflows::contract::failure::FailureKind;
-use workflows::contract::github::{Check, CheckState, Checks, CommitRef, PullRequest, PullRequestRef, Repository};
+use workflows::contract::github::{PullRequest, PullRequestRef, Repository};
 use workflows::contract::ids::{BranchName, CommitSha, RepositoryName};
 
 use super::client::GitHubClient;
-use super::reply::{CheckRun, Contents, PullRequestReply, Reference, RepositoryReply, Status, Suite, parsed};
+use super::reply::{Contents, PullRequestReply, Reference, RepositoryReply, parsed};
 use crate::failure::ServiceError;
 
 /// Largest file that is read.
 const FILE_LIMIT: usize = 256 * 1024;
 /// What stays as it is in one segment of a path (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Who we are at GitHub.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Login, or the App's slug.
-    pub login: String,
-}
 
 /// A repository in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,36 +49,37 @@ pub struct PullRequestLine {
     pub state: String,
 }
 
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 /// A path as URL segments.
 pub(super) fn encoded(path: &str) -> String {
     path.split('/').map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).collect::<Vec<_>>().join("/")
 }
 
 impl GitHubClient {
-    /// Who we are: the token's user, or the App's installation.
-    pub async fn who_am_i(&self) -> Result<Identity, ServiceError> {
-        let answer = self.get("who am I", "/user").await?;
-        if answer.status == 403 {
-            // An installation token has no user.
-            return Ok(Identity { login: "the App's installation".to_owned() });
-        }
-        let user: Value = answer.into("who am I")?;
-        Ok(Identity { login: user["login"].as_str().unwrap_or_default().to_owned() })
-    }
-
-    /// Repositories of the organisation, at most `most`.
-    pub async fn repositories(&self, most: usize) -> Result<Vec<RepositoryLine>, ServiceError> {
-        let route = format!("/orgs/{}/repos", encoded(&self.settings.organisation));
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    /// Repositories of the organisation that can be worked on, newest push first, at most `most`, and whether there may be more.
+    pub async fn repositories(&self, most: usize) -> Result<(Vec<RepositoryLine>, bool), ServiceError> {
+        let (doing, owner) = ("list repositories", encoded(&self.settings.organisation));
+        let listed = match self.all(doing, &format!("/orgs/{owner}/repos?sort=pushed"), None, most).await {
+            // The "organisation" is a person's account.
+            Err(error) if error.kind == FailureKind::NotFound => {
+                self.all(doing, &format!("/users/{owner}/repos?sort=pushed"), None, most).await
+            }
+            listed => listed,
+        };
+        let (repositories, more) = listed?;
         let line = |repository: &Value| RepositoryLine {
             name: text(&repository["full_name"]),
             description: text(&repository["description"]),
             language: text(&repository["language"]),
         };
-        Ok(self.all("list repositories", &route, None, most).await?.iter().map(line).collect())
+        let usable = repositories.iter().filter(|repository| repository["archived"] != true);
+        Ok((usable.map(line).collect(), more))
     }
 
-    /// Searches the organisation's default branches.
+    /// Searches the organisation's default branches, best hits first, at most 20.
     pub async fn search_code(
         &self,
         words: &str,
@@ -98,12 +92,18 @@ impl GitHubClient {
             }
             None => format!("org:{}", self.settings.organisation),
         };
-        // Qualifiers in the words could leave the organisation.
-        let words: Vec<&str> = words.split_whitespace().filter(|word| !word.contains(':')).collect();
-        let query = utf8_percent_encode(&format!("{} {scope}", words.join(" ")), SEGMENT).to_string();
-        let reply: Value =
-            self.get("search code", &format!("/search/code?q={query}&per_page=20")).await?.into("search code")?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        // Qualifiers in the words could leave the organisation, and an open quote would swallow ours.
+        let words = words.replace([':', '"'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        if words.is_empty() {
+            return Err(ServiceError::new(
+                FailureKind::Invalid,
+                "There are no words to search for. Give at least one.",
+            ));
+        }
+        let doing = "search code";
+        let query = utf8_percent_encode(&format!("{words} {scope}"), SEGMENT).to_string();
+        let answer = self.get_with_matches(doing, &format!("/search/code?q={query}&per_page=20")).await?;
+        let reply: Value = answer.into(doing)?;
         let hit = |item: &Value| CodeHit {
             repository: text(&item["repository"]["full_name"]),
             path: text(&item["path"]),
@@ -115,7 +115,10 @@ impl GitHubClient {
                 .take(3)
                 .collect(),
         };
-        Ok(reply["items"].as_array().into_iter().flatten().map(hit).collect())
+        let hits = reply["items"].as_array().into_iter().flatten().map(hit);
+        // Operators like OR may widen a search beyond its scope.
+        let ours = |hit: &CodeHit| hit.repository.split_once('/').is_some_and(|(owner, _)| self.is_ours(owner));
+        Ok(hits.filter(ours).collect())
     }
 
     /// Paths of all files of a repository's default branch, and whether GitHub left some out.
@@ -187,6 +190,11 @@ impl GitHubClient {
     ) -> Result<Option<(String, String)>, ServiceError> {
         self.refuse_foreign(repository)?;
         let doing = format!("read {path}");
+        // Encoding leaves dots alone, and a server may follow `..` out of the repository.
+        if path.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            let message = format!("{path:?} is no path inside a repository. Write it from the root, without . and ..");
+            return Err(ServiceError::new(FailureKind::Invalid, message));
+        }
         let reference =
             if at.is_empty() { String::new() } else { format!("?ref={}", utf8_percent_encode(at, SEGMENT)) };
         let answer = self.get(&doing, &format!("/repos/{repository}/contents/{}{reference}", encoded(path))).await?;
@@ -243,82 +251,4 @@ impl GitHubClient {
         let newest = self.pull_requests_of(repository, branch).await?.pop();
         newest.map(|pr| pr.into_contract(repository)).transpose()
     }
-
-    /// Check runs of every app, commit statuses, and suites of Actions that have not made their runs yet.
-    pub async fn checks(&self, commit: &CommitRef) -> Result<Checks, ServiceError> {
-        self.refuse_foreign(&commit.repository)?;
-        let base = format!("/repos/{}/commits/{}", commit.repository, commit.sha);
-        let mut checks: Vec<Check> = Vec::new();
-        let mut runs: Vec<CheckRun> = Vec::new();
-        for run in
-            self.all("read check runs", &format!("{base}/check-runs?filter=latest"), Some("check_runs"), 1000).await?
-        {
-            runs.push(decoded(run)?);
-        }
-        // Two workflows may use one name; a re-run has a higher id.
-        runs.sort_by_key(|run| run.id);
-        for run in runs {
-            let state = state_of(&run.status, run.conclusion.as_deref());
-            let check = Check { name: run.name, state, url: run.html_url.unwrap_or_default() };
-            merge(&mut checks, check);
-        }
-        let status: Value = self.get("read statuses", &format!("{base}/status")).await?.into("read statuses")?;
-        for status in status["statuses"].as_array().cloned().unwrap_or_default() {
-            let status: Status = decoded(status)?;
-            let state = match status.state.as_str() {
-                "success" => CheckState::Passed,
-                "pending" => CheckState::Pending,
-                _ => CheckState::Failed,
-            };
-            merge(&mut checks, Check { name: status.context, state, url: status.target_url.unwrap_or_default() });
-        }
-        let suites = self.all("read check suites", &format!("{base}/check-suites"), Some("check_suites"), 100).await?;
-        for suite in suites {
-            let suite: Suite = decoded(suite)?;
-            let app = suite.app.and_then(|app| app.slug).unwrap_or_default();
-            // Jobs that need others get their check run late: the suite knows that more is to come. Suites without any run
-            // belong to apps that watch the repository but do nothing.
-            let working =
-                matches!(suite.status.as_deref(), Some("queued" | "in_progress" | "waiting" | "pending" | "requested"));
-            if working && (suite.latest_check_runs_count > 0 || app == "github-actions") {
-                merge(
-                    &mut checks,
-                    Check { name: format!("{app} suite"), state: CheckState::Pending, url: String::new() },
-                );
-            }
-        }
-        checks.sort_by(|a, b| a.name.cmp(&b.name));
-        checks.truncate(100);
-        Ok(Checks { checks })
-    }
-}
-
-/// Keeps the worst news about a name: a push and a pull request may run the same job.
-fn merge(checks: &mut Vec<Check>, news: Check) {
-    let rank = |state: CheckState| match state {
-        CheckState::Passed => 0,
-        CheckState::Cancelled => 1,
-        CheckState::Failed => 2,
-        CheckState::Pending => 3,
-    };
-    match checks.iter_mut().find(|check| check.name == news.name) {
-        Some(known) if rank(news.state) > rank(known.state) => *known = news,
-        Some(_) => {}
-        None => checks.push(news),
-    }
-}
-
-fn state_of(status: &str, conclusion: Option<&str>) -> CheckState {
-    match (status, conclusion) {
-        ("completed", Some("success" | "skipped" | "neutral")) => CheckState::Passed,
-        ("completed", Some("cancelled" | "stale")) => CheckState::Cancelled,
-        ("completed", _) => CheckState::Failed,
-        _ => CheckState::Pending,
-    }
-}
-
-fn decoded<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, ServiceError> {
-    serde_json::from_value(value).map_err(|error| {
-        ServiceError::new(FailureKind::Unexpected, "GitHub's checks are not what its API promises").caused_by(error)
-    })
 }

@@ -15,6 +15,8 @@ use crate::failure::ServiceError;
 
 /// The only file that may be written before a plan is approved.
 const PLAN_FILE: &str = "PLAN.md";
+/// How often a lost race for it is run again.
+const RACES: u32 = 3;
 
 impl GitHubClient {
     pub(super) async fn create_branch(&self, request: &CreateBranch) -> Result<CommitSha, ServiceError> {
@@ -31,25 +33,32 @@ impl GitHubClient {
     }
 
     pub(super) async fn write_plan(&self, request: &WritePlan) -> Result<CommitSha, ServiceError> {
-        let repository = &request.repository;
-        let found = self.contents(repository, request.branch.as_str(), PLAN_FILE).await?;
-        if found.as_ref().is_some_and(|(_, text)| *text == request.content) {
-            let head = self.branch_head(repository, request.branch.as_str()).await?;
-            return head
-                .ok_or_else(|| ServiceError::new(FailureKind::NotFound, format!("branch {} is gone", request.branch)));
+        let (repository, doing) = (&request.repository, "write PLAN.md");
+        let mut races = 0;
+        loop {
+            let found = self.contents(repository, request.branch.as_str(), PLAN_FILE).await?;
+            if found.as_ref().is_some_and(|(_, text)| *text == request.content) {
+                let head = self.branch_head(repository, request.branch.as_str()).await?;
+                return head.ok_or_else(|| {
+                    ServiceError::new(FailureKind::NotFound, format!("branch {} is gone", request.branch))
+                });
+            }
+            let mut body = json!({
+                "message": request.message,
+                "content": base64::engine::general_purpose::STANDARD.encode(&request.content),
+                "branch": request.branch,
+            });
+            if let Some((sha, _)) = found {
+                body["sha"] = json!(sha);
+            }
+            let answer = self.put(doing, &format!("/repos/{repository}/contents/{PLAN_FILE}"), &body).await?;
+            // Another attempt wrote between our look and our write: 409 for a stale sha, 422 for one that is now needed.
+            let raced = answer.status == 409 || (answer.status == 422 && answer.says("sha"));
+            if !raced || races == RACES {
+                return parsed(&answer.into::<Written>(doing)?.commit.sha);
+            }
+            races += 1;
         }
-        let mut body = json!({
-            "message": request.message,
-            "content": base64::engine::general_purpose::STANDARD.encode(&request.content),
-            "branch": request.branch,
-        });
-        if let Some((sha, _)) = found {
-            body["sha"] = json!(sha);
-        }
-        let doing = "write PLAN.md";
-        let written: Written =
-            self.put(doing, &format!("/repos/{repository}/contents/{PLAN_FILE}"), &body).await?.into(doing)?;
-        parsed(&written.commit.sha)
     }
 
     pub(super) async fn open_pull_request(&self, request: &OpenPullRequest) -> Result<PullRequest, ServiceError> {
@@ -86,8 +95,9 @@ impl GitHubClient {
     pub(super) async fn edit_pull_request(&self, request: &EditPullRequest) -> Result<PullRequest, ServiceError> {
         let address = &request.pull_request;
         let now = self.pull_request_reply(address).await?;
-        // GitHub stores CRLF as it came; we only ever send LF.
-        if now.title == request.title && now.body.as_deref().unwrap_or_default() == request.body {
+        // The web editor sends CRLF; we only ever send LF.
+        let body = now.body.as_deref().unwrap_or_default().replace("\r\n", "\n");
+        if now.title == request.title && body == request.body {
             return now.into_contract(&address.repository);
         }
         self.patch_pull_request(address, &json!({ "title": request.title, "body": request.body })).await

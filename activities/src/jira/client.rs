@@ -9,7 +9,7 @@ use workflows::contract::ids::TicketKey;
 use workflows::contract::jira::{CommentRef, MoveTicket, Moved, Ticket, WriteComment};
 
 use super::adf_write::document;
-use super::ticket::read_ticket;
+use super::ticket::{cut, read_ticket};
 use crate::failure::ServiceError;
 use crate::http;
 
@@ -17,13 +17,18 @@ use crate::http;
 const EFFECT_PROPERTY: &str = "ticketwright.effect";
 /// Comments per page; the most Jira gives.
 const PAGE: usize = 100;
+/// Longest comment we write, in bytes of Markdown: Jira refuses documents of more than 32,767 characters.
+const COMMENT_LIMIT: usize = 24 * 1024;
 
 /// Where Jira is.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Base URL of the site, `https://acme.atlassian.net`.
+    /// Base URL of the site, `https://acme.atlassian.net`; links for people begin with it.
     pub url: String,
+    /// Base URL of the API where it differs: `https://api.atlassian.com/ex/jira/<cloud id>` for OAuth 2.0 and for API tokens
+    /// with scopes. Default: `url`.
+    pub api_url: Option<String>,
 }
 
 /// How we prove who we are.
@@ -56,6 +61,7 @@ pub struct Myself {
 pub struct JiraClient {
     http: reqwest::Client,
     site: String,
+    api: String,
     auth: Auth,
     myself: OnceCell<Myself>,
 }
@@ -64,7 +70,8 @@ impl JiraClient {
     /// A connection; nothing is sent yet.
     pub fn new(settings: &Settings, auth: Auth) -> Result<Self, ServiceError> {
         let site = settings.url.trim_end_matches('/').to_owned();
-        Ok(Self { http: http::client()?, site, auth, myself: OnceCell::new() })
+        let api = settings.api_url.as_deref().map_or(site.as_str(), |api| api.trim_end_matches('/')).to_owned();
+        Ok(Self { http: http::client()?, site, api, auth, myself: OnceCell::new() })
     }
 
     /// Who we are (`GET /myself`); asked once.
@@ -87,16 +94,25 @@ impl JiraClient {
     pub async fn ticket(&self, key: &TicketKey) -> Result<Ticket, ServiceError> {
         let fields = "summary,description,labels,priority,issuetype,status,reporter,issuelinks";
         let issue = self.get(&format!("read {key}"), &format!("issue/{key}?fields={fields}")).await?;
-        let comments = self.comments(key).await?;
+        let path = format!("issue/{key}/comment?maxResults={PAGE}&orderBy=-created");
+        let newest = self.get(&format!("read comments of {key}"), &path).await?;
         let me = self.myself().await?;
-        Ok(read_ticket(key, &self.browse(key), &issue, &comments, &me.account_id))
+        Ok(read_ticket(key, &self.browse(key), &issue, &newest, &me.account_id))
     }
 
     /// Tickets of a project whose text has these words, as `KEY summary (status)` lines, at most 20.
     pub async fn search(&self, project: &str, words: &str) -> Result<Vec<String>, ServiceError> {
-        // JQL strings: backslash and quote are escaped; the words come from a model.
-        let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
-        let jql = format!("project = \"{}\" AND text ~ \"{}\" ORDER BY updated DESC", quote(project), quote(words));
+        // The words come from a model: letters and digits only, since JQL's text search has operators of its own inside the
+        // quotes (https://support.atlassian.com/jira-software-cloud/docs/search-syntax-for-text-fields/).
+        let plain = |text: &str| text.replace(|c: char| !c.is_alphanumeric() && c != '_', " ");
+        let words = plain(words).split_whitespace().collect::<Vec<_>>().join(" ");
+        if words.is_empty() {
+            return Err(ServiceError::new(
+                FailureKind::Invalid,
+                "There are no words to search for. Give at least one.",
+            ));
+        }
+        let jql = format!("project = \"{}\" AND text ~ \"{words}\" ORDER BY updated DESC", plain(project));
         let body = json!({ "jql": jql, "fields": ["summary", "status"], "maxResults": 20 });
         let reply = self.send("search tickets", reqwest::Method::POST, "search/jql", Some(&body)).await?;
         let line = |issue: &Value| {
@@ -108,41 +124,64 @@ impl JiraClient {
     }
 
     pub(super) async fn write_comment_once(&self, comment: &WriteComment) -> Result<CommentRef, ServiceError> {
-        if let Some(written) = self.ours(comment).await?.into_iter().next() {
-            return Ok(self.comment_ref(&comment.ticket, &written));
+        if let Some(oldest) = self.ours(comment).await?.first() {
+            return Ok(self.comment_ref(&comment.ticket, *oldest));
         }
         let body = json!({
-            "body": document(&comment.markdown),
+            "body": document(&cut(&comment.markdown, COMMENT_LIMIT)),
             "properties": [{"key": EFFECT_PROPERTY, "value": {"key": comment.effect}}],
         });
         let path = format!("issue/{}/comment", comment.ticket);
         let doing = format!("comment on {}", comment.ticket);
         let written = self.send(&doing, reqwest::Method::POST, &path, Some(&body)).await?;
-        let id = written["id"].as_str().unwrap_or_default().to_owned();
+        let id = id_of(&written)
+            .ok_or_else(|| ServiceError::new(FailureKind::Unexpected, "Jira wrote a comment and did not say its id"))?;
         // Another attempt may have run beside this one: the oldest comment stays, ours goes if it is younger.
-        let mut all = self.ours(comment).await?;
-        all.sort_by_key(|id| id.parse::<u64>().unwrap_or(u64::MAX));
-        let oldest = all.into_iter().next().unwrap_or_else(|| id.clone());
+        let oldest = self.ours(comment).await?.first().map_or(id, |oldest| id.min(*oldest));
         if oldest != id {
             let path = format!("issue/{}/comment/{id}", comment.ticket);
-            self.send("delete our second comment", reqwest::Method::DELETE, &path, None).await?;
+            match self.send("delete our second comment", reqwest::Method::DELETE, &path, None).await {
+                Err(error) if error.kind != FailureKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
-        Ok(self.comment_ref(&comment.ticket, &oldest))
+        Ok(self.comment_ref(&comment.ticket, oldest))
     }
 
-    /// Ids of comments that carry this effect key.
-    async fn ours(&self, comment: &WriteComment) -> Result<Vec<String>, ServiceError> {
-        let carries = |written: &Value| {
-            let properties = written["properties"].as_array();
-            properties.into_iter().flatten().any(|property| {
-                property["key"] == EFFECT_PROPERTY && property["value"]["key"].as_str() == Some(comment.effect.as_str())
-            })
-        };
-        let all = self.comments(&comment.ticket).await?;
-        let ids = all.iter().filter(|written| carries(written)).filter_map(|written| written["id"].as_str());
-        Ok(ids.map(str::to_owned).collect())
+    /// Ids of comments that carry this effect key, oldest first. Jira counts ids up.
+    async fn ours(&self, comment: &WriteComment) -> Result<Vec<u64>, ServiceError> {
+        let key = Some(comment.effect.as_str());
+        let me = self.myself().await?;
+        let mut ids = Vec::new();
+        for written in self.comments(&comment.ticket).await? {
+            let Some(id) = id_of(&written).filter(|_| written["author"]["accountId"] == json!(me.account_id)) else {
+                continue;
+            };
+            let carries = match written["properties"].as_array() {
+                Some(properties) => {
+                    let mut ours = properties.iter().filter(|property| property["key"] == EFFECT_PROPERTY);
+                    ours.any(|property| property["value"]["key"].as_str() == key)
+                }
+                // `expand=properties` is not in Jira's published description; where it is ignored, ask for the property.
+                None => self.effect_of(id).await?.as_deref() == key,
+            };
+            if carries {
+                ids.push(id);
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
     }
 
+    async fn effect_of(&self, comment: u64) -> Result<Option<String>, ServiceError> {
+        match self.get("read our mark on a comment", &format!("comment/{comment}/properties/{EFFECT_PROPERTY}")).await {
+            Ok(property) => Ok(property["value"]["key"].as_str().map(str::to_owned)),
+            Err(error) if error.kind == FailureKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All comments, oldest first, with their properties.
     async fn comments(&self, key: &TicketKey) -> Result<Vec<Value>, ServiceError> {
         let mut all = Vec::new();
         loop {
@@ -160,16 +199,22 @@ impl JiraClient {
 
     pub(super) async fn move_ticket(&self, request: &MoveTicket) -> Result<Moved, ServiceError> {
         let key = &request.ticket;
-        let wanted = |name: &Value| name.as_str().is_some_and(|name| name.eq_ignore_ascii_case(&request.status));
+        let status = request.status.trim().to_lowercase();
+        let wanted = |name: &Value| name.as_str().is_some_and(|name| name.to_lowercase() == status);
         let issue = self.get(&format!("read the status of {key}"), &format!("issue/{key}?fields=status")).await?;
         if wanted(&issue["fields"]["status"]["name"]) {
             return Ok(Moved::Already);
         }
         let reply = self.get(&format!("read transitions of {key}"), &format!("issue/{key}/transitions")).await?;
         let transitions = reply["transitions"].as_array().cloned().unwrap_or_default();
-        let Some(transition) = transitions.iter().find(|t| wanted(&t["to"]["name"]) || wanted(&t["name"])) else {
-            let names = transitions.iter().filter_map(|t| t["to"]["name"].as_str().map(str::to_owned));
-            return Ok(Moved::NoTransition { available: names.collect() });
+        let Some(transition) = transitions.iter().find(|transition| wanted(&transition["to"]["name"])) else {
+            let mut available: Vec<String> = Vec::new();
+            for name in transitions.iter().filter_map(|transition| transition["to"]["name"].as_str()) {
+                if !available.iter().any(|known| known == name) {
+                    available.push(name.to_owned());
+                }
+            }
+            return Ok(Moved::NoTransition { available });
         };
         // The id is per workflow and must be a string inside an object.
         let body = json!({ "transition": { "id": transition["id"] } });
@@ -182,8 +227,8 @@ impl JiraClient {
         format!("{}/browse/{key}", self.site)
     }
 
-    fn comment_ref(&self, key: &TicketKey, id: &str) -> CommentRef {
-        CommentRef { id: id.to_owned(), url: format!("{}?focusedCommentId={id}", self.browse(key)) }
+    fn comment_ref(&self, key: &TicketKey, id: u64) -> CommentRef {
+        CommentRef { id: id.to_string(), url: format!("{}?focusedCommentId={id}", self.browse(key)) }
     }
 
     async fn get(&self, doing: &str, path: &str) -> Result<Value, ServiceError> {
@@ -197,7 +242,7 @@ impl JiraClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ServiceError> {
-        let request = self.http.request(method, format!("{}/rest/api/3/{path}", self.site));
+        let request = self.http.request(method, format!("{}/rest/api/3/{path}", self.api));
         let request = request.header("accept", "application/json");
         let request = match &self.auth {
             Auth::Token { email, token } => request.basic_auth(email, Some(token.expose_secret())),
@@ -222,6 +267,10 @@ impl JiraClient {
         }
         serde_json::from_str(&text).map_err(|error| odd(doing, error))
     }
+}
+
+fn id_of(comment: &Value) -> Option<u64> {
+    comment["id"].as_str()?.parse().ok()
 }
 
 /// Jira's own words from an `ErrorCollection`.

@@ -1,6 +1,8 @@
 //! Jira Cloud's REST API v3 (<https://developer.atlassian.com/cloud/jira/platform/rest/v3/>).
 
 mod adf_read;
+#[cfg(test)]
+mod adf_tests;
 mod adf_write;
 mod client;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Documents against Atlassian's own schema, and the client against a small capture server.
+//! The client against a small capture server.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,76 +11,9 @@ use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{EffectKey, Generation};
 use workflows::contract::jira::{MoveTicket, Moved, WriteComment};
 
-use super::adf_read::markdown;
 use super::adf_write::document;
 use super::{Auth, JiraClient, Settings};
-
-fn schema() -> jsonschema::Validator {
-    let text = include_str!("testdata/atlassian-document-format-v1.json");
-    let schema: Value = serde_json::from_str(text).unwrap();
-    jsonschema::draft4::new(&schema).unwrap()
-}
-
-#[test]
-fn every_combination_of_blocks_makes_a_document_that_atlassian_accepts() {
-    let schema = schema();
-    let blocks = [
-        "# Head `code`",
-        "plain **bold** *em* ~~gone~~ `code` [link](http://x/y)",
-        "- one\n- two\n  - deep `x`\n\n    more",
-        "1. a\n2. b\n   ```rust\n   fn x() {}\n   ```",
-        "> quote\n> - with list",
-        "> [!info] **Title**\n>\n> body\n>\n> - a",
-        "> [!warning] x\n> ```\n> code\n> ```",
-        "```\ncode\n```",
-        "```python\n\n```",
-        "| a | b |\n|---|---|\n| 1 `x` | |",
-        "---",
-        "- [x] done\n- [ ] open",
-        "<b>html</b>",
-        "**`both`**",
-        "![image](http://x/i.png)",
-        "> > nested",
-        "- > quoted",
-        "- # head in list",
-        "line\\\nbreak",
-        "",
-        "- ",
-        "> ",
-        "[![x](http://i)](http://l)",
-        "***",
-        "* a\n\n  b\n* c",
-    ];
-    for first in blocks {
-        for second in blocks {
-            let text = format!("{first}\n\n{second}");
-            let document = document(&text);
-            let faults: Vec<String> = schema.iter_errors(&document).map(|fault| fault.to_string()).take(1).collect();
-            assert!(
-                faults.is_empty(),
-                "{text:?}\n{document:#}\n{}",
-                faults.join("").chars().take(400).collect::<String>()
-            );
-        }
-    }
-}
-
-#[test]
-fn a_quote_with_a_mark_becomes_a_panel() {
-    let document = document("> [!success] **Ready for review**\n>\n> PR #1");
-    assert_eq!(document["content"][0]["type"], "panel");
-    assert_eq!(document["content"][0]["attrs"]["panelType"], "success");
-    assert_eq!(document["content"][0]["content"][0]["content"][0]["text"], "Ready for review");
-}
-
-#[test]
-fn what_is_written_reads_back() {
-    let text = "# Head\n\nplain **bold** and `code`\n\n- one\n- two\n\n```rust\nfn x() {}\n```\n\n> quote";
-    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(squeeze(&markdown(&document(text))), squeeze(text));
-    assert_eq!(markdown(&Value::Null), "");
-    assert_eq!(markdown(&json!("wiki text")), "wiki text");
-}
+use crate::capture::{Call, Capture, Reply, hangs_up};
 
 #[derive(Default)]
 struct Fake {
@@ -140,7 +73,7 @@ async fn jira(fake: &Shared) -> JiraClient {
     let app = Router::new().fallback(answer).with_state(fake.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
     let auth = Auth::Token { email: "bot@acme.example".into(), token: "s3cr3t".to_owned().into() };
-    JiraClient::new(&Settings { url }, auth).unwrap()
+    JiraClient::new(&Settings { url, api_url: None }, auth).unwrap()
 }
 
 fn comment() -> WriteComment {
@@ -198,6 +131,8 @@ async fn a_ticket_moves_by_status_name_once() {
 async fn refusals_say_what_the_caller_should_do() {
     for (status, kind) in [
         (401, FailureKind::Unauthorized),
+        (403, FailureKind::Unauthorized),
+        (409, FailureKind::Conflict),
         (404, FailureKind::NotFound),
         (400, FailureKind::Invalid),
         (429, FailureKind::RateLimited),
@@ -213,4 +148,127 @@ async fn refusals_say_what_the_caller_should_do() {
             assert_eq!(error.retry_after, Some(std::time::Duration::from_secs(3)));
         }
     }
+}
+
+/// A Jira whose answers a test writes down. Asks for who we are are answered.
+async fn scripted(mut answer: impl FnMut(&Call) -> Reply + Send + 'static) -> (Capture, JiraClient) {
+    let server = Capture::start(move |call| match call.line.as_str() {
+        "GET /rest/api/3/myself" => Reply::ok(json!({"accountId": "bot"})),
+        _ => answer(call),
+    })
+    .await;
+    let settings = Settings { url: "https://acme.atlassian.net/".into(), api_url: Some(format!("{}/", server.url)) };
+    let jira = JiraClient::new(&settings, Auth::Bearer("0auth".to_owned().into())).unwrap();
+    (server, jira)
+}
+
+fn ours(id: u32) -> Value {
+    json!({
+        "id": id.to_string(), "author": {"accountId": "bot"},
+        "properties": [{"key": "ticketwright.effect", "value": {"key": comment().effect}}],
+    })
+}
+
+#[tokio::test]
+async fn of_two_attempts_side_by_side_the_older_comment_stays() {
+    let mut looks = 0;
+    let (server, jira) = scripted(move |call| match call.line.split(' ').next() {
+        Some("GET") => {
+            looks += 1;
+            let comments = if looks == 1 { vec![] } else { vec![ours(31), ours(30)] };
+            Reply::ok(json!({"total": comments.len(), "comments": comments}))
+        }
+        Some("POST") => Reply::status(201, ours(31)),
+        _ => Reply::empty(204),
+    })
+    .await;
+    let written = jira.write_comment_once(&comment()).await.unwrap();
+    assert_eq!(written.url, "https://acme.atlassian.net/browse/SHOP-1?focusedCommentId=30");
+    let writes = server.writes();
+    assert_eq!(writes[0].header("authorization"), "Bearer 0auth");
+    assert_eq!(writes[0].json["properties"], ours(1)["properties"]);
+    assert_eq!(writes[0].json["body"]["content"][0]["type"], "panel");
+    assert_eq!(writes[1].line, "DELETE /rest/api/3/issue/SHOP-1/comment/31");
+}
+
+#[tokio::test]
+async fn a_comment_is_found_on_the_last_page_and_where_jira_does_not_expand_properties() {
+    let (server, jira) = scripted(|call| {
+        let line = call.line.trim_start_matches("GET /rest/api/3/");
+        let page = |from: u32, to: u32| {
+            let author = |id: u32| if id > 100 { "bot" } else { "ana" };
+            let other = |id: u32| json!({"id": id.to_string(), "author": {"accountId": author(id)}});
+            let comments: Vec<Value> = (from..to).map(other).collect();
+            Reply::ok(json!({"total": 103, "startAt": from, "comments": comments}))
+        };
+        match line {
+            "issue/SHOP-1/comment?startAt=0&maxResults=100&expand=properties" => page(0, 100),
+            "issue/SHOP-1/comment?startAt=100&maxResults=100&expand=properties" => page(100, 103),
+            "comment/102/properties/ticketwright.effect" => Reply::ok(json!({"value": {"key": comment().effect}})),
+            "comment/101/properties/ticketwright.effect" => Reply::status(404, json!({"errorMessages": ["none"]})),
+            _ => Reply::unplanned(call),
+        }
+    })
+    .await;
+    assert_eq!(jira.write_comment_once(&comment()).await.unwrap().id, "102");
+    assert!(server.writes().is_empty());
+}
+
+#[tokio::test]
+async fn a_long_ticket_is_cut_with_visible_notes() {
+    let (_server, jira) = scripted(|call| {
+        if call.line.contains("/comment?") {
+            assert!(call.line.ends_with("maxResults=100&orderBy=-created"), "{}", call.line);
+            let comment =
+                |n: u32| json!({"id": n, "author": {"displayName": "Ana"}, "body": format!("{n} {}", "x".repeat(400))});
+            let comments: Vec<Value> = (0..100).map(|n| comment(999 - n)).collect();
+            return Reply::ok(json!({"total": 700, "comments": comments}));
+        }
+        Reply::ok(json!({"fields": {"summary": "s".repeat(600), "description": "\u{1}".repeat(40_000)}}))
+    })
+    .await;
+    let ticket = jira.ticket(&"SHOP-1".parse().unwrap()).await.unwrap();
+    assert!(serde_json::to_vec(&ticket).unwrap().len() <= 64 * 1024);
+    assert!(ticket.summary.ends_with("[cut: 100 more characters]"));
+    assert!(ticket.description.contains("\n[cut: "), "{}", ticket.description.len());
+    assert!(ticket.comments[0].body.starts_with("[cut: 6"), "{}", ticket.comments[0].body);
+    assert!(ticket.comments.last().unwrap().body.starts_with("999 "));
+    assert!(ticket.comments[1].body.contains("[cut: "));
+}
+
+#[tokio::test]
+async fn words_of_a_model_cannot_leave_the_project() {
+    let (server, jira) = scripted(|_| {
+        Reply::ok(json!({"issues": [{"key": "SHOP-2", "fields": {"summary": "Tax", "status": {"name": "Done"}}}]}))
+    })
+    .await;
+    let found = jira.search("SHOP", r#"cart\" OR project = "HR" ORDER BY x -- total_price (+*~)"#).await.unwrap();
+    assert_eq!(found, ["SHOP-2 Tax (Done)"]);
+    let jql = "project = \"SHOP\" AND text ~ \"cart OR project HR ORDER BY x total_price\" ORDER BY updated DESC";
+    assert_eq!(server.calls()[0].json["jql"], jql);
+    assert_eq!(jira.search("SHOP", "\"").await.unwrap_err().kind, FailureKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_transition_counts_by_where_it_leads_not_by_its_name() {
+    let (server, jira) = scripted(|call| {
+        if call.line.ends_with("?fields=status") {
+            return Reply::ok(json!({"fields": {"status": {"name": "To Do"}}}));
+        }
+        Reply::ok(json!({"transitions": [{"id": "1", "name": "Done", "to": {"name": "Archived"}}, {"id": "2", "name": "x", "to": {"name": "Archived"}}]}))
+    })
+    .await;
+    let moved =
+        jira.move_ticket(&MoveTicket { ticket: "SHOP-1".parse().unwrap(), status: "Done".into() }).await.unwrap();
+    assert_eq!(moved, Moved::NoTransition { available: vec!["Archived".into()] });
+    assert!(server.writes().is_empty());
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_an_outage_without_secrets() {
+    let settings = Settings { url: hangs_up().await, api_url: None };
+    let jira = JiraClient::new(&settings, Auth::Bearer("0auth".to_owned().into())).unwrap();
+    let error = jira.ticket(&"SHOP-1".parse().unwrap()).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unavailable);
+    assert!(!format!("{error:?} {jira:?}").contains("0auth"));
 }

@@ -7,43 +7,64 @@ use workflows::contract::jira::{Ticket, TicketComment};
 
 use super::adf_read::markdown;
 
-/// Most characters of the description, and of all comments together.
+/// Most bytes of the description, and of all comments together.
 const TEXT_LIMIT: usize = 16 * 1024;
+/// Most bytes of a ticket as JSON: it enters a workflow's history.
+const TICKET_LIMIT: usize = 64 * 1024;
 /// Most links.
 const LINKS: usize = 20;
 
-pub(super) fn read_ticket(key: &TicketKey, url: &str, issue: &Value, comments: &[Value], me: &str) -> Ticket {
+/// The ticket. `newest` is a page of comments, newest first. What is left out is noted where it would stand.
+pub(super) fn read_ticket(key: &TicketKey, url: &str, issue: &Value, newest: &Value, me: &str) -> Ticket {
     let fields = &issue["fields"];
-    let name = |field: &str| fields[field]["name"].as_str().unwrap_or_default().to_owned();
+    let name = |field: &str| cut_line(fields[field]["name"].as_str().unwrap_or_default(), 200);
     let labels = fields["labels"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    Ticket {
+    let description = markdown(&fields["description"]);
+    let mut ticket = Ticket {
         key: key.clone(),
         url: url.to_owned(),
-        summary: cut(fields["summary"].as_str().unwrap_or_default(), 500),
-        description: cut(&markdown(&fields["description"]), TEXT_LIMIT),
-        comments: read_comments(comments, me),
+        summary: cut_line(fields["summary"].as_str().unwrap_or_default(), 500),
+        description: cut(&description, TEXT_LIMIT),
+        comments: read_comments(newest, me, TEXT_LIMIT),
         labels: labels.take(50).map(str::to_owned).collect(),
         priority: name("priority"),
         issue_type: name("issuetype"),
         status: name("status"),
         reporter: person(&fields["reporter"]),
         links: fields["issuelinks"].as_array().into_iter().flatten().filter_map(link).take(LINKS).collect(),
+    };
+    // Control characters take six bytes each as JSON.
+    let mut limit = TEXT_LIMIT;
+    while limit > 1024 && serde_json::to_vec(&ticket).map_or(0, |json| json.len()) > TICKET_LIMIT {
+        limit /= 2;
+        ticket.description = cut(&description, limit);
+        ticket.comments = read_comments(newest, me, limit);
     }
+    ticket
 }
 
 /// The newest comments that fit, oldest first; our own are left out.
-fn read_comments(comments: &[Value], me: &str) -> Vec<TicketComment> {
-    let mut left = TEXT_LIMIT;
+fn read_comments(newest: &Value, me: &str, limit: usize) -> Vec<TicketComment> {
+    let page = newest["comments"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let total = newest["total"].as_u64().and_then(|total| usize::try_from(total).ok()).unwrap_or(page.len());
+    let mut others = page.iter().filter(|comment| comment["author"]["accountId"].as_str() != Some(me));
+    let mut left = limit;
     let mut kept = Vec::new();
-    let others = comments.iter().filter(|comment| comment["author"]["accountId"].as_str() != Some(me));
-    for comment in others.rev() {
+    for comment in others.by_ref() {
+        let author = cut_line(comment["author"]["displayName"].as_str().unwrap_or("unknown"), 100);
+        let body = cut(&markdown(&comment["body"]), left);
+        left = left.saturating_sub(body.len() + author.len());
+        kept.push(TicketComment { author, body });
         if left == 0 {
             break;
         }
-        let body = cut(&markdown(&comment["body"]), left);
-        left = left.saturating_sub(body.len());
-        let author = comment["author"]["displayName"].as_str().unwrap_or("unknown").to_owned();
-        kept.push(TicketComment { author, body });
+    }
+    let earlier = others.count() + total.saturating_sub(page.len());
+    if earlier > 0 {
+        kept.push(TicketComment {
+            author: "Ticketwright".to_owned(),
+            body: format!("[cut: {earlier} earlier comments]"),
+        });
     }
     kept.reverse();
     kept
@@ -62,15 +83,23 @@ fn link(link: &Value) -> Option<String> {
     };
     let verb = link["type"][direction].as_str().unwrap_or("relates to");
     let summary = other["fields"]["summary"].as_str().unwrap_or_default();
-    Some(cut(&format!("{verb} {}: {summary}", other["key"].as_str()?), 200))
+    Some(cut_line(&format!("{verb} {}: {summary}", other["key"].as_str()?), 200))
 }
 
-/// At most `limit` bytes, with a note where it was cut.
-fn cut(text: &str, limit: usize) -> String {
+/// At most `limit` bytes, with a note on a line of its own where it was cut.
+pub(super) fn cut(text: &str, limit: usize) -> String {
+    noted(text, limit, "\n")
+}
+
+fn cut_line(text: &str, limit: usize) -> String {
+    noted(text, limit, " ")
+}
+
+fn noted(text: &str, limit: usize, before_note: &str) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
     let end = (0..=limit).rev().find(|&n| text.is_char_boundary(n)).unwrap_or_default();
     let (kept, rest) = text.split_at(end);
-    format!("{kept}\n[cut: {} more characters]", rest.chars().count())
+    format!("{kept}{before_note}[cut: {} more characters]", rest.chars().count())
 }

@@ -1,4 +1,4 @@
-//! The four calls we make, and what Slack's errors mean for the caller.
+//! The calls we make, and what Slack's errors mean for the caller.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -62,7 +62,7 @@ impl SlackClient {
     /// Who we are (`auth.test`).
     pub async fn who_am_i(&self) -> Result<Identity, ServiceError> {
         let (reply, scopes) = self.call_with_scopes("auth.test", &json!({})).await?;
-        let text = |name: &str| reply.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |name: &str| reply[name].as_str().unwrap_or_default().to_owned();
         Ok(Identity { user: text("user"), team: text("team"), scopes })
     }
 
@@ -75,8 +75,9 @@ impl SlackClient {
 
     pub(super) async fn post_once(&self, message: &PostMessage) -> Result<MessageRef, ServiceError> {
         let channel = self.channel_id(&message.channel).await?;
-        if let Some(posted) = self.find(&channel, message).await? {
-            return Ok(posted);
+        let at = |ts: String| MessageRef { channel: channel.clone(), ts };
+        if let Some(posted) = self.oldest(&channel, message).await? {
+            return Ok(at(posted));
         }
         let mut body = json!({
             "channel": channel,
@@ -92,9 +93,18 @@ impl SlackClient {
             body["thread_ts"] = json!(thread);
         }
         let reply = self.call("chat.postMessage", &body).await?;
-        let ts = reply.get("ts").and_then(Value::as_str);
+        let ts = reply["ts"].as_str().map(str::to_owned);
         let ts = ts.ok_or_else(|| ServiceError::new(FailureKind::Unexpected, "Slack posted a message without a ts"))?;
-        Ok(MessageRef { channel, ts: ts.to_owned() })
+        // Another attempt may have run beside this one: the oldest message stays, ours goes if it is younger.
+        match self.oldest(&channel, message).await? {
+            Some(oldest) if older(&oldest, &ts) => {
+                match self.call("chat.delete", &json!({ "channel": channel, "ts": ts })).await {
+                    Err(error) if error.kind != FailureKind::NotFound => Err(error),
+                    _ => Ok(at(oldest)),
+                }
+            }
+            _ => Ok(at(ts)),
+        }
     }
 
     pub(super) async fn update(&self, update: &UpdateMessage) -> Result<(), ServiceError> {
@@ -107,8 +117,8 @@ impl SlackClient {
         self.call("chat.update", &body).await.map(|_| ())
     }
 
-    /// The message that already carries this effect key, if the last attempt's reply was lost.
-    async fn find(&self, channel: &str, message: &PostMessage) -> Result<Option<MessageRef>, ServiceError> {
+    /// `ts` of the oldest recent message that carries this effect key.
+    async fn oldest(&self, channel: &str, message: &PostMessage) -> Result<Option<String>, ServiceError> {
         let mut body = json!({ "channel": channel, "limit": LOOKED_THROUGH, "include_all_metadata": true });
         let method = match &message.thread {
             Some(thread) => {
@@ -117,24 +127,26 @@ impl SlackClient {
             }
             None => "conversations.history",
         };
-        let mut cursor = String::new();
+        let carries = |posted: &Value| {
+            let metadata = &posted["metadata"];
+            metadata["event_type"] == EFFECT_EVENT
+                && metadata["event_payload"]["key"].as_str() == Some(message.effect.as_str())
+        };
+        let mut oldest: Option<String> = None;
         loop {
-            if !cursor.is_empty() {
-                body["cursor"] = json!(cursor);
-            }
             let reply = self.call(method, &body).await?;
-            let messages = reply.get("messages").and_then(Value::as_array).cloned().unwrap_or_default();
-            let found = messages
-                .iter()
-                .find(|posted| posted["metadata"]["event_payload"]["key"].as_str() == Some(message.effect.as_str()));
-            if let Some(ts) = found.and_then(|posted| posted["ts"].as_str()) {
-                return Ok(Some(MessageRef { channel: channel.to_owned(), ts: ts.to_owned() }));
+            let messages = reply["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+            for ts in messages.iter().filter(|posted| carries(posted)).filter_map(|posted| posted["ts"].as_str()) {
+                if oldest.as_deref().is_none_or(|known| older(ts, known)) {
+                    oldest = Some(ts.to_owned());
+                }
             }
-            cursor = reply["response_metadata"]["next_cursor"].as_str().unwrap_or_default().to_owned();
+            let cursor = reply["response_metadata"]["next_cursor"].as_str().unwrap_or_default();
             // A thread is listed oldest first and is short: read it whole. Of a channel only the newest matter.
             if cursor.is_empty() || message.thread.is_none() {
-                return Ok(None);
+                return Ok(oldest);
             }
+            body["cursor"] = json!(cursor);
         }
     }
 
@@ -205,6 +217,15 @@ impl SlackClient {
         }
         Err(refusal(method, reply["error"].as_str().unwrap_or("unknown_error"), &reply))
     }
+}
+
+/// A `ts` is seconds and a counter of six digits: `1700000000.000100`.
+fn older(one: &str, other: &str) -> bool {
+    let parts = |ts: &str| {
+        let (seconds, counter) = ts.split_once('.').unwrap_or((ts, "0"));
+        (seconds.parse::<u64>().unwrap_or_default(), counter.parse::<u64>().unwrap_or_default())
+    };
+    parts(one) < parts(other)
 }
 
 fn form_of(body: &Value) -> Vec<(String, String)> {

@@ -12,6 +12,7 @@ use workflows::contract::ids::{EffectKey, Generation};
 use workflows::contract::slack::PostMessage;
 
 use super::*;
+use crate::capture::{Capture, Reply, hangs_up};
 
 #[derive(Default)]
 struct Fake {
@@ -111,4 +112,72 @@ async fn a_channel_nobody_can_see_is_named() {
     let error = slack.post_once(&PostMessage { channel: "#nowhere".into(), ..message() }).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::NotFound);
     assert!(error.to_string().contains("#nowhere"));
+}
+
+fn posted(ts: &str) -> Value {
+    let key = message().effect;
+    json!({"ts": ts, "metadata": {"event_type": "ticketwright_effect", "event_payload": {"key": key}}})
+}
+
+async fn scripted(mut history: Vec<Vec<Value>>) -> (Capture, SlackClient) {
+    let server = Capture::start(move |call| match call.line.as_str() {
+        "POST /conversations.history" | "POST /conversations.replies" => {
+            let more = if call.line.ends_with("replies") && history.len() > 1 { "next" } else { "" };
+            let messages = if history.is_empty() { vec![] } else { history.remove(0) };
+            Reply::ok(json!({"ok": true, "messages": messages, "response_metadata": {"next_cursor": more}}))
+        }
+        "POST /chat.postMessage" => Reply::ok(json!({"ok": true, "ts": "1700000010.000200"})),
+        "POST /chat.delete" => Reply::ok(json!({"ok": true})),
+        _ => Reply::unplanned(call),
+    })
+    .await;
+    let slack = SlackClient::new(&Settings { api_url: server.url.clone() }, "xoxb-secret".to_owned().into()).unwrap();
+    (server, slack)
+}
+
+#[tokio::test]
+async fn of_two_attempts_side_by_side_the_older_message_stays() {
+    let (server, slack) = scripted(vec![vec![], vec![posted("1700000010.000200"), posted("1700000009.999999")]]).await;
+    let kept = slack.post_once(&PostMessage { channel: "C1".into(), ..message() }).await.unwrap();
+    assert_eq!(kept.ts, "1700000009.999999");
+    let calls = server.calls();
+    assert_eq!(calls[1].json["metadata"], posted("")["metadata"]);
+    assert_eq!(calls[1].json["unfurl_links"], false);
+    assert_eq!(calls[3].json, json!({"channel": "C1", "ts": "1700000010.000200"}));
+}
+
+#[tokio::test]
+async fn a_thread_is_looked_through_to_its_end_and_other_apps_metadata_does_not_count() {
+    let mut foreign = posted("1700000001.000000");
+    foreign["metadata"]["event_type"] = json!("other_app");
+    let (server, slack) = scripted(vec![vec![foreign], vec![posted("1700000002.000000")]]).await;
+    let reply = PostMessage { channel: "C1".into(), thread: Some("1700000000.000000".into()), ..message() };
+    assert_eq!(slack.post_once(&reply).await.unwrap().ts, "1700000002.000000");
+    let calls = server.calls();
+    assert_eq!(calls.len(), 2);
+    for part in ["channel=C1", "ts=1700000000.000000", "include_all_metadata=true", "limit=200"] {
+        assert!(calls[0].text.contains(part), "{}", calls[0].text);
+    }
+    assert!(calls[1].text.contains("cursor=next"));
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_an_outage_without_secrets() {
+    let slack = SlackClient::new(&Settings { api_url: hangs_up().await }, "xoxb-secret".to_owned().into()).unwrap();
+    let error = slack.post_once(&message()).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unavailable);
+    assert!(!format!("{error:?} {slack:?}").contains("xoxb-secret"));
+}
+
+#[tokio::test]
+async fn an_update_replaces_text_and_blocks() {
+    let server = Capture::start(|_| Reply::ok(json!({"ok": true}))).await;
+    let slack = SlackClient::new(&Settings { api_url: server.url.clone() }, "xoxb-secret".to_owned().into()).unwrap();
+    let message = MessageRef { channel: "C1".into(), ts: "1.2".into() };
+    let blocks = vec![json!({"type": "divider"})];
+    slack.update(&UpdateMessage { message, text: "Approved".into(), blocks: blocks.clone() }).await.unwrap();
+    let call = &server.calls()[0];
+    assert_eq!(call.line, "POST /chat.update");
+    assert_eq!(call.header("authorization"), "Bearer xoxb-secret");
+    assert_eq!(call.json, json!({"channel": "C1", "ts": "1.2", "text": "Approved", "blocks": blocks}));
 }

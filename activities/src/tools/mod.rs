@@ -2,6 +2,8 @@
 //!
 //! Wrong input and missing objects are replies the model can act on; outages are failures that Temporal retries.
 
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::sync::Arc;
@@ -81,7 +83,8 @@ impl ReadToolActivities {
             }
             "list_repositories" => {
                 let ListRepositories {} = decoded(tool, input)?;
-                Ok(text::repositories(&self.github.repositories(REPOSITORIES).await?))
+                let (repositories, more) = self.github.repositories(REPOSITORIES).await?;
+                Ok(text::repositories(&repositories, more))
             }
             "repository_tree" => {
                 let RepositoryTree { repository, path } = decoded(tool, input)?;

@@ -29,11 +29,14 @@ pub(super) fn hits(hits: &[CodeHit]) -> String {
     hits.iter().map(hit).map(|text| text.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-pub(super) fn repositories(repositories: &[RepositoryLine]) -> String {
-    let line = |r: &RepositoryLine| {
-        format!("{} ({}) {}", r.name, if r.language.is_empty() { "-" } else { &r.language }, r.description)
-    };
-    repositories.iter().map(line).collect::<Vec<_>>().join("\n")
+pub(super) fn repositories(repositories: &[RepositoryLine], more: bool) -> String {
+    let language = |r: &RepositoryLine| if r.language.is_empty() { "-".to_owned() } else { r.language.clone() };
+    let line = |r: &RepositoryLine| format!("{} ({}) {}", r.name, language(r), r.description).trim_end().to_owned();
+    let mut lines: Vec<String> = repositories.iter().map(line).collect();
+    if more {
+        lines.push("[truncated: there are more repositories; search_code finds code in all of them]".to_owned());
+    }
+    if lines.is_empty() { "No repository can be seen.".to_owned() } else { lines.join("\n") }
 }
 
 pub(super) fn tree(paths: &[String], below: Option<&str>, truncated: bool) -> String {

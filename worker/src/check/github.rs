@@ -63,18 +63,30 @@ async fn look_by_token(client: &Client, github: &Settings, token: &SecretString)
     Ok(with_repositories(found, owner, repositories))
 }
 
-async fn look_by_app(client: &Client, github: &Settings, jwt: &str, installation: u64) -> Result<Finding, Finding> {
+async fn look_by_app(
+    client: &Client,
+    github: &Settings,
+    jwt: &str,
+    installation: Option<u64>,
+) -> Result<Finding, Finding> {
     let app =
         expect_ok(github, ask(get(client, github, "/app", jwt)).await, "GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY")?;
     let name = app.body["name"].as_str().unwrap_or("?").to_owned();
     let slug = app.body["slug"].as_str().unwrap_or("?").to_owned();
     let found = Finding::good(SERVICE, format!("{name} (App) at {}", github.web_url));
-    let path = format!("/app/installations/{installation}");
-    match ask(get(client, github, &path, jwt)).await {
-        Ok(Answer { status: 404, .. }) => Ok(found.lacks(
-            format!("the App has no installation {installation}"),
-            format!("{}/apps/{slug}/installations/new, then set GITHUB_APP_INSTALLATION_ID", github.web_url),
-        )),
+    let owner = &github.organisation;
+    let (path, which) = match installation {
+        Some(id) => (format!("/app/installations/{id}"), format!("the App has no installation {id}")),
+        None => (format!("/orgs/{owner}/installation"), format!("the App is not installed at {owner}")),
+    };
+    let mut answer = ask(get(client, github, &path, jwt)).await;
+    if installation.is_none() && matches!(&answer, Ok(answer) if answer.status == 404) {
+        answer = ask(get(client, github, &format!("/users/{owner}/installation"), jwt)).await;
+    }
+    match answer {
+        Ok(Answer { status: 404, .. }) => {
+            Ok(found.lacks(which, format!("{}/apps/{slug}/installations/new", github.web_url)))
+        }
         answer => {
             let installation = expect_ok(github, answer, "GITHUB_APP_INSTALLATION_ID")?.body;
             let at = installation.pointer("/account/login").and_then(Value::as_str).unwrap_or("?");
@@ -229,6 +241,6 @@ mod tests {
 
     #[test]
     fn a_key_that_is_none_is_named() {
-        assert!(app_token(&AppKey { id: 7, private_key: "not a key".into(), installation: 8 }).is_err());
+        assert!(app_token(&AppKey { id: 7, private_key: "not a key".into(), installation: Some(8) }).is_err());
     }
 }

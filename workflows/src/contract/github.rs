@@ -137,7 +137,8 @@ pub struct CommitRef {
 /// All checks of one commit: check runs of every app, and commit statuses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Checks {
-    /// One entry per check name, the newest run of each; sorted by name; at most 100.
+    /// One entry per check name, the worst of its latest runs (a push and a pull request may both run it); sorted by name; at
+    /// most 100, the unfinished and red ones first kept.
     pub checks: Vec<Check>,
 }
 

@@ -1,0 +1,156 @@
+//! One exchange with GitHub, and what its errors mean for the caller.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use workflows::contract::failure::FailureKind;
+
+use crate::failure::ServiceError;
+use crate::http::TIMEOUT;
+
+/// Least wait after a secondary rate limit that names none
+/// (<https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit>).
+const UNNAMED_WAIT: Duration = Duration::from_secs(60);
+
+type Raw = http::Response<http_body_util::combinators::BoxBody<bytes::Bytes, octocrab::Error>>;
+
+/// An answer, not judged yet.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Value,
+    limit: Option<Option<Duration>>,
+}
+
+/// Runs one call within the time of an HTTP call, authentication and body included.
+pub(super) async fn within_time<T>(
+    doing: &str,
+    call: impl Future<Output = Result<T, octocrab::Error>>,
+) -> Result<T, ServiceError> {
+    match tokio::time::timeout(TIMEOUT, call).await {
+        Ok(done) => done.map_err(|error| transport(doing, error)),
+        Err(late) => {
+            let message = format!("GitHub took more than {} s to {doing}", TIMEOUT.as_secs());
+            Err(ServiceError::new(FailureKind::Unavailable, message).caused_by(late))
+        }
+    }
+}
+
+/// Sends one request and reads its answer whole.
+pub(super) async fn exchange(
+    doing: &str,
+    sent: impl Future<Output = Result<Raw, octocrab::Error>>,
+) -> Result<Answer, ServiceError> {
+    let whole = async {
+        let (parts, body) = sent.await?.into_parts();
+        Ok((parts, body.collect().await?.to_bytes()))
+    };
+    let (parts, bytes) = within_time(doing, whole).await?;
+    let status = parts.status.as_u16();
+    let body = serde_json::from_slice(&bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).chars().take(300).collect()));
+    let limit = limit_of(status, &parts.headers, body["message"].as_str().unwrap_or_default());
+    Ok(Answer { status, body, limit })
+}
+
+/// Whether this is a rate limit, and how long to wait if GitHub said so.
+fn limit_of(status: u16, headers: &http::HeaderMap, message: &str) -> Option<Option<Duration>> {
+    if !matches!(status, 403 | 429) {
+        return None;
+    }
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    if let Some(seconds) = header("retry-after") {
+        return Some(Some(Duration::from_secs(seconds)));
+    }
+    if header("x-ratelimit-remaining") == Some(0) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let wait =
+            header("x-ratelimit-reset").map(|reset| Duration::from_secs(reset.saturating_sub(now).clamp(1, 3600)));
+        return Some(wait);
+    }
+    let message = message.to_lowercase();
+    (status == 429 || message.contains("rate limit") || message.contains("abuse detection"))
+        .then_some(Some(UNNAMED_WAIT))
+}
+
+impl Answer {
+    /// Success decodes, anything else is the error it means.
+    pub(super) fn into<T: DeserializeOwned>(self, doing: &str) -> Result<T, ServiceError> {
+        if !(200..300).contains(&self.status) {
+            return Err(self.refusal(doing));
+        }
+        serde_json::from_value(self.body).map_err(|error| odd(doing, error))
+    }
+
+    /// What GitHub said, and what to do about it.
+    pub(super) fn refusal(&self, doing: &str) -> ServiceError {
+        let said = self.body["message"].as_str().unwrap_or_default();
+        let detail = self.body["errors"][0]["message"].as_str().unwrap_or_default();
+        let mut error = refused(doing, self.status, self.limit.is_some(), &format!("{said} {detail}"));
+        error.retry_after = self.limit.flatten();
+        error
+    }
+
+    /// The refusal's words contain this.
+    pub(super) fn says(&self, words: &str) -> bool {
+        self.body.to_string().to_lowercase().contains(words)
+    }
+
+    /// The reply to a GraphQL query, which reports refusals with status 200.
+    pub(super) fn into_graphql(self, doing: &str) -> Result<Value, ServiceError> {
+        let data: Value = self.into(doing)?;
+        let Some(fault) = data["errors"][0]["message"].as_str() else {
+            return Ok(data);
+        };
+        let message = format!("GitHub refused to {doing}: {fault}");
+        Err(match data["errors"][0]["type"].as_str() {
+            Some("NOT_FOUND") => ServiceError::new(FailureKind::NotFound, message),
+            Some("FORBIDDEN") => ServiceError::new(FailureKind::Unauthorized, message),
+            Some("RATE_LIMITED") => ServiceError::rate_limited(message, Some(UNNAMED_WAIT)),
+            _ => ServiceError::new(FailureKind::Invalid, message),
+        })
+    }
+}
+
+fn refused(doing: &str, status: u16, limited: bool, said: &str) -> ServiceError {
+    let kind = if limited { FailureKind::RateLimited } else { ServiceError::kind_of_status(status) };
+    let next = match kind {
+        FailureKind::Unauthorized if status == 401 => " Check GITHUB_TOKEN or the App's key.",
+        FailureKind::Unauthorized => " The token or App lacks a permission: see `ticketwright check`.",
+        _ => "",
+    };
+    let said: String = said.trim().trim_end_matches('.').chars().take(300).collect();
+    let colon = if said.is_empty() { "" } else { ": " };
+    ServiceError::new(kind, format!("GitHub answered {status} to \"{doing}\"{colon}{said}.{next}"))
+}
+
+/// An answer that does not decode.
+pub(super) fn odd(doing: &str, error: serde_json::Error) -> ServiceError {
+    let message = format!("GitHub's answer to \"{doing}\" is not what its API promises");
+    ServiceError::new(FailureKind::Unexpected, message).caused_by(error)
+}
+
+/// A call that octocrab could not finish. Making an App's token is a call inside the call; its refusal comes as an error.
+pub(super) fn transport(doing: &str, error: octocrab::Error) -> ServiceError {
+    let (kind, message) = match &error {
+        octocrab::Error::GitHub { source, .. } => {
+            let status = source.status_code.as_u16();
+            let limit = source.headers.as_ref().and_then(|headers| limit_of(status, headers, &source.message));
+            let mut refusal = refused(doing, status, limit.is_some(), &source.message);
+            refusal.retry_after = limit.flatten();
+            return refusal;
+        }
+        octocrab::Error::JWT { .. } => {
+            (FailureKind::Unauthorized, "GITHUB_APP_PRIVATE_KEY cannot sign: make a new key for the App".to_owned())
+        }
+        octocrab::Error::Uri { .. } | octocrab::Error::UriParse { .. } | octocrab::Error::Http { .. } => {
+            (FailureKind::Invalid, format!("\"{doing}\" makes no valid request"))
+        }
+        octocrab::Error::Serde { .. } | octocrab::Error::Json { .. } => {
+            (FailureKind::Unexpected, format!("GitHub's answer to \"{doing}\" is not what its API promises"))
+        }
+        _ => (FailureKind::Unavailable, format!("GitHub does not answer to \"{doing}\"")),
+    };
+    ServiceError::new(kind, message).caused_by(error)
+}
