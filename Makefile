@@ -6,7 +6,7 @@ export REPO TICKET SCRIPT MODEL SCENARIO YES
 
 demo: build
 	@tools/temporal/temporal.sh >/dev/null
-	@DEMO_PREPARED="$$(scripts/install --summary)" target/debug/demo
+	@DEMO_PREPARED="$$(scripts/install --summary)" exec target/debug/demo
 
 # The scenarios run the product's own binaries, so these are built first.
 test: build
@@ -14,6 +14,7 @@ test: build
 	cargo test --workspace
 
 build: install
+	@[ -d target/debug ] || echo "Building: about 10 minutes the first time, seconds later."
 	cargo build --workspace
 
 install:

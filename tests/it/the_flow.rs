@@ -77,7 +77,7 @@ async fn approve_by_cli(scene: &Scene) -> anyhow::Result<()> {
     assert!(line.contains(&format!("--name approve --input '{{\"by\":\"you\",\"plan_hash\":\"{hash}\"}}'")), "{line}");
     scene.signal_by_cli("approve", Some(&format!(r#"{{"by":"you","plan_hash":"{hash}"}}"#))).await?;
     let ready = scene.ready().await?;
-    assert_eq!(ready.approved_by.as_deref(), Some("you (command line)"));
+    assert_eq!(ready.approved_by.as_deref(), Some("someone (command line)"));
     scene.assert_once();
     Ok(())
 }

@@ -92,6 +92,7 @@ impl World {
         let slack = Slack::new(&base_url, &credentials, &effects, &webhooks);
         let bedrock = Bedrock::new(&credentials, &effects);
         let app = axum::Router::new()
+            .route("/", axum::routing::get(async || axum::response::Html(include_str!("index.html"))))
             .nest("/github", github.router())
             .nest("/jira", jira.router())
             .nest("/slack", slack.router())

@@ -18,12 +18,15 @@ mod planning;
 mod state;
 mod voice;
 
+use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use temporalio_common::data_converters::RawValue;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::workflows::select;
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
 
+use crate::contract::access::Person;
 use crate::contract::plan::Plan;
 use crate::contract::status::{LogEntry, Stage, TicketStatus};
 use crate::contract::trigger::{
@@ -61,6 +64,16 @@ impl Flow {
         self.insist(async || self.present().await).await?;
         self.insist(async || self.follow_to_merge().await).await
     }
+
+    /// The flow, and beside it an answer to everyone whose decision came when there was nothing to decide.
+    async fn carry_and_answer(&self) -> Result<Stage, Stop> {
+        let (carried, answers) = (self.carry().fuse(), self.answer_declined().fuse());
+        futures::pin_mut!(carried, answers);
+        select! {
+            end = carried => end,
+            never = answers => match never {},
+        }
+    }
 }
 
 #[workflow_methods]
@@ -75,7 +88,7 @@ impl TicketWorkflow {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<TicketStatus> {
         match Flow::begin(ctx) {
             Ok(flow) => {
-                let outcome = flow.carry().await;
+                let outcome = flow.carry_and_answer().await;
                 flow.conclude(outcome).await
             }
             Err(fault) => Err(ApplicationFailure::non_retryable(fault).into()),
@@ -86,7 +99,7 @@ impl TicketWorkflow {
     #[signal(name = "approve")]
     pub fn approve(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(approve) = self.receive::<Approve>(ctx, "approve", raw)
-            && self.is_decidable(ctx, "approve")
+            && self.is_decidable(ctx, "approve", &approve.by)
         {
             self.state.inbox.approvals.push_back(approve);
         }
@@ -96,7 +109,7 @@ impl TicketWorkflow {
     #[signal(name = "reject")]
     pub fn reject(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(reject) = self.receive::<Reject>(ctx, "reject", raw)
-            && self.is_decidable(ctx, "reject")
+            && self.is_decidable(ctx, "reject", &reject.by)
         {
             self.state.inbox.rejections.push_back(reject);
         }
@@ -169,13 +182,19 @@ impl TicketWorkflow {
     }
 
     /// A decision counts while a plan is shown or the ticket is parked. An early one could approve a plan nobody has seen, a
-    /// late one (a second click) has nothing left to decide: both are noted.
-    fn is_decidable(&mut self, ctx: &SyncWorkflowContext<Self>, name: &str) -> bool {
+    /// late one (a second click) has nothing left to decide: both are noted and their maker is told.
+    fn is_decidable(&mut self, ctx: &SyncWorkflowContext<Self>, name: &str, by: &Person) -> bool {
         let stage = self.state.stage;
         let decidable = matches!(stage, Stage::AwaitingApproval | Stage::Parked);
         if !decidable {
             let at = sync_now(ctx);
-            self.state.note(at, format!("signal {name} ignored: the ticket is {stage}, nothing waits for a decision"));
+            let stage = stage.as_str().replace('_', " ");
+            let text = format!(
+                "{} came too late to {name}: {} is {stage}, nothing waits for a decision",
+                by.label(),
+                self.state.key()
+            );
+            self.state.decline(at, text);
         }
         decidable
     }

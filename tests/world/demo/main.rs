@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
     let screen = Screen::default();
     let done = tokio::select! {
         done = run(&options, &directory, &screen) => done,
-        _ = tokio::signal::ctrl_c() => {
+        () = stopped() => {
             screen.line("");
             screen.line("Stopped. Everything that ran is ended.");
             let _ = std::fs::remove_dir_all(&directory);
@@ -76,6 +76,19 @@ async fn main() -> ExitCode {
             screen.line("  Try again with more detail: TICKETWRIGHT_LOG=debug make demo");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Ctrl-C, or an orderly kill.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
+        (Ok(mut terminate), Ok(mut hangup)) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        },
+        _ => drop(tokio::signal::ctrl_c().await),
     }
 }
 
@@ -108,10 +121,18 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
     stack.start_worker()?;
     let observer = Observer::connect(&temporal.address, "default").await?;
     let base = &stack.world.base_url;
-    screen.line(&format!(
-        "  Temporal Web UI  {}/namespaces/default/workflows     Slack page  {base}/slack     Jira  {base}/jira",
-        temporal.ui_url
-    ));
+    let links = [
+        ("Temporal Web UI", format!("{}/namespaces/default/workflows", temporal.ui_url)),
+        ("Slack page", format!("{base}/slack")),
+        ("Jira", format!("{base}/jira")),
+        ("GitHub", format!("{base}/github")),
+    ];
+    links.iter().for_each(|(name, link)| screen.link(name, link));
+    if options.model == "bedrock" {
+        screen.line("  The model is Amazon Bedrock, on your AWS account: every $ below is real money.");
+    } else {
+        screen.line("  The model's answers come from a script; costs are what its tokens would cost on Bedrock.");
+    }
     screen.line("");
     let began = Instant::now();
     let key = stack.world.jira.create_issue(ticket.project().unwrap_or("SHOP"), ticket.clone());
@@ -119,7 +140,8 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
     story.tell(!options.yes.is_empty(), options.scenario == "crash").await?;
     if options.yes.is_empty() {
         screen.line("");
-        screen.line("Look around with the links above. Ctrl-C ends the demo and everything it started.");
+        screen.line("Look around; Ctrl-C ends the demo and everything it started.");
+        links.iter().for_each(|(name, link)| screen.link(name, link));
         std::future::pending::<()>().await;
     }
     Ok(())

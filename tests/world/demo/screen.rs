@@ -36,6 +36,16 @@ impl Screen {
         self.line(&format!("  {:02}:{:02}  {stage} {news}{gap}", seconds / 60, seconds % 60));
     }
 
+    /// A link on a line of its own.
+    pub(crate) fn link(&self, name: &str, link: &str) {
+        self.line(&format!("  {name:<16} {}", self.paint("4", link)));
+    }
+
+    /// What waits for a person.
+    pub(crate) fn prompt(&self, text: &str) {
+        self.line(&format!("         {}", self.paint("1;33", text)));
+    }
+
     /// A line below a beat.
     pub(crate) fn under(&self, text: &str) {
         self.line(&format!("         {text}"));

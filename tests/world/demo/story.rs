@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use workflows::contract::money::MicroUsd;
 use workflows::contract::status::{Stage, TicketStatus};
 use world::stack::{Observer, Stack};
 
@@ -19,6 +20,8 @@ pub(crate) struct Story<'a> {
     began: Instant,
     told: usize,
     told_commands: bool,
+    told_cost: String,
+    told_stage: String,
     waited_for_person: Duration,
 }
 
@@ -30,7 +33,18 @@ impl<'a> Story<'a> {
         key: String,
         began: Instant,
     ) -> Self {
-        Self { stack, observer, screen, key, began, told: 0, told_commands: false, waited_for_person: Duration::ZERO }
+        Self {
+            stack,
+            observer,
+            screen,
+            key,
+            began,
+            told: 0,
+            told_commands: false,
+            told_cost: String::new(),
+            told_stage: String::new(),
+            waited_for_person: Duration::ZERO,
+        }
     }
 
     /// Follows the ticket until it is ready for review (or over), then sums up.
@@ -110,7 +124,14 @@ impl<'a> Story<'a> {
             let stage_is_known = stage.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !stage.is_empty();
             let (stage, news) =
                 if stage_is_known { (stage.replace('_', " "), news) } else { (String::new(), text.as_str()) };
-            self.screen.beat(self.seconds(), &stage, news, &status.spent.to_string());
+            let cost = status.spent.to_string();
+            let changed = cost != self.told_cost && status.spent != MicroUsd::default();
+            let shown = if stage == self.told_stage { "" } else { stage.as_str() };
+            self.screen.beat(self.seconds(), shown, news, if changed { &cost } else { "" });
+            self.told_cost = cost;
+            if !stage.is_empty() {
+                self.told_stage = stage;
+            }
         }
         Ok(!fresh.is_empty())
     }
@@ -122,12 +143,15 @@ impl<'a> Story<'a> {
             posted.iter().find(|message| message.buttons().iter().any(|button| button.action_id == "approve"));
         if !self.told_commands && (with_buttons.is_some() || status.plan_hash.is_some()) {
             self.told_commands = true;
-            for link in &status.pull_requests {
-                self.screen.under(&format!("draft PR  {link}"));
+            if approve {
+                self.screen.under("YES=1: approving on the Slack page, as Ana");
+            } else {
+                let slack = format!("{}/slack", self.stack.world.base_url);
+                self.screen.prompt(&format!("Waiting for you. Approve on the Slack page {slack} or with:"));
+                let me = std::env::var("USER").unwrap_or_else(|_| "you".to_owned());
+                let line = status.commands.first().cloned().unwrap_or_default();
+                self.screen.under(&line.replace(r#""by":"you""#, &format!(r#""by":"{me}""#)));
             }
-            let line = status.commands.first().cloned().unwrap_or_default();
-            self.screen.under(&format!("approve on the Slack page  {}/slack   or:", self.stack.world.base_url));
-            self.screen.under(&line);
         }
         if approve && let Some(message) = with_buttons {
             let ts = message.ts.clone();

@@ -156,7 +156,8 @@ fn pill(pull: &Pull) -> String {
     format!("<span class=\"pill {class}\">{word}</span>")
 }
 
-fn check_line(check: &CheckRun) -> String {
+/// `event`: what ran it, `push` or `pull_request`; empty for other CI.
+fn check_line(check: &CheckRun, event: &str) -> String {
     let (class, mark) = match check.conclusion.as_deref() {
         Some("success" | "neutral" | "skipped") => ("good", "✓"),
         Some(_) => ("bad", "✗"),
@@ -165,9 +166,10 @@ fn check_line(check: &CheckRun) -> String {
     let word = check.conclusion.as_deref().unwrap_or(check.status).replace('_', " ");
     let summary = check.summary.as_deref().unwrap_or_default();
     format!(
-        "<li><span class=\"{class}\">{mark}</span> <a href=\"{}\">{}</a> <span class=\"muted\">{word}. {}</span></li>",
+        "<li><span class=\"{class}\">{mark}</span> <a href=\"{}\">{}</a> <span class=\"muted\">{}{word}. {}</span></li>",
         escape(&check.details_url),
         escape(&check.name),
+        if event.is_empty() { String::new() } else { format!("({}) ", escape(event)) },
         escape(summary),
     )
 }
@@ -196,8 +198,17 @@ async fn pull_request(hub: &Hub, place: &Place, number: u64) -> Option<Page> {
     ));
 
     body.push_str("<h2>Checks</h2><ul>");
-    let checks = hub.with(place, |repository| repository.checks_of(&pull.head_sha, true)).ok()?;
-    body.extend(checks.iter().map(check_line));
+    let checks = hub
+        .with(place, |repository| {
+            let event_of = |check: &CheckRun| {
+                let run = repository.runs.iter().find(|run| run.suite == check.suite);
+                run.map(|run| run.event.clone()).unwrap_or_default()
+            };
+            let checks = repository.checks_of(&pull.head_sha, true).into_iter();
+            checks.map(|check| (event_of(&check), check)).collect::<Vec<_>>()
+        })
+        .ok()?;
+    body.extend(checks.iter().map(|(event, check)| check_line(check, event)));
     for status in hub.latest_statuses(place, &pull.head_sha) {
         body.push_str(&format!(
             "<li>{}: {} {}</li>",
@@ -220,6 +231,9 @@ async fn pull_request(hub: &Hub, place: &Place, number: u64) -> Option<Page> {
     }
     body.push_str("</ul><h2>Conversation</h2>");
     let comments = hub.with(place, |repository| repository.comments.clone()).ok()?;
+    if !comments.iter().any(|comment| comment.number == number) {
+        body.push_str("<p class=\"muted\">No comments yet.</p>");
+    }
     for comment in comments.iter().filter(|comment| comment.number == number) {
         body.push_str(&format!(
             "<div class=\"box\" id=\"issuecomment-{}\"><b>{}</b> <span class=\"muted\">{}</span>{}</div>",

@@ -40,7 +40,12 @@ impl Person {
 
     /// How a text names this person: `Ana (Slack)`.
     pub fn label(&self) -> String {
-        let name = if self.name.is_empty() { &self.id } else { &self.name };
+        let name = match (self.via, self.name.as_str()) {
+            // What the printed command lines say until somebody writes their name in.
+            (Via::Cli, "" | "you") => "someone",
+            (_, "") => &self.id,
+            (_, name) => name,
+        };
         let via = match self.via {
             Via::Cli => "command line",
             Via::Slack => "Slack",

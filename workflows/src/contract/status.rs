@@ -157,9 +157,11 @@ pub struct TicketStatus {
     pub tasks: usize,
     /// Links of the pull requests.
     pub pull_requests: Vec<String>,
-    /// Spent so far.
+    /// Spent so far, in millionths of a US dollar.
+    #[serde(rename = "spent_micro_usd")]
     pub spent: MicroUsd,
-    /// Hard cap.
+    /// Hard cap, in millionths of a US dollar.
+    #[serde(rename = "cap_micro_usd")]
     pub cap: MicroUsd,
     /// Command lines that work now.
     pub commands: Vec<String>,

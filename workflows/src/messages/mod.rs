@@ -65,8 +65,10 @@ pub struct TicketView {
     pub slack_channel: String,
     /// Seconds since 1970 when the run began.
     pub began_at: i64,
-    /// Minutes since the run began.
-    pub minutes: i64,
+    /// Minutes of work so far, waiting for people left out.
+    pub work_minutes: i64,
+    /// Full minutes of waiting for people.
+    pub waited_minutes: i64,
 }
 
 /// One task in a message.
@@ -184,6 +186,16 @@ fn try_render(template: Template, view: &TicketView, extra: Value) -> Result<Str
 /// Text from outside on one line, without invisible characters.
 pub fn one_line(text: &str) -> String {
     visible(text).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text from outside on one line of at most `characters`.
+pub fn shorten(text: &str, characters: usize) -> String {
+    let text = one_line(text);
+    if text.chars().count() <= characters {
+        return text;
+    }
+    let kept: String = text.chars().take(characters.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
 }
 
 #[cfg(test)]

@@ -43,11 +43,13 @@ impl Flow {
         loop {
             let left = self.read(|s| s.expires_at) - now(&self.ctx);
             let limit = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+            let began = now(&self.ctx);
             let waited = wait_until(&self.ctx, &self.token, limit, "approval expires", |w| {
                 let inbox = &w.state.inbox;
                 !inbox.approvals.is_empty() || !inbox.rejections.is_empty()
             })
             .await;
+            self.waited_since(began);
             match waited {
                 Waited::Cancelled => return Err(Stop::Cancelled),
                 Waited::TimedOut => {
@@ -134,7 +136,7 @@ impl Flow {
 
     /// Says that the work begins.
     pub(super) async fn begin_work(&self) {
-        self.enter(Stage::Executing, "starting");
+        self.enter(Stage::Executing, "the plan is approved");
         let (by, at) = self.read(|s| s.approval.as_ref().map(|a| (a.by.label(), a.at))).unwrap_or_default();
         self.close_approval_message("approved", json!({ "by": by, "at": at })).await;
         self.say("started", Template::SlackStarted, json!({})).await;

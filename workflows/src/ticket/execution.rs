@@ -14,12 +14,15 @@ use crate::contract::plan::TaskResult;
 use crate::contract::status::{ParkReason, Stage};
 use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Workspace, Workspaces};
 use crate::kit::{Waited, now, wait_until};
+use crate::messages::shorten;
 use crate::policy::Family;
+
+/// Longest failure message in the log, in characters; the pull request has all of it.
+const RED_WORDS: usize = 60;
 
 impl Flow {
     /// Carries out the approved plan. Does what is left: done tasks stay done over a park.
     pub(super) async fn execute(&self) -> Result<(), Stop> {
-        self.enter(Stage::Executing, "working on the tasks");
         self.write(|s| s.tasks.iter_mut().for_each(|task| task.stopped = false));
         let repositories: Vec<RepositoryName> = self.read(|s| s.repositories.keys().cloned().collect());
         let shares = u64::try_from(repositories.len()).unwrap_or(1);
@@ -188,13 +191,12 @@ impl Flow {
             crate::messages::one_line(&result.summary),
             self.key
         );
-        let authored_at = self.read(|s| s.approval.as_ref().map_or(s.began_at, |approval| approval.at));
         let request = Push {
             workspace: head,
             branch: delivery.branch,
             parent: delivery.head,
             message,
-            authored_at,
+            authored_at: now(&self.ctx),
             remove: if last && !keep_plan { vec!["PLAN.md".to_owned()] } else { vec![] },
             authority,
             ticket: self.key.clone(),
@@ -202,11 +204,12 @@ impl Flow {
         let summary = format!("push task {} to {}", n + 1, repository.name());
         let family = Family::Sandbox { commands: Duration::from_secs(60) };
         let pushed = self.call(family, &summary, Workspaces::push, request).await?;
-        let red = proof.new_tests.first().map(|test| test.red.clone()).unwrap_or_default();
+        let new = proof.new_tests.len();
+        let red = proof.new_tests.first().map(|test| shorten(&test.red, RED_WORDS)).unwrap_or_default();
         self.log(format!(
-            "task {}: {} new tests red on {} ({red}), green now; suite {} passed; commit {}",
+            "task {}: {new} new {} red on {} ({red}), green now; suite {} passed; commit {}",
             n + 1,
-            proof.new_tests.len(),
+            if new == 1 { "test" } else { "tests" },
             proof.base.short(),
             proof.suite.passed,
             pushed.sha.short()

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::flow::{Flow, Stop};
 use crate::contract::access::{Action, Person};
 use crate::contract::status::{ParkReason, Parked, Stage};
-use crate::kit::{Waited, wait_until};
+use crate::kit::{Waited, now, wait_until};
 use crate::messages::Template;
 
 impl Flow {
@@ -29,10 +29,17 @@ impl Flow {
         result
     }
 
+    /// Counts the time since `began` as waiting for a person.
+    pub(super) fn waited_since(&self, began: i64) {
+        let waited = now(&self.ctx).saturating_sub(began);
+        self.write(|s| s.waited_seconds += waited);
+    }
+
     async fn await_person(&self, reason: ParkReason) -> Result<(), Stop> {
         let limit = Duration::from_secs(self.read(|s| s.policy.parked_for_seconds));
         loop {
             let late_approval_counts = reason == ParkReason::PlanExpired;
+            let began = now(&self.ctx);
             let waited = wait_until(&self.ctx, &self.token, limit, "parked", |w| {
                 let inbox = &w.state.inbox;
                 !inbox.retries.is_empty()
@@ -40,6 +47,7 @@ impl Flow {
                     || (late_approval_counts && !inbox.approvals.is_empty())
             })
             .await;
+            self.waited_since(began);
             match waited {
                 Waited::Cancelled => return Err(Stop::Cancelled),
                 Waited::TimedOut => return Err(Stop::End(Stage::Abandoned)),
@@ -66,12 +74,11 @@ impl Flow {
     /// Asks the access rules in force now; a refusal is told where the person looks.
     pub(super) async fn may(&self, who: &Person, action: Action) -> Result<bool, Stop> {
         use crate::contract::access::{Access, MayThey, Verdict};
-        use crate::kit::now;
         use crate::policy::Family;
 
         let requested_by = self.read(|s| s.input.requested_by.clone());
         let question = MayThey { who: who.clone(), action, ticket: self.key.clone(), requested_by };
-        let summary = format!("may {} do that?", who.label());
+        let summary = format!("check the rights of {}", who.label());
         match self.call(Family::Read, &summary, Access::may_they, question).await? {
             Verdict::Allowed => Ok(true),
             Verdict::Refused(why) => {

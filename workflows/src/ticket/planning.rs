@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::flow::{Flow, Stop, park};
-use super::state::{Delivery, PlanVersion, Task};
+use super::state::{Delivery, PlanVersion, Task, TicketState};
 use crate::contract::agent::AgentName;
 use crate::contract::github::{CreateBranch, GitHub, OpenPullRequest, PullRequestState, WritePlan};
 use crate::contract::ids::{BranchName, RepositoryName};
@@ -46,11 +46,11 @@ impl Flow {
             return Err(park(ParkReason::Unanswered, message));
         };
         self.log(format!(
-            "{} looked at, {} {:.2} ({})",
+            "{} repositories looked at; {} fits best: {:.2} ({})",
             report.repositories.len(),
             first.repository,
             first.score,
-            first.reason
+            messages::shorten(&first.reason, 80)
         ));
         self.write(|s| {
             s.candidates = best;
@@ -105,10 +105,11 @@ impl Flow {
         let summary = self.read(|s| s.plan.as_ref().map(|v| (v.version, v.hash.short().to_owned())));
         let (version, hash) = summary.unwrap_or_default();
         self.log(format!(
-            "plan v{version} {hash}: {} tasks, {} tests first, {:.1} h",
+            "plan v{version} {hash}: {} tasks, {} tests first, {:.1} h, est. {}, at most {cap}",
             plan.tasks.len(),
             plan.tests.len(),
-            plan.hours()
+            plan.hours(),
+            self.read(TicketState::estimate),
         ));
         Ok(())
     }

@@ -23,6 +23,8 @@ use crate::contract::workspace::{Proof, Pushed, Workspace};
 const LOG_ENTRIES: usize = 200;
 /// Remarks about ignored signals shown in the current details.
 const NOTES: usize = 3;
+/// Answers that wait to be posted; more at once are a flood, not a conversation.
+const ANSWERS: usize = 5;
 
 /// The run's state.
 #[derive(Default)]
@@ -44,6 +46,8 @@ pub(super) struct TicketState {
     pub(super) feedback: Option<String>,
     pub(super) approval: Option<Approval>,
     pub(super) expires_at: i64,
+    /// Seconds in which the work waited for a person.
+    pub(super) waited_seconds: i64,
     /// Every branch this run may have made, noted before it is made.
     pub(super) branches: Vec<(RepositoryName, BranchName)>,
     pub(super) repositories: BTreeMap<RepositoryName, Delivery>,
@@ -52,6 +56,8 @@ pub(super) struct TicketState {
     pub(super) inbox: Inbox,
     pub(super) log: VecDeque<LogEntry>,
     pub(super) notes: VecDeque<String>,
+    /// What people who signalled in vain are told in the thread.
+    pub(super) answers: VecDeque<String>,
     pub(super) occurrences: BTreeMap<String, u32>,
     pub(super) slack: SlackThread,
     pub(super) last_event_at: i64,
@@ -177,6 +183,14 @@ impl TicketState {
         self.record(at, text);
     }
 
+    /// Notes a decision that changes nothing, and has its maker told once.
+    pub(super) fn decline(&mut self, at: i64, text: String) {
+        if !self.notes.contains(&text) && self.answers.len() < ANSWERS {
+            self.answers.push_back(text.clone());
+        }
+        self.note(at, text);
+    }
+
     /// The flow is being undone or is over.
     pub(super) fn is_closing(&self) -> bool {
         self.stage == Stage::CleaningUp || self.stage.is_end()
@@ -248,7 +262,9 @@ impl TicketState {
         let expired =
             self.parked.as_ref().is_some_and(|p| p.reason == crate::contract::status::ParkReason::PlanExpired);
         match self.stage {
-            Stage::AwaitingApproval => vec![approve(), line("reject", by_me())],
+            Stage::AwaitingApproval => {
+                vec![approve(), line("reject", r#"{"by":"you","comment":"why"}"#.to_owned())]
+            }
             Stage::Parked if expired => vec![approve(), line("retry", by_me()), line("cancel", by_me())],
             Stage::Parked => vec![line("retry", by_me()), line("cancel", by_me())],
             stage if stage.is_end() || stage == Stage::CleaningUp => vec![],

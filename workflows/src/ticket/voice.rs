@@ -1,13 +1,17 @@
 //! How a ticket speaks: Slack thread, Jira comments, pull request text, current details. A message that cannot be delivered
 //! is noted and never stops the work.
 
+use std::convert::Infallible;
+
 use serde_json::{Value, json};
+use temporalio_workflow::WaitConditionOptions;
 
 use super::flow::Flow;
 use super::state::{Delivery, Task};
 use crate::contract::github::{EditPullRequest, GitHub};
 use crate::contract::ids::RepositoryName;
 use crate::contract::jira::{Jira, MoveTicket, Moved, WriteComment};
+use crate::contract::plan::TaskResult;
 use crate::contract::slack::{MessageRef, PostMessage, Slack, UpdateMessage};
 use crate::kit::{self, CallError};
 use crate::messages::{self, PullRequestView, TaskView, Template, TicketView};
@@ -49,7 +53,8 @@ impl Flow {
                 commands: s.commands(),
                 slack_channel: s.policy.slack.channel.clone(),
                 began_at: s.began_at,
-                minutes: (now - s.began_at + 59) / 60,
+                work_minutes: (now - s.began_at - s.waited_seconds + 59) / 60,
+                waited_minutes: s.waited_seconds / 60,
             }
         })
     }
@@ -90,6 +95,22 @@ impl Flow {
             Err(error) => {
                 self.undelivered("Slack", &error);
                 None
+            }
+        }
+    }
+
+    /// Answers in the thread whoever decided when there was nothing to decide. Never ends.
+    pub(super) async fn answer_declined(&self) -> Infallible {
+        loop {
+            let options = WaitConditionOptions::builder().cancellation_token(self.token.clone()).build();
+            let woken = self.ctx.wait_condition_with_options(|w| !w.state.answers.is_empty(), options).await;
+            if woken.is_err() {
+                std::future::pending::<Infallible>().await;
+            }
+            while let Some(text) = self.write(|s| s.answers.pop_front()) {
+                self.show();
+                let text = format!("{}.", messages::slack::escape(&messages::one_line(&text)));
+                self.post("declined", text.clone(), vec![messages::slack::section(&text)]).await;
             }
         }
     }
@@ -162,7 +183,7 @@ impl Flow {
                 "tasks": tasks.iter().map(|task| task_view(task)).collect::<Vec<_>>(),
                 "base": delivery.map(|d| d.repository.default_branch.clone()).unwrap_or_default(),
                 "ci": delivery.map(|d| d.ci.clone()).unwrap_or_default(),
-                "look_here": results().flat_map(|r| &r.look_here).take(3).collect::<Vec<_>>(),
+                "look_here": places(results()),
                 "not_done": results().flat_map(|r| &r.not_done).collect::<Vec<_>>(),
                 "plan_text": s.plan.as_ref().map(|version| version.text.clone()).unwrap_or_default(),
             })
@@ -215,6 +236,19 @@ fn task_view(task: &Task) -> TaskView {
         pushed: task.pushed.clone(),
         result: task.result.clone(),
     }
+}
+
+/// At most three places that deserve a human's eyes; what is said of one file stands together.
+fn places<'a>(results: impl Iterator<Item = &'a TaskResult>) -> Vec<Value> {
+    let mut places: Vec<(&str, Vec<&str>)> = Vec::new();
+    for place in results.flat_map(|result| &result.look_here) {
+        match places.iter_mut().find(|(path, _)| *path == place.path) {
+            Some((_, why)) if why.contains(&place.why.as_str()) => {}
+            Some((_, why)) => why.push(&place.why),
+            None => places.push((&place.path, vec![&place.why])),
+        }
+    }
+    places.into_iter().take(3).map(|(path, why)| json!({ "path": path, "why": why.join("; ") })).collect()
 }
 
 fn pull_request_view(delivery: &Delivery) -> Option<PullRequestView> {
