@@ -62,7 +62,7 @@ impl GitHubClient {
 fn merge(checks: &mut Vec<Check>, newer: Check) {
     match checks.iter_mut().find(|check| check.name == newer.name) {
         Some(known) if known.state == CheckState::Cancelled || weight(newer.state) > weight(known.state) => {
-            *known = newer
+            *known = newer;
         }
         Some(_) => {}
         None => checks.push(newer),
