@@ -65,7 +65,7 @@ mod tests {
         let ticket: TicketKey = "SHOP-1".parse().unwrap();
         let by = Person::cli("ana");
         let approve = Decision::Approve(Approve { by: by.clone(), plan_hash: None, comment: None });
-        let reject = Decision::Reject(Reject { by, comment: None });
+        let reject = Decision::Reject(Reject { plan_hash: None, by, comment: None });
         let say = |decision, result| text(&ticket, decision, &result, "AI");
         assert_eq!(say(&approve, Ok(Outcome::Told(ticket.clone()))), None);
         assert_eq!(

@@ -43,9 +43,36 @@ async fn red_ci(scene: &Scene) -> anyhow::Result<()> {
     let why = parked.parked.unwrap();
     assert_eq!(why.reason, ParkReason::CiFailed);
     assert!(why.message.contains("test"), "{}", why.message);
-    github.report_check(crate::scene::REPOSITORY, &head, "other-ci", "test", "success", "all pass").await?;
+    // The person does what the message asks for: mends it on the branch. The new head's checks count.
+    let branch = github.pull_requests(crate::scene::REPOSITORY)[0].head_branch.clone();
+    let (path, content) = ("shop/version.py", "VERSION = \"1.0.1\"\n");
+    let mended = github.push_commit(crate::scene::REPOSITORY, &branch, path, content, "bo").await?;
+    assert_ne!(mended, head);
+    github.report_check(crate::scene::REPOSITORY, &mended, "other-ci", "test", "success", "all pass").await?;
     scene.signal_by_cli("retry", Some(r#"{"by":"you"}"#)).await?;
     scene.ready().await?;
+    assert_eq!(github.pull_requests(crate::scene::REPOSITORY)[0].head_sha, mended, "the person's commit stays");
+    scene.assert_once();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_begins_on_what_a_person_pushed_to_the_draft() {
+    let scene = Scene::start("").await.unwrap();
+    play(&scene, moved_branch(&scene).await).await;
+}
+
+async fn moved_branch(scene: &Scene) -> anyhow::Result<()> {
+    let github = &scene.stack.world.github;
+    scene.label();
+    scene.stage(Stage::AwaitingApproval).await?;
+    let branch = github.pull_requests(crate::scene::REPOSITORY)[0].head_branch.clone();
+    let (path, content) = ("shop/version.py", "VERSION = \"1.0.1\"\n");
+    github.push_commit(crate::scene::REPOSITORY, &branch, path, content, "bo").await?;
+    scene.click("ana", "approve").await?;
+    scene.ready().await?;
+    let kept = github.file(crate::scene::REPOSITORY, &branch, path).await;
+    assert_eq!(kept.as_deref(), Some(content), "the person's commit stays");
     scene.assert_once();
     Ok(())
 }
@@ -64,6 +91,15 @@ async fn bad_answers(scene: &Scene) -> anyhow::Result<()> {
     assert_eq!(parked.parked.map(|parked| parked.reason), Some(ParkReason::InvalidAnswer));
     assert_eq!(scene.paid_turns(), 3);
     assert!(scene.stack.world.bedrock.unused_turns().is_empty());
+    // There is no plan yet: an approval now would approve what nobody has seen.
+    scene.signal_by_cli("approve", Some(r#"{"by":"bo"}"#)).await?;
+    scene.said("bo (command line) could not approve").await?;
+    scene.stack.world.bedrock.set_script(world::samples::script(KEY)?);
+    scene.signal_by_cli("retry", Some(r#"{"by":"bo"}"#)).await?;
+    let shown = scene.stage(Stage::AwaitingApproval).await?;
+    assert_eq!(shown.approved_by, None);
+    scene.click("ana", "reject").await?;
+    scene.stage(Stage::Rejected).await?;
     scene.assert_once();
     Ok(())
 }

@@ -100,6 +100,17 @@ impl Scene {
         self.observer.wait_for(KEY, what, STAGE, ready).await
     }
 
+    /// Waits until something is said in Slack.
+    pub(crate) async fn said(&self, text: &str) -> anyhow::Result<()> {
+        let wanted = text.to_owned();
+        let said = move |effect: &Effect| {
+            let posted = effect.service == "slack" && effect.kind == "message.posted";
+            posted && effect.detail["text"].as_str().is_some_and(|said| said.contains(&wanted))
+        };
+        self.stack.world.effects.wait_for(text, STAGE, said).await?;
+        Ok(())
+    }
+
     pub(crate) fn jira_status(&self) -> String {
         self.stack.world.jira.issue(KEY).map(|issue| issue.status).unwrap_or_default()
     }

@@ -157,7 +157,7 @@ impl Run {
         };
         let summary = format!("ask {} model (turn {turn})", self.input.agent);
         let mut wait = Duration::from_secs(2);
-        let mut waited = Duration::ZERO;
+        let began = kit::now(&self.ctx);
         loop {
             let outcome =
                 kit::call(&self.ctx, &self.token, Family::Model, &summary, Model::take_turn, request.clone()).await;
@@ -173,10 +173,11 @@ impl Run {
                 }
                 Ok(TurnOutcome::OverLimit { needed }) => return Ok(Err(AgentEnd::Budget { needed })),
                 Err(CallError::Cancelled) => return Err(Cancelled),
-                Err(CallError::Failed(failure)) if failure.kind.is_final() || waited > self.spec.wall => {
-                    return Ok(Err(AgentEnd::Failed(failure.message)));
-                }
                 Err(CallError::Failed(failure)) => {
+                    let asking = Duration::from_secs(u64::try_from(kit::now(&self.ctx) - began).unwrap_or_default());
+                    if failure.kind.is_final() || asking > self.spec.wall {
+                        return Ok(Err(AgentEnd::Failed(failure.message)));
+                    }
                     let asked = match failure.kind {
                         FailureKind::RateLimited => failure.retry_after.unwrap_or(wait),
                         _ => wait,
@@ -185,7 +186,6 @@ impl Run {
                     if self.sleep(pause, "wait before asking the model again").await == Waited::Cancelled {
                         return Err(Cancelled);
                     }
-                    waited += pause;
                     wait = (wait * 2).min(Duration::from_secs(60));
                 }
             }

@@ -8,7 +8,7 @@ use temporalio_common::data_converters::{
     GenericPayloadConverter, PayloadConverter, RawValue, SerializationContext, SerializationContextData,
     TemporalDeserializable, WorkflowSerializationContext,
 };
-use temporalio_common::error::IncomingError;
+use temporalio_common::error::{IncomingError, TimeoutType};
 use temporalio_common::{ActivityDefinition, WorkflowDefinition};
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
@@ -50,12 +50,40 @@ pub async fn call<W, A>(
 ) -> Result<A::Output, CallError>
 where
     A: ActivityDefinition,
+    A::Input: Clone,
     A::Output: TemporalDeserializable,
 {
-    let options = activity_options(family, token, summary);
-    let result = ctx.execute_activity(activity, input, options).await;
-    // A worker that was killed while cancelling reports a heartbeat time-out, so the token decides, not the error.
-    result.map_err(|error| if token.is_cancelled() { CallError::Cancelled } else { classify_activity(&error) })
+    loop {
+        let options = activity_options(family, token, summary);
+        match ctx.execute_activity(Same(&activity), input.clone(), options).await {
+            Ok(output) => return Ok(output),
+            // A worker that was killed while cancelling reports a heartbeat time-out, so the token decides, not the error.
+            Err(_) if token.is_cancelled() => return Err(CallError::Cancelled),
+            // No worker was there to begin with it. Our own absence is not a failure of the service: ask again.
+            Err(error) if never_began(&error) => {}
+            Err(error) => return Err(classify_activity(&error, summary)),
+        }
+    }
+}
+
+/// An activity that can be called more than once: the definitions themselves cannot be copied.
+struct Same<'a, A>(&'a A);
+
+impl<A: ActivityDefinition> ActivityDefinition for Same<'_, A> {
+    type Input = A::Input;
+    type Output = A::Output;
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+}
+
+/// The time was up before any attempt: an attempt that failed, or was lost, is the time-out's cause.
+fn never_began(error: &ActivityExecutionError) -> bool {
+    error.as_timeout().is_some_and(|timeout| {
+        matches!(timeout.timeout_type(), TimeoutType::ScheduleToClose | TimeoutType::ScheduleToStart)
+            && timeout.cause().is_none()
+    })
 }
 
 /// Runs a child workflow to its end under `token`. `meanwhile` is polled beside it and may tell it things; it never ends.
@@ -103,9 +131,13 @@ fn child_failure(error: &ChildWorkflowExecutionError) -> Failure {
     Failure { kind: FailureKind::Unexpected, message: error.to_string(), retry_after: None }
 }
 
-fn classify_activity(error: &ActivityExecutionError) -> CallError {
+fn classify_activity(error: &ActivityExecutionError, summary: &str) -> CallError {
     if let Some(timeout) = error.as_timeout() {
-        let message = format!("no answer in time ({:?})", timeout.timeout_type());
+        let last = match timeout.cause() {
+            Some(IncomingError::Application(last)) => format!("; the last attempt said: {last}"),
+            _ => String::new(),
+        };
+        let message = format!("\"{summary}\" did not succeed in time{last}. Retry when the service is back.");
         return CallError::Failed(Failure { kind: FailureKind::Unavailable, message, retry_after: None });
     }
     let failure = match error.cause() {

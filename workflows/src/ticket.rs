@@ -28,7 +28,7 @@ use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextV
 
 use crate::contract::access::Person;
 use crate::contract::plan::Plan;
-use crate::contract::status::{LogEntry, Stage, TicketStatus};
+use crate::contract::status::{LogEntry, ParkReason, Stage, TicketStatus};
 use crate::contract::trigger::{
     Approve, ChecksChanged, Command, Joined, PullRequestChanged, Reject, TICKET_WORKFLOW, TicketInput,
 };
@@ -65,13 +65,13 @@ impl Flow {
         self.insist(async || self.follow_to_merge().await).await
     }
 
-    /// The flow, and beside it an answer to everyone whose decision came when there was nothing to decide.
-    async fn carry_and_answer(&self) -> Result<Stage, Stop> {
-        let (carried, answers) = (self.carry().fuse(), self.answer_declined().fuse());
-        futures::pin_mut!(carried, answers);
+    /// The flow, and beside it an ear for people: cancels, remarks, decisions that came when there was nothing to decide.
+    async fn carry_and_attend(&self) -> Result<Stage, Stop> {
+        let (carried, attended) = (self.carry().fuse(), self.attend().fuse());
+        futures::pin_mut!(carried, attended);
         select! {
             end = carried => end,
-            never = answers => match never {},
+            never = attended => match never {},
         }
     }
 }
@@ -79,8 +79,8 @@ impl Flow {
 #[workflow_methods]
 impl TicketWorkflow {
     #[init]
-    fn new(_ctx: &WorkflowContextView, raw: RawValue) -> Self {
-        Self { state: TicketState::new(kit::decode::<TicketInput>(raw)) }
+    fn new(ctx: &WorkflowContextView, raw: RawValue) -> Self {
+        Self { state: TicketState::new(kit::decode::<TicketInput>(raw), ctx.first_execution_run_id().to_owned()) }
     }
 
     /// Carries the ticket to its end.
@@ -88,7 +88,7 @@ impl TicketWorkflow {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<TicketStatus> {
         match Flow::begin(ctx) {
             Ok(flow) => {
-                let outcome = flow.carry_and_answer().await;
+                let outcome = flow.carry_and_attend().await;
                 flow.conclude(outcome).await
             }
             Err(fault) => Err(ApplicationFailure::non_retryable(fault).into()),
@@ -122,8 +122,7 @@ impl TicketWorkflow {
             if self.state.stage == Stage::Parked {
                 self.state.inbox.retries.push_back(command);
             } else {
-                let (at, stage) = (sync_now(ctx), self.state.stage);
-                self.state.note(at, format!("retry ignored: the ticket is {stage}, not parked"));
+                self.decline(ctx, "let it try again", &command.by, "nothing waits for that");
             }
         }
     }
@@ -132,7 +131,11 @@ impl TicketWorkflow {
     #[signal(name = "cancel")]
     pub fn cancel(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(command) = self.receive::<Command>(ctx, "cancel", raw) {
-            self.state.cancel(command.by);
+            if self.state.is_closing() {
+                self.decline(ctx, "cancel", &command.by, "it ends already");
+            } else {
+                self.state.inbox.cancels.push_back(command);
+            }
         }
     }
 
@@ -181,22 +184,25 @@ impl TicketWorkflow {
         self.state.log.iter().skip(skip).cloned().collect()
     }
 
-    /// A decision counts while a plan is shown or the ticket is parked. An early one could approve a plan nobody has seen, a
-    /// late one (a second click) has nothing left to decide: both are noted and their maker is told.
+    /// A decision counts while its plan is shown, a rejection also while the ticket is parked. An early approval would approve a
+    /// plan nobody has seen, a late decision (a second click) has nothing left to decide: both are noted and their maker is
+    /// told.
     fn is_decidable(&mut self, ctx: &SyncWorkflowContext<Self>, name: &str, by: &Person) -> bool {
-        let stage = self.state.stage;
-        let decidable = matches!(stage, Stage::AwaitingApproval | Stage::Parked);
+        let state = &self.state;
+        let shown = state.stage == Stage::AwaitingApproval
+            || state.stage == Stage::Parked
+                && state.parked.as_ref().is_none_or(|parked| parked.reason == ParkReason::PlanExpired);
+        let decidable = state.plan.is_some() && shown || name == "reject" && state.stage == Stage::Parked;
         if !decidable {
-            let at = sync_now(ctx);
-            let stage = stage.as_str().replace('_', " ");
-            let text = format!(
-                "{} came too late to {name}: {} is {stage}, nothing waits for a decision",
-                by.label(),
-                self.state.key()
-            );
-            self.state.decline(at, text);
+            self.decline(ctx, name, by, "nothing waits for a decision");
         }
         decidable
+    }
+
+    fn decline(&mut self, ctx: &SyncWorkflowContext<Self>, what: &str, by: &Person, why: &str) {
+        let (at, stage) = (sync_now(ctx), self.state.stage.as_str().replace('_', " "));
+        let text = format!("{} could not {what}: {} is {stage}, {why}", by.label(), self.state.key());
+        self.state.decline(at, text);
     }
 
     /// Decodes a signal; what does not decode is noted where people look.

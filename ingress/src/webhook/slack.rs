@@ -92,7 +92,7 @@ pub fn read(body: &[u8]) -> Result<Interaction, Unreadable> {
     let decision = if action.action_id == "approve" {
         Decision::Approve(Approve { by, plan_hash: value.plan_hash, comment: None })
     } else {
-        Decision::Reject(Reject { by, comment: None })
+        Decision::Reject(Reject { plan_hash: value.plan_hash, by, comment: None })
     };
     let response_url = payload.response_url.and_then(|url| url.parse().ok());
     Ok(Interaction::Click(Click { decided: Decided { ticket: value.ticket, decision }, response_url }))

@@ -55,7 +55,7 @@ async fn decisions_and_news_are_signals_and_a_redelivery_is_not_a_second_one() {
         state: PullRequestState::Merged,
         by: "ana".into(),
     };
-    let reject = Decision::Reject(Reject { by: ana(), comment: None });
+    let reject = Decision::Reject(Reject { plan_hash: None, by: ana(), comment: None });
     for (trigger, delivery) in [
         (decided("TELL-1", approve()), "slack-1"),
         (decided("TELL-1", approve()), "slack-1"),

@@ -23,6 +23,7 @@ impl MicroUsd {
     }
 
     /// What is left of `self` after `spent`; never negative.
+    #[must_use]
     pub fn saturating_sub(self, spent: Self) -> Self {
         Self(self.0.saturating_sub(spent.0))
     }

@@ -32,8 +32,6 @@ pub struct Policy {
     pub conventions: Conventions,
     /// How long a parked ticket waits for a person, in seconds. Default 14 days.
     pub parked_for_seconds: u64,
-    /// History events after which a run without children continues as new. Default 10,000.
-    pub continue_as_new_after_events: u32,
     /// Base URL of Temporal's Web UI, for links: `http://127.0.0.1:8233`. Empty: no links.
     pub temporal_ui_url: String,
     /// Namespace shown in Web UI links. Default `default`.
@@ -168,7 +166,6 @@ impl Default for Policy {
             slack: SlackPolicy::default(),
             conventions: Conventions::default(),
             parked_for_seconds: 14 * 24 * 3600,
-            continue_as_new_after_events: 10_000,
             temporal_ui_url: String::new(),
             temporal_namespace: "default".into(),
             temporal_cli: "temporal".into(),

@@ -104,6 +104,9 @@ pub struct Approve {
 /// Signal `reject`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reject {
+    /// First characters of the hash of the plan that was read. A button carries it; by command line it may be left out.
+    #[serde(default)]
+    pub plan_hash: Option<String>,
     /// Who.
     #[serde(deserialize_with = "person_or_name")]
     pub by: Person,

@@ -3,11 +3,14 @@
 //! Templates see one [`TicketView`] and, where named, a few extras. A variable that is missing is an error, found by the
 //! tests here; at run time such a text says what is wrong instead of failing a workflow task.
 
+mod quiet;
 pub mod slack;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 use serde_json::Value;
+
+pub use quiet::quiet;
 
 use crate::agents::untrusted::visible;
 use crate::contract::plan::{Plan, RankedRepository, TaskResult};
@@ -175,6 +178,7 @@ fn try_render(template: Template, view: &TicketView, extra: Value) -> Result<Str
     environment.add_filter("plain", |text: String| one_line(&text));
     environment.add_filter("mrkdwn", |text: String| slack::escape(&one_line(&text)));
     environment.add_filter("cell", |text: String| one_line(&text).replace('|', "\\|"));
+    environment.add_filter("quiet", |text: String| quiet(&text));
     environment.add_filter("slack_date", slack::date);
     environment.add_filter("short", |text: String| text.chars().take(8).collect::<String>());
     environment.add_template(name, source)?;

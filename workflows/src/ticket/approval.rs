@@ -58,13 +58,8 @@ impl Flow {
                 }
                 Waited::Fulfilled => {}
             }
-            if let Some(rejection) = self.write(|s| s.inbox.rejections.pop_front()) {
-                if self.may(&rejection.by, Action::Command).await? {
-                    self.log(format!("rejected by {}", rejection.by.label()));
-                    self.write(|s| s.rejected = Some(rejection));
-                    return Err(Stop::End(Stage::Rejected));
-                }
-            } else if let Some(approve) = self.write(|s| s.inbox.approvals.pop_front())
+            self.heed_rejections().await?;
+            if let Some(approve) = self.write(|s| s.inbox.approvals.pop_front())
                 && self.accept(approve).await?
             {
                 return Ok(());
@@ -72,26 +67,51 @@ impl Flow {
         }
     }
 
+    /// Ends the ticket when somebody who may has rejected its plan.
+    pub(super) async fn heed_rejections(&self) -> Result<(), Stop> {
+        while let Some(rejection) = self.write(|s| s.inbox.rejections.pop_front()) {
+            let (by, hash) = (rejection.by.label(), rejection.plan_hash.as_deref());
+            if hash.is_some() && !self.names_this_plan(hash, &by, "reject").await {
+                continue;
+            }
+            if self.may(&rejection.by, Action::Command).await? {
+                self.log(format!("rejected by {by}"));
+                self.write(|s| s.rejected = Some(rejection));
+                return Err(Stop::End(Stage::Rejected));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a decision is about the plan in force; a person who decided about another version is told.
+    async fn names_this_plan(&self, given: Option<&str>, by: &str, decision: &str) -> bool {
+        let Some((version, hash)) = self.read(|s| s.plan.as_ref().map(|v| (v.version, v.hash.clone()))) else {
+            return false;
+        };
+        let fits = match given {
+            Some(given) => given.len() >= HASH_CHARACTERS && hash.as_str().starts_with(given),
+            None => version == 1,
+        };
+        if !fits {
+            let given = given.map_or_else(|| "no hash".to_owned(), |given| messages::shorten(given, 12));
+            let text = format!(
+                "{by} wanted to {decision} plan {given}, but the plan is v{version} {}. Read that one and decide again.",
+                hash.short()
+            );
+            let (at, shown) = (now(&self.ctx), messages::slack::escape(&text));
+            self.write(|s| s.note(at, text));
+            self.show();
+            self.post("wrong_plan", shown.clone(), vec![messages::slack::section(&shown)]).await;
+        }
+        fits
+    }
+
     /// Judges one approval. An approval of another version is answered, never stored.
     async fn accept(&self, approve: Approve) -> Result<bool, Stop> {
         let Some((version, hash)) = self.read(|s| s.plan.as_ref().map(|v| (v.version, v.hash.clone()))) else {
             return Ok(false);
         };
-        let fits = match approve.plan_hash.as_deref() {
-            Some(given) => given.len() >= HASH_CHARACTERS && hash.as_str().starts_with(given),
-            None => version == 1,
-        };
-        if !fits {
-            let given = approve.plan_hash.unwrap_or_else(|| "no hash".to_owned());
-            let text = format!(
-                "{} approved {given}, but the plan is v{version} {}. Approve that one if you agree with it.",
-                approve.by.label(),
-                hash.short()
-            );
-            let at = now(&self.ctx);
-            self.write(|s| s.note(at, text.clone()));
-            self.show();
-            self.post("wrong_plan", text.clone(), vec![messages::slack::section(&text)]).await;
+        if !self.names_this_plan(approve.plan_hash.as_deref(), &approve.by.label(), "approve").await {
             return Ok(false);
         }
         if !self.may(&approve.by, Action::Approve).await? {
@@ -131,6 +151,8 @@ impl Flow {
                 return Ok(false);
             }
         }
+        // Somebody may have rejected the plan while another's approval was being judged.
+        self.heed_rejections().await?;
         Ok(true)
     }
 

@@ -14,6 +14,7 @@ use crate::policy::Family;
 impl Flow {
     /// Ends the run in `end`. Runs on a token of its own: a second cancel cannot cut it in half.
     pub(super) async fn close(&self, end: Stage) {
+        self.write(|s| s.closing = true);
         let last = Self { token: WorkflowCancellationToken::new(), ..self.clone() };
         match end {
             Stage::Rejected | Stage::Cancelled => last.undo(end).await,
@@ -27,7 +28,8 @@ impl Flow {
             (by.unwrap_or_default(), rejected.and_then(|r| r.comment.clone()).unwrap_or_default())
         });
         last.enter(end, "");
-        let extra = json!({ "by": by, "comment": comment });
+        let left_behind = last.read(|s| s.left_behind.join("; "));
+        let extra = json!({ "by": by, "comment": comment, "left_behind": left_behind });
         last.say("end", Template::SlackEnd, extra.clone()).await;
         last.tell_jira("end", Template::JiraEnd, extra).await;
         last.show();
@@ -48,11 +50,12 @@ impl Flow {
         for (repository, branch) in branches {
             if let Err(CallError::Failed(failure)) = self.undo_branch(&repository, &branch).await {
                 self.log(format!("{repository} {branch} is left behind: {}", failure.message));
+                self.write(|s| s.left_behind.push(format!("{branch} in {repository} ({})", failure.message)));
             }
         }
     }
 
-    async fn undo_branch(&self, repository: &RepositoryName, branch: &BranchName) -> Result<(), CallError> {
+    pub(super) async fn undo_branch(&self, repository: &RepositoryName, branch: &BranchName) -> Result<(), CallError> {
         let address = BranchRef { repository: repository.clone(), branch: branch.clone() };
         let short = repository.name();
         let summary = format!("find pull request of {branch}");

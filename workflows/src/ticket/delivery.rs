@@ -26,7 +26,11 @@ const REVIEW_POLLS: (Duration, Duration) = (Duration::from_secs(3600), Duration:
 impl Flow {
     /// Waits for the checks of every pull request.
     pub(super) async fn watch_ci(&self) -> Result<(), Stop> {
+        let again = self.read(|s| s.stage) == Stage::Parked;
         self.enter(Stage::WatchingCi, "waiting for checks");
+        if again {
+            self.follow_people().await?;
+        }
         let waiting: Vec<Delivery> =
             self.read(|s| s.repositories.values().filter(|d| d.ci.is_empty()).cloned().collect());
         let outcomes = join_all(waiting.iter().map(|delivery| self.watch_one(delivery))).await;
@@ -46,6 +50,34 @@ impl Flow {
             }
         }
         if red.is_empty() { Ok(()) } else { Err(park(ParkReason::CiFailed, red.join(" "))) }
+    }
+
+    /// After a red check a person has probably pushed to the branch, or decided about the pull request: that counts now.
+    async fn follow_people(&self) -> Result<(), Stop> {
+        let waiting: Vec<Delivery> =
+            self.read(|s| s.repositories.values().filter(|d| d.ci.is_empty()).cloned().collect());
+        for delivery in waiting {
+            let Some(known) = &delivery.pull_request else { continue };
+            let summary = format!("look at PR #{}", known.number);
+            let pull_request = self.call(Family::Read, &summary, GitHub::get_pull_request, known.address()).await?;
+            let name = delivery.repository.name.clone();
+            if pull_request.head_sha != delivery.head {
+                self.log(format!("{name}: a person pushed {}, its checks count now", pull_request.head_sha.short()));
+            }
+            let decided = match pull_request.state {
+                PullRequestState::Open => "",
+                PullRequestState::Closed => "closed by a person before CI was green",
+                PullRequestState::Merged => "merged by a person before CI was green",
+            };
+            self.write(|s| {
+                if let Some(delivery) = s.repositories.get_mut(&name) {
+                    delivery.head = pull_request.head_sha.clone();
+                    delivery.ci = decided.to_owned();
+                    delivery.pull_request = Some(pull_request);
+                }
+            });
+        }
+        Ok(())
     }
 
     async fn watch_one(&self, delivery: &Delivery) -> Result<Result<String, String>, Stop> {
@@ -105,7 +137,7 @@ impl Flow {
         let repositories: Vec<RepositoryName> = self.read(|s| s.repositories.keys().cloned().collect());
         for repository in &repositories {
             self.refresh_pull_request(repository).await;
-            if let Some(pull_request) = self.pull_request(repository) {
+            if let Some(pull_request) = self.pull_request(repository).filter(|pr| pr.state == PullRequestState::Open) {
                 let summary = format!("mark PR #{} ready for review", pull_request.number);
                 let ready = self.call(Family::Effect, &summary, GitHub::mark_ready, pull_request.address()).await?;
                 self.keep(ready);

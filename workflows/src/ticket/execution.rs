@@ -4,17 +4,19 @@
 use std::time::Duration;
 
 use serde_json::json;
+use temporalio_workflow::WaitConditionOptions;
 use temporalio_workflow::workflows::join_all;
 
 use super::flow::{Flow, Stop, park};
-use super::state::Task;
+use super::state::{Ready, Task};
 use crate::contract::agent::AgentName;
+use crate::contract::github::{GitHub, PullRequestState};
 use crate::contract::ids::{CommitSha, Digest, RepositoryName};
 use crate::contract::plan::TaskResult;
 use crate::contract::status::{ParkReason, Stage};
-use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Workspace, Workspaces};
-use crate::kit::{Waited, now, wait_until};
-use crate::messages::shorten;
+use crate::contract::workspace::{Authority, ProofOutcome, Prove, Push, Workspace, Workspaces};
+use crate::kit::now;
+use crate::messages::{one_line, quiet, shorten};
 use crate::policy::Family;
 
 /// Longest failure message in the log, in characters; the pull request has all of it.
@@ -23,7 +25,10 @@ const RED_WORDS: usize = 60;
 impl Flow {
     /// Carries out the approved plan. Does what is left: done tasks stay done over a park.
     pub(super) async fn execute(&self) -> Result<(), Stop> {
-        self.write(|s| s.tasks.iter_mut().for_each(|task| task.stopped = false));
+        self.write(|s| {
+            s.tasks.iter_mut().for_each(|task| task.stopped = false);
+            s.repositories.values_mut().for_each(|delivery| delivery.active_seconds = 0);
+        });
         let repositories: Vec<RepositoryName> = self.read(|s| s.repositories.keys().cloned().collect());
         let shares = u64::try_from(repositories.len()).unwrap_or(1);
         let ended = join_all(repositories.iter().map(|repository| self.execute_repository(repository, shares))).await;
@@ -45,48 +50,58 @@ impl Flow {
             let mine = s.tasks.iter().enumerate().filter(|(_, task)| &task.plan.repository == repository);
             mine.map(|(n, _)| n).collect()
         });
+        let left = |position: usize| mine.iter().skip(position).copied();
         for (position, &n) in mine.iter().enumerate() {
             if self.read(|s| s.tasks.get(n).is_some_and(Task::done)) {
                 continue;
             }
             let last = position + 1 == mine.len();
             let done = match self.await_dependencies(n).await {
-                Ok(()) => self.execute_task(n, repository, last, shares).await,
+                Ok(true) => self.execute_task(n, repository, last, shares).await,
+                // The repository that could not do its part says why.
+                Ok(false) => {
+                    self.stop(left(position));
+                    return Ok(());
+                }
                 Err(stop) => Err(stop),
             };
             if let Err(stop) = done {
                 // Everything behind it stops too; other repositories that depend on these see it.
-                self.write(|s| {
-                    for &behind in mine.iter().skip(position) {
-                        if let Some(task) = s.tasks.get_mut(behind) {
-                            task.stopped = true;
-                        }
-                    }
-                });
+                self.stop(left(position));
                 return Err(stop);
             }
         }
         Ok(())
     }
 
-    async fn await_dependencies(&self, n: usize) -> Result<(), Stop> {
+    fn stop(&self, tasks: impl Iterator<Item = usize>) {
+        self.write(|s| {
+            for n in tasks {
+                if let Some(task) = s.tasks.get_mut(n) {
+                    task.stopped = true;
+                }
+            }
+        });
+    }
+
+    /// Whether everything this task depends on is done; false when some of it will not be.
+    async fn await_dependencies(&self, n: usize) -> Result<bool, Stop> {
         let needed = self.read(|s| s.tasks.get(n).map(|task| task.plan.depends_on.clone()).unwrap_or_default());
         let state_of = move |tasks: &[Task]| {
             let relevant: Vec<&Task> = tasks.iter().filter(|task| needed.contains(&task.plan.id)).collect();
             (relevant.iter().all(|task| task.done()), relevant.iter().any(|task| task.stopped))
         };
+        let options = WaitConditionOptions::builder().cancellation_token(self.token.clone()).build();
         let check = state_of.clone();
-        let day = Duration::from_secs(24 * 3600);
-        let waited = wait_until(&self.ctx, &self.token, day, "wait for tasks it depends on", move |w| {
-            let (done, stopped) = check(&w.state.tasks);
-            done || stopped
-        })
-        .await;
-        match waited {
-            Waited::Cancelled => Err(Stop::Cancelled),
-            Waited::Fulfilled if self.read(|s| state_of(&s.tasks).0) => Ok(()),
-            _ => Err(park(ParkReason::TaskFailed, "A task that others depend on did not succeed.")),
-        }
+        let settled = self.ctx.wait_condition_with_options(
+            move |w| {
+                let (done, stopped) = check(&w.state.tasks);
+                done || stopped
+            },
+            options,
+        );
+        settled.await.map_err(|_| Stop::Cancelled)?;
+        Ok(self.read(|s| state_of(&s.tasks).0))
     }
 
     /// Up to the policy's number of attempts; each refusal is told to the next.
@@ -96,22 +111,32 @@ impl Flow {
             (s.policy.execution.attempts.max(1), s.tasks.len(), title, s.policy.execution.wall_seconds)
         });
         self.update_task(n, |task| task.attempts = 0);
+        if self.read(|s| s.tasks.get(n).is_some_and(|task| task.ready.is_some())) {
+            match self.push(n, repository, last).await {
+                // Somebody changed the branch since: what was proven there has to be done on what is there now.
+                Err(Stop::Park(parked)) if parked.reason == ParkReason::Conflict => {}
+                done => return done,
+            }
+        }
+        self.follow_branch(repository).await?;
         for attempt in 1..=attempts {
             let began = now(&self.ctx);
             self.enter(Stage::Executing, format!("task {} of {count}: {title}, attempt {attempt}", n + 1));
             self.update_task(n, |task| task.attempts = attempt);
             let (base, head, result) = self.attempt(n, repository, attempt, shares).await?;
+            self.update_task(n, |task| task.workspace = Some(head.clone()));
             let outcome = self.prove(&base, &head, &title).await?;
             let active = self.spend_time(repository, now(&self.ctx) - began);
             match outcome {
-                ProofOutcome::Proven(proof) => return self.push(n, repository, last, head, proof, result).await,
+                ProofOutcome::Proven(proof) => {
+                    let authored_at = now(&self.ctx);
+                    self.update_task(n, |task| task.ready = Some(Ready { head, proof, result, authored_at }));
+                    return self.push(n, repository, last).await;
+                }
                 ProofOutcome::Refused { reason, .. } => {
                     let first = reason.lines().next().unwrap_or_default();
                     self.log(format!("task {} attempt {attempt} refused: {first}", n + 1));
-                    self.update_task(n, |task| {
-                        task.workspace = Some(head);
-                        task.refusal = reason;
-                    });
+                    self.update_task(n, |task| task.refusal = reason);
                 }
             }
             if active > wall {
@@ -153,8 +178,10 @@ impl Flow {
         match answered {
             Ok((result, head)) => Ok((base.clone(), head.unwrap_or(base), result)),
             Err((stop, head)) => {
-                // What was done so far goes on after a retry.
-                self.update_task(n, |task| task.workspace = head);
+                // What was done so far goes on after a retry; an agent that never began has nothing new.
+                if head.is_some() {
+                    self.update_task(n, |task| task.workspace = head);
+                }
                 Err(stop)
             }
         }
@@ -168,15 +195,49 @@ impl Flow {
         Ok(self.call(Family::Sandbox { commands }, &summary, Workspaces::prove, request).await?)
     }
 
-    async fn push(
-        &self,
-        n: usize,
-        repository: &RepositoryName,
-        last: bool,
-        head: Workspace,
-        proof: Proof,
-        result: TaskResult,
-    ) -> Result<(), Stop> {
+    /// Begins on the branch as it is now. A person may have pushed to it: their commits stay, so unfinished work that stands
+    /// on the old head is done again.
+    async fn follow_branch(&self, repository: &RepositoryName) -> Result<(), Stop> {
+        let known = self.read(|s| {
+            let delivery = s.repositories.get(repository)?;
+            Some((delivery.pull_request.as_ref()?.address(), delivery.head.clone()))
+        });
+        let Some((address, head)) = known else { return Ok(()) };
+        let summary = format!("look at the branch of PR #{}", address.number);
+        let pull_request = self.call(Family::Read, &summary, GitHub::get_pull_request, address).await?;
+        if pull_request.state != PullRequestState::Open {
+            let message = format!("{} was closed by someone. Reopen it, then retry; or cancel.", pull_request.url);
+            return Err(park(ParkReason::Conflict, message));
+        }
+        if pull_request.head_sha != head {
+            self.log(format!(
+                "{repository}: the branch moved to {}, going on from there",
+                pull_request.head_sha.short()
+            ));
+        }
+        self.write(|s| {
+            if pull_request.head_sha != head {
+                let open = s.tasks.iter_mut().filter(|task| &task.plan.repository == repository && !task.done());
+                open.for_each(|task| {
+                    task.workspace = None;
+                    task.ready = None;
+                });
+            }
+            if let Some(delivery) = s.repositories.get_mut(repository) {
+                delivery.head = pull_request.head_sha.clone();
+                delivery.pull_request = Some(pull_request);
+            }
+        });
+        Ok(())
+    }
+
+    /// Pushes what is proven. Content-addressed: pushed again, it makes the same commit.
+    async fn push(&self, n: usize, repository: &RepositoryName, last: bool) -> Result<(), Stop> {
+        let Some(Ready { head, proof, result, authored_at }) =
+            self.read(|s| s.tasks.get(n).and_then(|task| task.ready.clone()))
+        else {
+            return Err(park(ParkReason::Upstream, format!("Task {} has nothing to push.", n + 1)));
+        };
         let authority = self.authority().await?;
         let (delivery, id, title, keep_plan) = self.read(|s| {
             let task = s.tasks.get(n).map(|task| (task.plan.id.clone(), task.plan.title.clone())).unwrap_or_default();
@@ -186,9 +247,10 @@ impl Flow {
             return Err(park(ParkReason::Upstream, format!("{repository} has no branch to push to.")));
         };
         let message = format!(
-            "{}: {title}\n\n{}\n\nTicket: {}\nTask: {id}\n",
+            "{}: {}\n\n{}\n\nTicket: {}\nTask: {id}\n",
             self.key,
-            crate::messages::one_line(&result.summary),
+            quiet(&one_line(&title)),
+            quiet(&one_line(&result.summary)),
             self.key
         );
         let request = Push {
@@ -196,7 +258,7 @@ impl Flow {
             branch: delivery.branch,
             parent: delivery.head,
             message,
-            authored_at: now(&self.ctx),
+            authored_at,
             remove: if last && !keep_plan { vec!["PLAN.md".to_owned()] } else { vec![] },
             authority,
             ticket: self.key.clone(),
@@ -225,6 +287,7 @@ impl Flow {
             task.result = Some(result);
             task.pushed = Some(pushed);
             task.workspace = None;
+            task.ready = None;
             task.refusal = String::new();
         });
         self.refresh_pull_request(repository).await;

@@ -72,8 +72,9 @@ impl Flow {
         }
         let key: TicketKey = input.key.parse().map_err(|fault: crate::contract::ids::InvalidId| fault.to_string())?;
         let token = ctx.cancellation_token().child_token();
-        // Started by the CLI there is no event: the run's own id begins the generation.
-        let event = input.event.map_or_else(|| ctx.run_id().to_owned(), |event| event.id);
+        // Started by the CLI there is no event: the id of the first run begins the generation. It outlives a reset.
+        let first_run = ctx.state(|w| w.state.first_run.clone());
+        let event = input.event.map_or(first_run, |event| event.id);
         let generation = Generation::of_event(&event);
         let flow = Self { ctx: ctx.clone(), token: token.clone(), key, generation: generation.clone() };
         let now = kit::now(ctx);
@@ -94,6 +95,18 @@ impl Flow {
         ]);
         flow.enter(Stage::Discovering, "reading policy and ticket");
         Ok(flow)
+    }
+
+    /// The cap of the policy in force now, when it is higher: a person has raised it, and lets the ticket go on.
+    pub(super) async fn take_raised_cap(&self) -> Result<(), Stop> {
+        let policy: Policy = self.call(Family::Read, "read the budget again", PolicySource::read, ()).await?;
+        let raised = MicroUsd(policy.budget.ticket_cap_micro_usd);
+        let before = self.read(|s| s.budget.cap);
+        if raised > before {
+            self.log(format!("the cap is raised from {before} to {raised}"));
+            self.write(|s| s.budget.cap = raised);
+        }
+        Ok(())
     }
 
     /// The policy in force, unless the input brought one. First activity of every run.
@@ -136,6 +149,7 @@ impl Flow {
     ) -> Result<A::Output, CallError>
     where
         A: ActivityDefinition,
+        A::Input: Clone,
         A::Output: TemporalDeserializable,
     {
         kit::call(&self.ctx, &self.token, family, summary, activity, input.into()).await
@@ -189,14 +203,23 @@ impl Flow {
             self.log(format!("memo not updated: {error}"));
         }
         self.ctx.set_current_details(self.details());
+        self.write(|s| s.unshown = false);
     }
 
     /// Does a step until it succeeds; what parks it waits for a person, and then the step is done again.
     pub(super) async fn insist<T>(&self, step: impl AsyncFn() -> Result<T, Stop>) -> Result<T, Stop> {
         loop {
-            match step().await {
-                Err(Stop::Park(parked)) => self.park(parked).await?,
+            let mut parked = match step().await {
+                Err(Stop::Park(parked)) => parked,
                 done => return done,
+            };
+            // What fails while it waits parks it once more. It never ends a ticket, and never undoes its work.
+            loop {
+                match self.park(parked).await {
+                    Ok(()) => break,
+                    Err(Stop::Park(again)) => parked = again,
+                    Err(end) => return Err(end),
+                }
             }
         }
     }
@@ -287,7 +310,7 @@ impl Flow {
         let needed = needed.map_or_else(String::new, |needed| format!("; the next model call may cost {needed}"));
         park(
             ParkReason::Budget,
-            format!("{spent} of {cap} are spent{needed}. Raise the cap in the policy and label again."),
+            format!("{spent} of {cap} are spent{needed}. Raise ticket_cap_micro_usd in [policy.budget], then retry."),
         )
     }
 
@@ -295,8 +318,9 @@ impl Flow {
     pub(super) async fn conclude(self, outcome: Result<Stage, Stop>) -> WorkflowResult<TicketStatus> {
         let end = match outcome {
             Ok(stage) | Err(Stop::End(stage)) => stage,
-            // `insist` turns every other stop into a wait.
-            Err(Stop::Cancelled | Stop::Park(_)) => Stage::Cancelled,
+            Err(Stop::Cancelled) => Stage::Cancelled,
+            // `insist` turns these into a wait; were one left over, the work would stay where it is.
+            Err(Stop::Park(_)) => Stage::Abandoned,
         };
         self.close(end).await;
         // No await after this look.

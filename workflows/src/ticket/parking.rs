@@ -7,6 +7,7 @@ use serde_json::json;
 use super::flow::{Flow, Stop};
 use crate::contract::access::{Action, Person};
 use crate::contract::status::{ParkReason, Parked, Stage};
+use crate::contract::trigger::Command;
 use crate::kit::{Waited, now, wait_until};
 use crate::messages::Template;
 
@@ -22,11 +23,12 @@ impl Flow {
         }
         self.say("parked", Template::SlackParked, json!({})).await;
         self.tell_jira("parked", Template::JiraParked, json!({})).await;
-        let result = self.await_person(reason).await;
-        if result.is_ok() {
-            self.write(|s| s.parked = None);
+        self.await_person(reason).await?;
+        if reason == ParkReason::Budget {
+            self.take_raised_cap().await?;
         }
-        result
+        self.write(|s| s.parked = None);
+        Ok(())
     }
 
     /// Counts the time since `began` as waiting for a person.
@@ -57,17 +59,28 @@ impl Flow {
             if late_approval_counts && self.read(|s| !s.inbox.approvals.is_empty()) {
                 return Ok(());
             }
-            if let Some(rejection) = self.write(|s| s.inbox.rejections.pop_front()) {
-                if self.may(&rejection.by, Action::Command).await? {
-                    self.write(|s| s.rejected = Some(rejection));
-                    return Err(Stop::End(Stage::Rejected));
-                }
-            } else if let Some(retry) = self.write(|s| s.inbox.retries.pop_front())
+            self.heed_rejections().await?;
+            if let Some(retry) = self.write(|s| s.inbox.retries.pop_front())
                 && self.may(&retry.by, Action::Command).await?
             {
                 self.log(format!("retry by {}", retry.by.label()));
                 return Ok(());
             }
+        }
+    }
+
+    /// Cancels the flow when the person may.
+    pub(super) async fn judge_cancel(&self, cancel: Command) {
+        match self.may(&cancel.by, Action::Command).await {
+            Ok(true) => self.write(|s| s.cancel(cancel.by)),
+            Ok(false) => {}
+            Err(Stop::Park(parked)) => {
+                let text = format!("cancel by {} could not be judged: {}", cancel.by.label(), parked.message);
+                let at = now(&self.ctx);
+                self.write(|s| s.note(at, text));
+            }
+            // Cancelled another way meanwhile.
+            Err(Stop::Cancelled | Stop::End(_)) => {}
         }
     }
 
@@ -86,7 +99,8 @@ impl Flow {
                 let text = format!("{} was refused: {why}", who.label());
                 self.write(|s| s.note(at, text.clone()));
                 self.show();
-                self.post("refused", text.clone(), vec![crate::messages::slack::section(&text)]).await;
+                let shown = crate::messages::slack::escape(&text);
+                self.post("refused", shown.clone(), vec![crate::messages::slack::section(&shown)]).await;
                 Ok(false)
             }
         }

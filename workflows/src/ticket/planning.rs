@@ -61,7 +61,12 @@ impl Flow {
 
     /// Writes the plan, or its next version.
     pub(super) async fn write_plan(&self) -> Result<(), Stop> {
+        let again = self.read(|s| s.stage) == Stage::Parked;
         self.enter(Stage::Planning, "writing the plan");
+        if again {
+            // A person has probably added to the ticket.
+            self.read_ticket().await?;
+        }
         let brief = self.read(|s| {
             let changeable: Vec<_> = s.candidates.iter().take(s.policy.discovery.pull_requests).collect();
             json!({
@@ -75,21 +80,14 @@ impl Flow {
             self.run_agent(AgentName::Planning, brief, None, 1).await.map_err(|(stop, _)| stop)?;
         let cap = self.read(|s| s.budget.cap);
         let hash = plan.hash(cap);
-        let tasks = plan.tasks.iter().cloned().map(|plan| Task {
-            plan,
-            attempts: 0,
-            workspace: None,
-            refusal: String::new(),
-            result: None,
-            proof: None,
-            pushed: None,
-            stopped: false,
-        });
+        let tasks = plan.tasks.iter().cloned().map(Task::new);
         self.write(|s| {
             let version = s.plan.as_ref().map_or(1, |earlier| earlier.version + 1);
             s.tasks = tasks.collect();
             s.plan = Some(PlanVersion { plan: plan.clone(), version, hash, cap, text: String::new() });
             s.approval = None;
+            // Nobody has seen this version yet, so nothing that waits can be about it.
+            s.inbox.approvals.clear();
         });
         let text = messages::render(Template::Plan, &self.view(), json!({}));
         if text.len() > PLAN_LIMIT {
@@ -120,10 +118,29 @@ impl Flow {
         let Some(plan) = plan else {
             return Err(park(ParkReason::InvalidAnswer, "There is no plan."));
         };
-        for name in plan.plan.repositories() {
+        let wanted = plan.plan.repositories();
+        self.drop_drafts_outside(&wanted).await?;
+        for name in wanted {
             self.open_draft(&name, &plan).await?;
         }
         self.show();
+        Ok(())
+    }
+
+    /// An earlier version of the plan may have named repositories that this one leaves out.
+    async fn drop_drafts_outside(&self, wanted: &[RepositoryName]) -> Result<(), Stop> {
+        let dropped: Vec<_> = self.read(|s| {
+            let all = s.repositories.iter().filter(|(name, _)| !wanted.contains(name));
+            all.map(|(name, delivery)| (name.clone(), delivery.branch.clone())).collect()
+        });
+        for (name, branch) in dropped {
+            self.log(format!("{name} is not in the plan any more: its draft is closed"));
+            self.undo_branch(&name, &branch).await?;
+            self.write(|s| {
+                s.repositories.remove(&name);
+                s.branches.retain(|(repository, known)| (repository, known) != (&name, &branch));
+            });
+        }
         Ok(())
     }
 

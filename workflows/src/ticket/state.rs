@@ -33,6 +33,8 @@ pub(super) struct TicketState {
     /// Why the input did not decode.
     pub(super) fault: Option<String>,
     pub(super) generation: Option<Generation>,
+    /// Id of the first run of this chain.
+    pub(super) first_run: String,
     pub(super) policy: Policy,
     pub(super) ticket: Option<Ticket>,
     pub(super) began_at: i64,
@@ -58,12 +60,18 @@ pub(super) struct TicketState {
     pub(super) notes: VecDeque<String>,
     /// What people who signalled in vain are told in the thread.
     pub(super) answers: VecDeque<String>,
+    /// A remark is not in the current details yet.
+    pub(super) unshown: bool,
     pub(super) occurrences: BTreeMap<String, u32>,
     pub(super) slack: SlackThread,
     pub(super) last_event_at: i64,
     /// Cancels the flow; made by the run.
     pub(super) cancel_token: Option<WorkflowCancellationToken>,
     pub(super) cancelled_by: Option<Person>,
+    /// The run reports and cleans up; newer events begin another.
+    pub(super) closing: bool,
+    /// What the clean-up could not remove.
+    pub(super) left_behind: Vec<String>,
     /// Who rejected, and why.
     pub(super) rejected: Option<Reject>,
     pub(super) updated_at: i64,
@@ -110,6 +118,8 @@ pub(super) struct Task {
     pub(super) attempts: u32,
     /// Files of the last attempt, whose work goes on.
     pub(super) workspace: Option<Workspace>,
+    /// Proven, and not pushed yet.
+    pub(super) ready: Option<Ready>,
     /// Why the last attempt was refused.
     pub(super) refusal: String,
     pub(super) result: Option<TaskResult>,
@@ -119,7 +129,31 @@ pub(super) struct Task {
     pub(super) stopped: bool,
 }
 
+/// Work that is proven and has to be pushed. Kept, so that a push that fails costs no second run of the agent.
+#[derive(Clone)]
+pub(super) struct Ready {
+    pub(super) head: Workspace,
+    pub(super) proof: Proof,
+    pub(super) result: TaskResult,
+    /// Seconds since 1970; part of the commit, so that pushing again makes the same commit.
+    pub(super) authored_at: i64,
+}
+
 impl Task {
+    pub(super) fn new(plan: PlannedTask) -> Self {
+        Self {
+            plan,
+            attempts: 0,
+            workspace: None,
+            ready: None,
+            refusal: String::new(),
+            result: None,
+            proof: None,
+            pushed: None,
+            stopped: false,
+        }
+    }
+
     pub(super) fn done(&self) -> bool {
         self.pushed.is_some()
     }
@@ -140,6 +174,7 @@ pub(super) struct Inbox {
     pub(super) approvals: VecDeque<Approve>,
     pub(super) rejections: VecDeque<Reject>,
     pub(super) retries: VecDeque<Command>,
+    pub(super) cancels: VecDeque<Command>,
     pub(super) checks: Vec<ChecksChanged>,
     pub(super) pull_request_news: u32,
     /// A newer event that arrived while the run was closing: the next generation.
@@ -156,13 +191,13 @@ impl Inbox {
 }
 
 impl TicketState {
-    pub(super) fn new(input: Result<TicketInput, String>) -> Self {
+    pub(super) fn new(input: Result<TicketInput, String>, first_run: String) -> Self {
         let (input, fault) = match input {
             Ok(input) => (input, None),
             Err(fault) => (TicketInput::default(), Some(fault)),
         };
         let last_event_at = input.event.as_ref().map_or(0, |event| event.at);
-        Self { input, fault, last_event_at, ..Self::default() }
+        Self { input, fault, first_run, last_event_at, ..Self::default() }
     }
 
     /// Adds a line to the log.
@@ -180,6 +215,7 @@ impl TicketState {
         if self.notes.len() > NOTES {
             self.notes.pop_front();
         }
+        self.unshown = true;
         self.record(at, text);
     }
 
@@ -193,7 +229,7 @@ impl TicketState {
 
     /// The flow is being undone or is over.
     pub(super) fn is_closing(&self) -> bool {
-        self.stage == Stage::CleaningUp || self.stage.is_end()
+        self.closing || self.stage.is_end()
     }
 
     pub(super) fn cancel(&mut self, by: Person) {

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use serde_json::{Value, json};
 use temporalio_workflow::WaitConditionOptions;
 
+use super::TicketWorkflow;
 use super::flow::Flow;
 use super::state::{Delivery, Task};
 use crate::contract::github::{EditPullRequest, GitHub};
@@ -16,6 +17,9 @@ use crate::contract::slack::{MessageRef, PostMessage, Slack, UpdateMessage};
 use crate::kit::{self, CallError};
 use crate::messages::{self, PullRequestView, TaskView, Template, TicketView};
 use crate::policy::Family;
+
+/// Most characters of the plan in a pull request's body; the rest of the body is about the proof.
+const PLAN_IN_BODY: usize = 40_000;
 
 impl Flow {
     /// Everything messages may show.
@@ -99,16 +103,23 @@ impl Flow {
         }
     }
 
-    /// Answers in the thread whoever decided when there was nothing to decide. Never ends.
-    pub(super) async fn answer_declined(&self) -> Infallible {
+    /// Attends to people beside the flow: judges cancels, answers in the thread whoever decided when there was nothing to
+    /// decide, shows remarks. Never ends.
+    pub(super) async fn attend(&self) -> Infallible {
         loop {
             let options = WaitConditionOptions::builder().cancellation_token(self.token.clone()).build();
-            let woken = self.ctx.wait_condition_with_options(|w| !w.state.answers.is_empty(), options).await;
-            if woken.is_err() {
+            let called = |w: &TicketWorkflow| {
+                let state = &w.state;
+                state.unshown || !state.answers.is_empty() || !state.inbox.cancels.is_empty()
+            };
+            if self.ctx.wait_condition_with_options(called, options).await.is_err() {
                 std::future::pending::<Infallible>().await;
             }
+            while let Some(cancel) = self.write(|s| s.inbox.cancels.pop_front()) {
+                self.judge_cancel(cancel).await;
+            }
+            self.show();
             while let Some(text) = self.write(|s| s.answers.pop_front()) {
-                self.show();
                 let text = format!("{}.", messages::slack::escape(&messages::one_line(&text)));
                 self.post("declined", text.clone(), vec![messages::slack::section(&text)]).await;
             }
@@ -117,7 +128,7 @@ impl Flow {
 
     /// Takes the buttons off the approval message and says what was decided.
     pub(super) async fn close_approval_message(&self, decision: &str, extra: Value) {
-        let Some(message) = self.write(|s| s.slack.approval.take()) else {
+        let Some(message) = self.read(|s| s.slack.approval.clone()) else {
             return;
         };
         let view = self.view();
@@ -129,8 +140,10 @@ impl Flow {
         let decided = messages::render(Template::SlackDecided, &view, variables);
         let update =
             UpdateMessage { message, text: decided.clone(), blocks: messages::slack::decided(&plan, &decided) };
-        if let Err(error) = self.call(Family::Effect, "update Slack message", Slack::update_message, update).await {
-            self.undelivered("Slack", &error);
+        match self.call(Family::Effect, "update Slack message", Slack::update_message, update).await {
+            // Only now: were this cut short, the clean-up has to take the buttons off.
+            Ok(()) => self.write(|s| s.slack.approval = None),
+            Err(error) => self.undelivered("Slack", &error),
         }
     }
 
@@ -185,7 +198,7 @@ impl Flow {
                 "ci": delivery.map(|d| d.ci.clone()).unwrap_or_default(),
                 "look_here": places(results()),
                 "not_done": results().flat_map(|r| &r.not_done).collect::<Vec<_>>(),
-                "plan_text": s.plan.as_ref().map(|version| version.text.clone()).unwrap_or_default(),
+                "plan_text": s.plan.as_ref().map(|version| folded(&version.text)).unwrap_or_default(),
             })
         });
         let title = view.plan.as_ref().map(|plan| messages::one_line(&plan.title)).unwrap_or_default();
@@ -236,6 +249,16 @@ fn task_view(task: &Task) -> TaskView {
         pushed: task.pushed.clone(),
         result: task.result.clone(),
     }
+}
+
+/// The plan as it fits into a pull request's body, which has at most 65,536 characters.
+fn folded(text: &str) -> String {
+    if text.chars().count() <= PLAN_IN_BODY {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(PLAN_IN_BODY).collect();
+    let whole_lines = kept.rsplit_once('\n').map_or(kept.as_str(), |(lines, _)| lines);
+    format!("{whole_lines}\n\nThe plan is longer than fits here; PLAN.md on the branch has all of it.")
 }
 
 /// At most three places that deserve a human's eyes; what is said of one file stands together.
