@@ -119,7 +119,6 @@ async fn count_query(client: &Client, query: &str) -> Option<i64> {
     let request = CountWorkflowExecutionsRequest {
         namespace: client.options().namespace.clone(),
         query: query.to_owned(),
-        ..Default::default()
     };
     Some(client.clone().count_workflow_executions(request.into_request()).await.ok()?.into_inner().count)
 }
