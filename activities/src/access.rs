@@ -21,9 +21,11 @@ pub struct Settings {
     pub approvers: Vec<String>,
     /// Slack user ids that may reject, retry and cancel. Default empty: everyone in the workspace.
     pub commanders: Vec<String>,
-    /// Whether somebody with Temporal's CLI or Web UI may decide. Default true.
+    /// Whether somebody with Temporal's CLI or Web UI may decide. Default true. It stops those who say who they are: a signal
+    /// by hand can claim to come from any person in Slack, so who must not approve must not reach Temporal.
     pub cli_may_approve: bool,
-    /// Whether the approver must be another person than the requester. Default false.
+    /// Whether the approver must be another person than the requester. Default false. Names are compared as the services give
+    /// them, and a person's display name in Jira is seldom their handle in Slack.
     pub approver_other_than_requester: bool,
 }
 
@@ -33,10 +35,10 @@ impl Default for Settings {
     }
 }
 
+/// The part of the configuration file that matters here.
 #[derive(Debug, Default, Deserialize)]
 struct File {
-    #[serde(default)]
-    access: Settings,
+    access: Option<Settings>,
 }
 
 /// The access rules, as an activity.
@@ -45,6 +47,8 @@ pub struct AccessActivities {
     config: PathBuf,
     /// The file was there once: when it goes, the rules in it do not turn into "everyone may".
     seen: AtomicBool,
+    /// It had an `[access]` once: without one it is half written, because an editor empties a file before it writes it.
+    ruled: AtomicBool,
 }
 
 #[activities]
@@ -62,7 +66,8 @@ impl AccessActivities {
     /// read, lets nobody in until a person mends it.
     pub fn new(config: PathBuf) -> Self {
         let seen = AtomicBool::new(config.exists());
-        Self { config, seen }
+        let access = std::fs::read_to_string(&config).ok().and_then(|text| toml::from_str::<File>(&text).ok()?.access);
+        Self { config, seen, ruled: AtomicBool::new(access.is_some()) }
     }
 
     async fn settings(&self) -> Result<Settings, ServiceError> {
@@ -74,7 +79,16 @@ impl AccessActivities {
         match tokio::fs::read_to_string(&self.config).await {
             Ok(text) => {
                 self.seen.store(true, Ordering::Relaxed);
-                toml::from_str::<File>(&text).map(|file| file.access).map_err(|error| unreadable(error.to_string()))
+                match toml::from_str::<File>(&text).map_err(|error| unreadable(error.to_string()))?.access {
+                    Some(access) => {
+                        self.ruled.store(true, Ordering::Relaxed);
+                        Ok(access)
+                    }
+                    None if self.ruled.load(Ordering::Relaxed) => Err(unreadable(
+                        "[access] is gone from it. Put it back, empty if everyone may, or restart the workers".into(),
+                    )),
+                    None => Ok(Settings::default()),
+                }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.seen.load(Ordering::Relaxed) => {
                 Ok(Settings::default())
@@ -162,6 +176,27 @@ mod tests {
         assert!(access.settings().await.is_err());
         std::fs::remove_file(&config).unwrap();
         assert_eq!(access.settings().await.unwrap_err().kind, FailureKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_is_half_written_lets_nobody_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("ticketwright.toml");
+        std::fs::write(&config, "[access]\napprovers = [\"U1\"]\n").unwrap();
+        let from_the_start = AccessActivities::new(config.clone());
+        std::fs::write(&config, "").unwrap();
+        assert_eq!(from_the_start.settings().await.unwrap_err().kind, FailureKind::Unavailable);
+        // A file that never had rules needs none, until it gets some.
+        let access = AccessActivities::new(config.clone());
+        assert_eq!(access.settings().await.unwrap(), Settings::default());
+        std::fs::write(&config, "[access]\napprovers = [\"U1\"]\n").unwrap();
+        assert_eq!(access.settings().await.unwrap().approvers, ["U1"]);
+        std::fs::write(&config, "[policy]\n").unwrap();
+        let error = access.settings().await.unwrap_err();
+        assert_eq!(error.kind, FailureKind::Unavailable);
+        assert!(error.message.contains("Put it back"), "{error}");
+        std::fs::write(&config, "[access]\n").unwrap();
+        assert_eq!(access.settings().await.unwrap(), Settings::default());
     }
 
     #[tokio::test]

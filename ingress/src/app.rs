@@ -100,7 +100,11 @@ impl App {
 
 async fn from_jira(State(app): State<App>, delivery: Signed<FromJira>) -> Reply {
     let settings = &app.settings;
-    let rules = jira::Rules { label: &settings.label, bot_account_id: settings.jira_bot_account_id.as_deref() };
+    let rules = jira::Rules {
+        label: &settings.label,
+        bot_account_id: settings.jira_bot_account_id.as_deref(),
+        now: chrono::Utc::now(),
+    };
     app.handle(jira::read(&delivery.body, rules), &delivery.id, JIRA_DEADLINE).await
 }
 

@@ -371,9 +371,14 @@ mod tests {
     fn the_documented_examples_name_every_variable_and_can_be_used() {
         use clap::CommandFactory;
         let documented = include_str!("../../.env.example");
+        let compose = include_str!("../../docker-compose.temporal.yml");
         for argument in Options::command().get_arguments() {
             let Some(variable) = argument.get_env().and_then(|variable| variable.to_str()) else { continue };
             assert!(documented.contains(&format!("{variable}=")), ".env.example lacks {variable}");
+            assert!(
+                compose.contains(&format!(" {variable}:")),
+                "the ingress of docker-compose.temporal.yml lacks {variable}"
+            );
         }
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../ticketwright.example.toml");
         let secret = || Some("s".to_owned().into());

@@ -16,6 +16,8 @@ use crate::temporal::{Temporal, TemporalError};
 
 /// How long check events of one head are gathered after the first.
 const GATHER: Duration = Duration::from_secs(1);
+/// How long one signal of gathered events may take: a head whose signal hangs must not count as signalled for ever.
+const SEND_LIMIT: Duration = Duration::from_secs(8);
 /// How often a signal is tried while the run continues as new under our hands.
 const SIGNAL_TRIES: usize = 3;
 
@@ -70,7 +72,14 @@ impl Dispatcher {
             Trigger::PullRequestChanged { ticket, news } => {
                 tell(client, ticket, "pull_request_changed", delivery, news).await
             }
-            Trigger::ChecksChanged { ticket, news } => self.nudge(client, Nudge { ticket, news }).await,
+            Trigger::ChecksChanged { ticket, news } => {
+                let client = client.clone();
+                let send = move |nudge| {
+                    let client = client.clone();
+                    async move { send(&client, nudge).await }
+                };
+                self.nudge(Nudge { ticket, news }, send).await
+            }
         }
     }
 
@@ -83,22 +92,36 @@ impl Dispatcher {
         }
     }
 
-    async fn nudge(&self, client: &Client, nudge: Nudge) -> Result<Outcome, TemporalError> {
+    async fn nudge<S, F>(&self, nudge: Nudge, send: S) -> Result<Outcome, TemporalError>
+    where
+        S: Fn(Nudge) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Outcome, TemporalError>> + Send + 'static,
+    {
         if !self.nudges.note(&nudge) {
             return Ok(Outcome::Gathered(nudge.ticket));
         }
-        let outcome = send(client, nudge.clone()).await;
-        let (nudges, client) = (Arc::clone(&self.nudges), client.clone());
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(GATHER).await;
-                if !nudges.due(&nudge) {
-                    break;
-                }
-                report(&nudge, send(&client, nudge.clone()).await);
-            }
-        });
-        outcome
+        let send = Arc::new(send);
+        // Before the first signal: this future is dropped when Temporal is slow or the sender hangs up, and what is noted
+        // for this head must be let go nevertheless.
+        tokio::spawn(gather(Arc::clone(&self.nudges), nudge.clone(), Arc::clone(&send)));
+        send(nudge).await
+    }
+}
+
+/// Signals what came since the last signal, until nothing did.
+async fn gather<S, F>(nudges: Arc<Nudges>, nudge: Nudge, send: Arc<S>)
+where
+    S: Fn(Nudge) -> F,
+    F: Future<Output = Result<Outcome, TemporalError>>,
+{
+    loop {
+        tokio::time::sleep(GATHER).await;
+        if !nudges.due(&nudge) {
+            break;
+        }
+        let outcome = tokio::time::timeout(SEND_LIMIT, send(nudge.clone())).await;
+        let too_late = |_| Err(TemporalError::Unavailable(format!("no answer within {SEND_LIMIT:?}")));
+        report(&nudge, outcome.unwrap_or_else(too_late));
     }
 }
 
@@ -137,4 +160,32 @@ where
         }
     }
     Err(TemporalError::Unavailable(format!("{workflow_id} keeps changing its run")))
+}
+
+#[cfg(test)]
+mod tests {
+    use workflows::contract::trigger::ChecksChanged;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_first_signal_that_is_cut_leaves_nothing_behind() {
+        let dispatcher = Dispatcher::new(Temporal::default());
+        let news = ChecksChanged {
+            repository: "acme/shop-api".parse().unwrap(),
+            sha: "81c0d1e2f3a4b5c6d7e8f9011223344556677889".parse().unwrap(),
+        };
+        let nudge = Nudge { ticket: "SHOP-1".parse().unwrap(), news };
+        let (sent, mut signals) = tokio::sync::mpsc::unbounded_channel();
+        let send = move |_: Nudge| {
+            sent.send(()).unwrap();
+            std::future::pending()
+        };
+        let cut = dispatcher.nudge(nudge.clone(), send.clone());
+        assert!(tokio::time::timeout(Duration::ZERO, cut).await.is_err(), "Temporal does not answer");
+        assert!(signals.try_recv().is_ok());
+        let next = dispatcher.nudge(nudge.clone(), send).await.unwrap();
+        assert_eq!(next, Outcome::Gathered(nudge.ticket), "noted for the signal that follows");
+        signals.recv().await.unwrap();
+    }
 }

@@ -38,6 +38,11 @@ fn hmac(secret: &str, message: &[u8]) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
+/// The label is added at this moment.
+fn labelled_now() -> String {
+    JIRA.replace("1763700000123", &chrono::Utc::now().timestamp_millis().to_string())
+}
+
 type Headers = Vec<(&'static str, String)>;
 
 fn jira(secret: &str, body: &[u8]) -> Headers {
@@ -139,6 +144,12 @@ async fn what_is_not_for_us_gets_200_and_the_reason() {
     let modal = form(r#"{"type":"view_closed"}"#);
     for (path, headers, body, reason) in [
         ("/webhooks/jira", jira("jira-secret", comment.as_bytes()), comment, "comment_created"),
+        (
+            "/webhooks/jira",
+            jira("jira-secret", JIRA.as_bytes()),
+            JIRA,
+            "too old to start anything; add the label again",
+        ),
         ("/webhooks/github", github("github-secret", "ping", b"{}"), "{}", "ping"),
         ("/webhooks/github", github("github-secret", "push", b"{}"), "{}", "push"),
         ("/slack/interactions", slack("slack-secret", 0, modal.as_bytes()), &modal, "view_closed"),
@@ -194,12 +205,12 @@ async fn a_route_without_a_secret_is_off_and_says_how_to_switch_it_on() {
 #[tokio::test]
 async fn without_temporal_the_sender_is_asked_to_come_again() {
     let app = app();
-    let slack_body = form(SLACK);
+    let (slack_body, labelled) = (form(SLACK), labelled_now());
     for (path, headers, body) in [
-        ("/webhooks/jira", jira("jira-secret", JIRA.as_bytes()), JIRA),
+        ("/webhooks/jira", jira("jira-secret", labelled.as_bytes()), labelled.as_str()),
         ("/webhooks/github", github("github-secret", "pull_request", GITHUB.as_bytes()), GITHUB),
     ] {
-        let response = post(&app, path, headers, body).await;
+        let response = post(&app, path, headers, body.to_owned()).await;
         assert_eq!(response.headers()["retry-after"], "15", "{path}");
         assert_eq!(read(response).await.0, StatusCode::SERVICE_UNAVAILABLE, "{path}");
     }

@@ -12,10 +12,13 @@ async fn check(scene: &Scene) -> anyhow::Result<()> {
     let before = scene.stack.world.effects.all().len();
     let output = tokio::task::block_in_place(|| scene.stack.check())?;
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    for service in ["Temporal", "GitHub", "Jira", "Slack", "Bedrock"] {
+    for service in ["Temporal", "GitHub", "Jira", "Slack", "Bedrock", "Blobs", "Workspace"] {
         assert!(table.contains(service), "{service} is missing in:\n{table}");
     }
     assert!(table.contains("ticketwright"), "who we are is missing in:\n{table}");
+    for good in ["✓ GitHub", "✓ Jira", "✓ Blobs", "✓ Workspace"] {
+        assert!(table.contains(good), "no {good:?} in:\n{table}");
+    }
     for secret in [&scene.stack.world.credentials.github_token, &scene.stack.world.credentials.jira_token] {
         assert!(!table.contains(secret.as_str()), "a secret is in the table");
     }

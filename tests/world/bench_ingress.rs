@@ -34,7 +34,7 @@ async fn main() -> anyhow::Result<()> {
     let one = async |n: usize| -> anyhow::Result<(Duration, Duration)> {
         let key = format!("BENCH-{}", n + 1);
         let body = json!({
-            "timestamp": 1_790_000_000_000_i64 + i64::try_from(n)?, "webhookEvent": "jira:issue_created",
+            "timestamp": chrono::Utc::now().timestamp_millis(), "webhookEvent": "jira:issue_created",
             "issue": {"key": key, "fields": {"summary": "bench", "labels": ["AI"]}},
         })
         .to_string();

@@ -183,10 +183,10 @@ fn github_auth(environment: &Environment) -> Result<GitHubAuth, Problem> {
     }
     let Some(id) = environment.get("GITHUB_APP_ID") else {
         return Err(Problem::new("GITHUB_TOKEN is missing.")
-            .advice("It reads repositories, pushes branches and opens pull requests. Make a fine-grained token at")
-            .advice("https://github.com/settings/personal-access-tokens with Contents, Pull requests, Issues: read and write;")
-            .advice("Checks, Commit statuses, Actions: read.")
-            .advice("To use a GitHub App instead: set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY_FILE."));
+            .advice("It reads repositories and checks, pushes branches and opens pull requests. Make a classic token with repo and")
+            .advice("workflow, as the bot's account, at https://github.com/settings/tokens; a fine-grained one cannot read checks.")
+            .advice("To use a GitHub App instead: set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY_FILE. It needs Contents, Pull")
+            .advice("requests, Workflows: read and write; Checks, Commit statuses, Actions: read-only."));
     };
     let number = |name: &str, text: &str| {
         text.parse::<u64>().map_err(|_| {
@@ -214,7 +214,8 @@ fn jira_auth(environment: &Environment) -> Result<jira::Auth, Problem> {
     let email = environment.get("JIRA_EMAIL").ok_or_else(|| {
         Problem::new("JIRA_EMAIL is missing.")
             .advice("It is the address of the Jira user as whom Ticketwright reads tickets and comments on them.")
-            .advice("Make a user for it, or use yours to try it out; its token goes into JIRA_API_TOKEN.")
+            .advice("Make a user for it, who may browse projects, add comments, delete own comments and transition issues, or use")
+            .advice("yours to try it out; its token goes into JIRA_API_TOKEN.")
     })?;
     let token = environment.secret("JIRA_API_TOKEN")?.ok_or_else(|| {
         Problem::new("JIRA_API_TOKEN is missing.")

@@ -81,10 +81,10 @@ fn work(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let outcome = runtime.block_on(async {
         let config = Config::load(arguments.config.as_deref(), &Environment::of_process())?;
         match arguments.command.unwrap_or(Command::Run { no_sandbox_queue: false }) {
-            Command::Run { no_sandbox_queue } => run(config, no_sandbox_queue).await,
+            Command::Run { no_sandbox_queue } => Box::pin(run(config, no_sandbox_queue)).await,
             Command::Check { spend } => {
                 let spending = if spend { Spending::OneTokenPerModel } else { Spending::Nothing };
-                let (table, works) = check::run(&config, spending).await;
+                let (table, works) = Box::pin(check::run(&config, spending)).await;
                 std::io::stdout().write_all(table.as_bytes()).context("write the table")?;
                 Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }

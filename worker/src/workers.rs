@@ -61,11 +61,7 @@ pub(crate) async fn build(
     sandbox: Option<Sandbox>,
 ) -> anyhow::Result<Vec<(&'static str, Worker)>> {
     let runtime = Runtime::from_current_tokio(RuntimeOptions::default()).context("start Temporal's runtime")?;
-    let blobs = Blobs::open(&config.blobs.url).map_err(|error| {
-        Problem::new(format!("the blob store {} cannot be used.", config.blobs.url))
-            .advice(told(&error))
-            .advice(format!("Set url in [blobs] of {}.", config.file.display()))
-    })?;
+    let blobs = open_blobs(&config).await?;
     let bedrock = Bedrock::connect(&config.bedrock).await;
     let github = Arc::new(GitHubClient::new(config.github, config.github_auth)?);
     let jira = Arc::new(JiraClient::new(&config.jira, config.jira_auth)?);
@@ -117,6 +113,18 @@ pub(crate) async fn build(
         Ok((name, worker))
     };
     workers.into_iter().map(worker).collect()
+}
+
+/// Opens the blob store and tries it: without it every ticket would fail at its first step.
+async fn open_blobs(config: &Config) -> Result<Blobs, Problem> {
+    let unusable = |error: ServiceError| {
+        Problem::new(format!("the blob store {} cannot be used.", config.blobs.url))
+            .advice(told(&error))
+            .advice(format!("Set url in [blobs] of {}.", config.file.display()))
+    };
+    let blobs = Blobs::open(&config.blobs.url).map_err(unusable)?;
+    blobs.probe().await.map_err(unusable)?;
+    Ok(blobs)
 }
 
 /// More suites at once than this would only run into their time-outs.

@@ -1,8 +1,9 @@
 //! The blob store: everything too big for a Temporal history, under the digest of its bytes. A local directory by
 //! default, an S3 bucket by URL.
 
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
@@ -14,6 +15,9 @@ use workflows::contract::ids::Digest;
 
 use crate::failure::ServiceError;
 
+/// Longest try of the whole store: its client itself tries again for minutes.
+const PROBE: Duration = Duration::from_secs(30);
+
 /// Write-once store. A clone shares the connection.
 ///
 /// Blobs live under `sha256/`, the small index of named values under `named/`. Both spread over 256 folders, so that a
@@ -22,6 +26,8 @@ use crate::failure::ServiceError;
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// Where it is, when that is a directory.
+    directory: Option<PathBuf>,
 }
 
 impl Blobs {
@@ -44,7 +50,7 @@ impl Blobs {
             let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|error| {
                 invalid(format!("blob store {url:?} has a prefix that S3 cannot hold")).caused_by(error)
             })?;
-            return Ok(Self { store: Arc::new(store), prefix });
+            return Ok(Self { store: Arc::new(store), prefix, directory: None });
         }
         let directory = match url.split_once("://") {
             None => FilePath::new(url),
@@ -63,7 +69,46 @@ impl Blobs {
         // The history refers to a blob as soon as `put` returned, so it must be on the disk by then.
         let store =
             LocalFileSystem::new_with_prefix(directory).map_err(|error| unusable(error.into()))?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), prefix: Path::default() })
+        Ok(Self { store: Arc::new(store), prefix: Path::default(), directory: Some(directory.to_owned()) })
+    }
+
+    /// Whether the store can be used, found out without leaving anything in it: opening one sends nothing. A bucket is asked for
+    /// a value that cannot be there and for its list, because a missing bucket answers the first like an empty one; in a
+    /// directory a file is made and removed.
+    ///
+    /// # Errors
+    /// [`FailureKind::Invalid`]: it does not exist, or we may not use it. [`FailureKind::Unavailable`]: it does not answer.
+    pub async fn probe(&self) -> Result<(), ServiceError> {
+        let silent = |_| ServiceError::new(FailureKind::Unavailable, format!("the blob store is silent for {PROBE:?}"));
+        tokio::time::timeout(PROBE, self.tried()).await.map_err(silent)?
+    }
+
+    async fn tried(&self) -> Result<(), ServiceError> {
+        let invalid = |why: String| ServiceError::new(FailureKind::Invalid, why);
+        if let Some(directory) = &self.directory {
+            let file = directory.join(format!(".probe-{}", std::process::id()));
+            std::fs::write(&file, "").and_then(|()| std::fs::remove_file(&file)).map_err(|error| {
+                invalid(format!("the blob store {} must be a directory we may write to", directory.display()))
+                    .caused_by(error)
+            })?;
+        }
+        let refused =
+            || invalid("the blob store refuses us: we need s3:GetObject, s3:PutObject and s3:ListBucket".into());
+        // No value has this name: the others are digests of longer texts.
+        match self.store.get(&self.location("named", &Digest::of("probe"))).await {
+            Ok(_) | Err(Error::NotFound { .. }) => {}
+            Err(error @ (Error::PermissionDenied { .. } | Error::Unauthenticated { .. })) => {
+                return Err(refused().caused_by(error));
+            }
+            Err(error) => {
+                let why = "the blob store does not answer as it should";
+                return Err(ServiceError::new(FailureKind::Unavailable, why).caused_by(error));
+            }
+        }
+        let listed = self.store.list_with_delimiter(Some(&self.prefix)).await.map(drop);
+        listed.map_err(|error| {
+            invalid("the blob store cannot be listed: it must exist, and we need s3:ListBucket".into()).caused_by(error)
+        })
     }
 
     /// Stores `bytes` and returns their digest. Storing the same bytes again changes nothing.

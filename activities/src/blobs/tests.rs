@@ -64,6 +64,53 @@ fn a_url_that_names_no_store_is_refused_with_what_to_write() {
     assert!(Blobs::open("s3://bucket/team/blobs/").is_ok());
 }
 
+#[tokio::test]
+async fn a_directory_is_tried_and_left_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let blobs = open(&directory);
+    blobs.probe().await.unwrap();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    std::fs::remove_dir(directory.path()).unwrap();
+    let gone = blobs.probe().await.unwrap_err();
+    assert_eq!(gone.kind, FailureKind::Invalid);
+    assert!(gone.message.contains(directory.path().to_str().unwrap()), "{gone}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_missing_or_closed_is_found_before_it_is_needed() {
+    use axum::http::{StatusCode, Uri};
+
+    const EMPTY: &str = "<ListBucketResult><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>";
+    // What S3 answers for a key that is not there, and for the list of the bucket.
+    for (read, listed, expected) in [
+        (StatusCode::NOT_FOUND, StatusCode::OK, None),
+        (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND, Some("it must exist")),
+        (StatusCode::FORBIDDEN, StatusCode::FORBIDDEN, Some("refuses us: we need s3:GetObject")),
+    ] {
+        let answer = async move |uri: Uri| match uri.query() {
+            Some(query) if query.contains("list-type") => (listed, EMPTY),
+            _ => (read, ""),
+        };
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        let store = AmazonS3Builder::new()
+            .with_endpoint(url)
+            .with_allow_http(true)
+            .with_bucket_name("acme")
+            .with_skip_signature(true)
+            .build()
+            .unwrap();
+        let blobs = Blobs { store: Arc::new(store), prefix: Path::from("team"), directory: None };
+        let error = blobs.probe().await.err();
+        assert_eq!(error.is_some(), expected.is_some(), "{read} {listed}: {error:?}");
+        if let (Some(error), Some(expected)) = (error, expected) {
+            assert_eq!(error.kind, FailureKind::Invalid);
+            assert!(error.message.contains(expected), "{error}");
+        }
+    }
+}
+
 /// Not a test of its own: the process that the kill test starts and kills.
 #[tokio::test]
 async fn writer_until_killed() {

@@ -79,9 +79,12 @@ struct CheckRun {
 
 #[derive(Debug, Deserialize)]
 struct WorkflowRun {
-    head_branch: Option<String>,
-    head_sha: String,
-    head_repository: Option<Repository>,
+    #[serde(rename = "head_branch")]
+    branch: Option<String>,
+    #[serde(rename = "head_sha")]
+    sha: String,
+    #[serde(rename = "head_repository")]
+    repository: Option<Repository>,
 }
 
 /// Reads a delivery of the event named by the header `X-GitHub-Event`.
@@ -117,10 +120,10 @@ pub fn read(event: &str, body: &[u8], branches: &BranchTemplate) -> Result<Meani
         }
         _ => {
             let run = required(delivery.workflow_run, event)?;
-            if is_fork(run.head_repository.as_ref(), delivery.repository.as_ref()) {
+            if is_fork(run.repository.as_ref(), delivery.repository.as_ref()) {
                 return Meaning::ignored("the branch is in a fork");
             }
-            checks(delivery.repository, run.head_branch, Some(run.head_sha), branches)
+            checks(delivery.repository, run.branch, Some(run.sha), branches)
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Deserialize;
 use workflows::contract::access::{Person, Via};
 use workflows::contract::ids::TicketKey;
@@ -14,6 +15,13 @@ use workflows::contract::trigger::{EventId, TicketLabelled, Trigger};
 use super::{Meaning, Unreadable, delivery_id, json};
 use crate::config::Service;
 
+/// Oldest event that may start anything. Jira itself tries a delivery again for little more than an hour; what is older was
+/// captured and sent again, and the run it once started may be forgotten by now.
+const OLDEST: TimeDelta = TimeDelta::hours(24);
+/// How far Jira's clock may be ahead. The time of a ticket's newest event decides which later ones count, so one from the
+/// far future would hide them all.
+const AHEAD: TimeDelta = TimeDelta::hours(1);
+
 /// What decides which events count.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
@@ -21,6 +29,8 @@ pub struct Rules<'a> {
     pub label: &'a str,
     /// The bot's own account, whose changes echo back.
     pub bot_account_id: Option<&'a str>,
+    /// When the delivery came.
+    pub now: DateTime<Utc>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,9 +106,29 @@ pub fn read(body: &[u8], rules: Rules<'_>) -> Result<Meaning, Unreadable> {
     }
     let ticket: TicketKey = issue.key.parse()?;
     let at = delivery.timestamp.ok_or_else(|| Unreadable("the field timestamp is missing".into()))?;
+    if let Some(why) = untimely(at, rules.now) {
+        // Somebody labelled a ticket and sees nothing happen.
+        tracing::warn!(%ticket, why, "a signed event starts nothing");
+        return Meaning::ignored(why);
+    }
     let event = EventId { id: delivery_id(Service::Jira, body), at };
     let summary = one_line(&issue.fields.summary.unwrap_or_default());
     Ok(Meaning::Trigger(Trigger::TicketLabelled(TicketLabelled { ticket, event, by, summary })))
+}
+
+/// Why an event of this time starts nothing, if so.
+fn untimely(at: i64, now: DateTime<Utc>) -> Option<String> {
+    let Some(time) = DateTime::from_timestamp_millis(at) else {
+        return Some(format!("the event's time {at} is none: add the label again"));
+    };
+    let written = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    if time < now - OLDEST {
+        Some(format!("the event is from {written}: too old to start anything; add the label again"))
+    } else if time > now + AHEAD {
+        Some(format!("the event is from {written}, which is in the future: set the clocks, then add the label again"))
+    } else {
+        None
+    }
 }
 
 impl User {
@@ -130,17 +160,27 @@ mod tests {
 
     const UPDATED: &str = include_str!("../testdata/jira_issue_updated.json");
     const CREATED: &str = include_str!("../testdata/jira_issue_created.json");
-    const RULES: Rules<'_> = Rules { label: "AI", bot_account_id: Some("bot-1") };
+    /// Time of the event in `UPDATED`.
+    const AT: i64 = 1_763_700_000_123;
+
+    fn read_at(now: i64, body: &str) -> Result<Meaning, Unreadable> {
+        let now = DateTime::from_timestamp_millis(now).unwrap();
+        read(body.as_bytes(), Rules { label: "AI", bot_account_id: Some("bot-1"), now })
+    }
+
+    fn read_now(body: &str) -> Result<Meaning, Unreadable> {
+        read_at(AT + 1500, body)
+    }
 
     fn labelled(body: &str) -> TicketLabelled {
-        match read(body.as_bytes(), RULES).unwrap() {
+        match read_now(body).unwrap() {
             Meaning::Trigger(Trigger::TicketLabelled(labelled)) => labelled,
             other => panic!("{other:?}"),
         }
     }
 
     fn ignored(body: &str) -> String {
-        match read(body.as_bytes(), RULES).unwrap() {
+        match read_now(body).unwrap() {
             Meaning::Ignored(why) => why,
             other @ Meaning::Trigger(_) => panic!("{other:?}"),
         }
@@ -153,7 +193,7 @@ mod tests {
         assert_eq!(labelled.summary, "Cart total is wrong when a discount exceeds the price");
         let by = Person { via: Via::Jira, id: "5b10a2844c20165700ede21g".into(), name: "Bo Larsen".into() };
         assert_eq!(labelled.by, Some(by));
-        assert_eq!(labelled.event.at, 1_763_700_000_123);
+        assert_eq!(labelled.event.at, AT);
         assert!(labelled.event.id.starts_with("jira-") && labelled.event.id.len() == 5 + 32);
     }
 
@@ -180,7 +220,7 @@ mod tests {
             let body = UPDATED
                 .replace("\"fromString\": \"billing\"", &format!("\"fromString\": {from}"))
                 .replace("\"toString\": \"billing AI\"", &format!("\"toString\": {to}"));
-            let meaning = read(body.as_bytes(), RULES).unwrap();
+            let meaning = read_now(&body).unwrap();
             assert_eq!(matches!(meaning, Meaning::Trigger(_)), adds, "{from} -> {to}");
         }
         assert!(ignored(&UPDATED.replace("\"field\": \"labels\"", "\"field\": \"summary\"")).contains("not added"));
@@ -196,6 +236,28 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_another_day_or_of_the_future_starts_nothing() {
+        const HOUR: i64 = 3_600_000;
+        for (now, starts) in [
+            (AT, true),
+            (AT + 24 * HOUR, true),
+            (AT + 24 * HOUR + 1, false),
+            (AT + 365 * 24 * HOUR, false),
+            (AT - HOUR, true),
+            (AT - HOUR - 1, false),
+        ] {
+            let meaning = read_at(now, UPDATED).unwrap();
+            assert_eq!(matches!(meaning, Meaning::Trigger(_)), starts, "{meaning:?}");
+        }
+        let Meaning::Ignored(why) = read_at(AT + 25 * HOUR, UPDATED).unwrap() else { panic!() };
+        assert_eq!(why, "the event is from 2025-11-21T04:40:00Z: too old to start anything; add the label again");
+        assert!(ignored(&UPDATED.replace("1763700000123", &i64::MAX.to_string())).contains("is none"));
+        assert!(
+            ignored(&UPDATED.replace("1763700000123", "4000000000000")).contains("from 2096-10-02T07:06:40Z, which")
+        );
+    }
+
+    #[test]
     fn what_cannot_be_read_is_said() {
         for (body, reason) in [
             ("{", "EOF"),
@@ -207,7 +269,7 @@ mod tests {
             ),
             (r#"{"webhookEvent":"jira:issue_created","issue":{"key":"A-1","fields":{"labels":["AI"]}}}"#, "timestamp"),
         ] {
-            let error = read(body.as_bytes(), RULES).unwrap_err().to_string();
+            let error = read_now(body).unwrap_err().to_string();
             assert!(error.contains(reason), "{body}: {error}");
         }
     }

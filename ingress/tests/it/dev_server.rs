@@ -116,11 +116,8 @@ pub(crate) async fn runs(client: &Client, workflow_id: &str, expected: i64) -> i
 }
 
 async fn count_query(client: &Client, query: &str) -> Option<i64> {
-    let request = CountWorkflowExecutionsRequest {
-        namespace: client.options().namespace.clone(),
-        query: query.to_owned(),
-        ..Default::default()
-    };
+    let request =
+        CountWorkflowExecutionsRequest { namespace: client.options().namespace.clone(), query: query.to_owned() };
     Some(client.clone().count_workflow_executions(request.into_request()).await.ok()?.into_inner().count)
 }
 

@@ -54,6 +54,7 @@ async fn from_a_signed_delivery_to_a_run_and_to_the_end() {
         let _ = stopped.await;
     }));
     let http = reqwest::Client::new();
+    let labelled = JIRA.replace("1763700000123", &crate::dev_server::now().to_string());
     let status = |path: &'static str| {
         let request = http.get(format!("{base}{path}"));
         async move { request.send().await.unwrap().status().as_u16() }
@@ -61,14 +62,14 @@ async fn from_a_signed_delivery_to_a_run_and_to_the_end() {
 
     // Up at once, ready once Temporal is.
     assert_eq!((status("/healthz").await, status("/readyz").await), (200, 503));
-    assert_eq!(label(&http, &base, JIRA).await.0, 503);
+    assert_eq!(label(&http, &base, &labelled).await.0, 503);
     temporal.connect(server.connection(), ClientOptions::new("default").build()).await;
     assert_eq!(status("/readyz").await, 200);
 
-    let (code, first) = label(&http, &base, JIRA).await;
+    let (code, first) = label(&http, &base, &labelled).await;
     assert_eq!((code, &first["ticket"], &first["new"]), (202, &"SHOP-1".into(), &true.into()), "{first}");
     assert_eq!((&first["workflow_id"], &first["outcome"]), (&"ticket-SHOP-1".into(), &"started".into()));
-    let (code, again) = label(&http, &base, JIRA).await;
+    let (code, again) = label(&http, &base, &labelled).await;
     assert_eq!((code, &again["new"], &again["run_id"]), (202, &false.into(), &first["run_id"]), "{again}");
 
     // A click works, and after the end the one who clicks hears of it.

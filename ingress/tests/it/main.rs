@@ -1,6 +1,6 @@
 //! The ingress against a real Temporal server: what only the server can decide.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test stops where it fails")]
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod dev_server;
 mod dispatch;

@@ -63,16 +63,13 @@ impl Book {
             delay: Duration::ZERO,
         };
         let agent = body.pointer("/requestMetadata/agent").and_then(Value::as_str);
-        let number = match self.bound.get(&run).copied().or_else(|| self.pick(agent, body)) {
-            Some(number) => number,
-            None => {
-                asked.outcome = Outcome::Refused(format!(
-                    "unexpected turn {}: no conversation is left for agent {}",
-                    turn + 1,
-                    agent.unwrap_or("(none named)"),
-                ));
-                return asked;
-            }
+        let Some(number) = self.bound.get(&run).copied().or_else(|| self.pick(agent, body)) else {
+            asked.outcome = Outcome::Refused(format!(
+                "unexpected turn {}: no conversation is left for agent {}",
+                turn + 1,
+                agent.unwrap_or("(none named)"),
+            ));
+            return asked;
         };
         asked.conversation = Some(number);
         let conversation = &self.script.conversations[number];
@@ -97,7 +94,8 @@ impl Book {
         asked.content = scripted.say.iter().map(|text| json!({"text": text})).collect();
         asked.content.extend(scripted.calls.iter().enumerate().map(|(index, call)| {
             // The same request must get the same answer after a crash, ids included.
-            let id = hex::encode(&Sha256::digest([&run[..], &[turn as u8, index as u8]].concat())[..11]);
+            let byte = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
+            let id = hex::encode(&Sha256::digest([&run[..], &[byte(turn), byte(index)]].concat())[..11]);
             json!({"toolUse": {"toolUseId": format!("tooluse_{id}"), "name": call.tool, "input": call.input}})
         }));
         let played = self.faults.entry((run, turn)).or_default();

@@ -192,7 +192,7 @@ impl Bedrock {
                     self.effects.record("bedrock", "turn.repeated", agent.clone(), detail.clone());
                 }
                 self.effects.record("bedrock", "turn.answered", agent, detail);
-                let latency_ms = asked.delay.as_millis() as u64;
+                let latency_ms = u64::try_from(asked.delay.as_millis()).unwrap_or(u64::MAX);
                 let answer = stream::Answer { content: asked.content, stop: asked.stop, usage, latency_ms };
                 Ok(Taken { answer, delay: asked.delay, fault: None })
             }

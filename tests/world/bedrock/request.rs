@@ -128,7 +128,8 @@ fn check_messages(messages: &[Value], has_tools: bool) -> Checked {
                 ));
             }
         }
-        if !has_tools && !(asked.is_empty() && answered.is_empty()) {
+        let about_tools = !(asked.is_empty() && answered.is_empty());
+        if about_tools && !has_tools {
             return Err("The toolConfig field must be defined when using toolUse and toolResult content blocks.".into());
         }
         open = asked;

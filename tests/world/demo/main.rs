@@ -127,7 +127,9 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
         ("Jira", format!("{base}/jira")),
         ("GitHub", format!("{base}/github")),
     ];
-    links.iter().for_each(|(name, link)| screen.link(name, link));
+    for (name, link) in &links {
+        screen.link(name, link);
+    }
     if options.model == "bedrock" {
         screen.line("  The model is Amazon Bedrock, on your AWS account: every $ below is real money.");
     } else {
@@ -141,7 +143,9 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
     if options.yes.is_empty() {
         screen.line("");
         screen.line("Look around; Ctrl-C ends the demo and everything it started.");
-        links.iter().for_each(|(name, link)| screen.link(name, link));
+        for (name, link) in &links {
+            screen.link(name, link);
+        }
         std::future::pending::<()>().await;
     }
     Ok(())

@@ -228,10 +228,10 @@ pub(super) fn app_permissions() -> BTreeMap<String, String> {
         ("actions", "write"),
         ("checks", "read"),
         ("contents", "write"),
-        ("issues", "write"),
         ("metadata", "read"),
         ("pull_requests", "write"),
         ("statuses", "write"),
+        ("workflows", "write"),
     ];
     all.into_iter().map(|(name, level)| (name.to_owned(), level.to_owned())).collect()
 }

@@ -1,6 +1,7 @@
 //! git over smart HTTP: git's own server program behind HTTP, as a CGI.
 //! <https://git-scm.com/docs/git-http-backend>, <https://git-scm.com/docs/http-protocol>
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -127,7 +128,7 @@ impl Backend {
         }
         let pushing = service == "/git-receive-pack";
         let guard = if pushing { Some(self.place.writing.clone().lock_owned().await) } else { None };
-        let before = if pushing { self.place.git.references().await? } else { Default::default() };
+        let before = if pushing { self.place.git.references().await? } else { BTreeMap::default() };
         let mut child = command.spawn().context("git-http-backend does not start")?;
         let mut stdin = child.stdin.take().context("no input of git-http-backend")?;
         let mut stdout = BufReader::new(child.stdout.take().context("no output of git-http-backend")?);

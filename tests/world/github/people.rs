@@ -1,5 +1,6 @@
 //! The stand-in's own methods for what people do, on the web page or at their desk, and for planned trouble.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ impl GitHub {
             git,
             writing: Arc::default(),
             next_number: 0,
-            pulls: Default::default(),
+            pulls: BTreeMap::default(),
             comments: Vec::new(),
             reactions: Vec::new(),
             statuses: Vec::new(),

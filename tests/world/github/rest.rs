@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 
@@ -16,6 +16,9 @@ use super::{rest_issues, rest_pulls, rest_repositories, rest_search};
 
 /// GitHub takes 100 MB in a request at most.
 const BODY_LIMIT: usize = 100 * 1024 * 1024;
+
+/// Scopes of the bot's token.
+const SCOPES: &str = "repo, workflow";
 
 /// Every request below the stand-in's prefix.
 pub(super) async fn entry(State(hub): State<SharedHub>, request: Request) -> Response {
@@ -57,6 +60,8 @@ async fn api(hub: &SharedHub, request: Request, path: &str) -> Response {
     };
     let segments = path.strip_prefix("/api/v3").unwrap_or_default();
     let decode = |segment: &str| percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned();
+    // A classic personal token tells its scopes with every reply; tokens of Apps have none.
+    let classic = matches!(actor, Actor::Bot);
     let call = Call {
         method: parts.method,
         path: segments.split('/').filter(|segment| !segment.is_empty()).map(decode).collect(),
@@ -73,7 +78,13 @@ async fn api(hub: &SharedHub, request: Request, path: &str) -> Response {
         false => None,
     };
     match answer {
-        Some(answer) => respond(answer),
+        Some(answer) => {
+            let mut response = respond(answer);
+            if classic {
+                response.headers_mut().insert("x-oauth-scopes", HeaderValue::from_static(SCOPES));
+            }
+            response
+        }
         None => {
             let name = format!("{} {path}", call.method);
             let body = String::from_utf8_lossy(&call.body).chars().take(2_000).collect::<String>();

@@ -32,7 +32,9 @@ pub(super) async fn get(hub: &Hub, call: &Call, place: &Place, path: &str) -> An
         Some("tree" | "commit") => {
             let mut entries = place.git.tree(&at, false).await?;
             let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-            entries.iter_mut().for_each(|entry| entry.path = format!("{prefix}{}", entry.path));
+            for entry in &mut entries {
+                entry.path.insert_str(0, &prefix);
+            }
             Ok(Reply::ok(entries.iter().map(|entry| view(hub, place, reference, entry)).collect()))
         }
         Some("blob") => {

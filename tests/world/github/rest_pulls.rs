@@ -88,7 +88,7 @@ pub(super) async fn update(hub: &SharedHub, call: &Call, place: &Place, n: &str)
     }
     hub.change_pull(place, number, |pull| {
         if let Some(title) = body["title"].as_str() {
-            pull.title = title.to_owned();
+            title.clone_into(&mut pull.title);
         }
         if let Some(text) = body.get("body") {
             pull.body = text.as_str().map(str::to_owned);

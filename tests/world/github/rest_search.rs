@@ -1,6 +1,7 @@
 //! REST: search for repositories and code, over default branches, as the REST API's (older) code search.
 //! <https://docs.github.com/en/rest/search>, <https://docs.github.com/en/search-github/searching-on-github/searching-code>
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
@@ -203,7 +204,7 @@ pub(super) async fn code(hub: &Hub, call: &Call) -> Answer {
         }
     }
     // Best match first; equals in the order of repository and path.
-    found.sort_by(|one, other| other.0.cmp(&one.0));
+    found.sort_by_key(|(score, _)| Reverse(*score));
     results(hub, call, found.len(), found.into_iter().map(|(_, item)| item).collect())
 }
 

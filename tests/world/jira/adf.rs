@@ -198,7 +198,9 @@ fn plain_block(node: &Value, indent: &str, out: &mut String) {
             for item in children(node) {
                 let _ = write!(out, "{indent}- ");
                 let deeper = format!("{indent}  ");
-                children(item).iter().for_each(|block| plain_block(block, &deeper, out));
+                for block in children(item) {
+                    plain_block(block, &deeper, out);
+                }
             }
         }
         "tableRow" => {
@@ -213,7 +215,9 @@ fn plain_block(node: &Value, indent: &str, out: &mut String) {
             if let Some(title) = node["attrs"]["title"].as_str() {
                 let _ = writeln!(out, "{title}");
             }
-            children(node).iter().for_each(|block| plain_block(block, indent, out));
+            for block in children(node) {
+                plain_block(block, indent, out);
+            }
         }
     }
 }

@@ -429,6 +429,8 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::jira::state::State;
 
@@ -451,7 +453,7 @@ mod tests {
                     status: if n == 2 { "Done".into() } else { "To Do".into() },
                     reporter: ana.clone(),
                     comments: vec![],
-                    properties: Default::default(),
+                    properties: BTreeMap::default(),
                     remote_links: vec![],
                     links: vec![],
                     history: vec![],

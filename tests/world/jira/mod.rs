@@ -13,6 +13,7 @@ mod state;
 mod tests;
 mod ticket;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ impl Jira {
 
     /// Adds a project; `SHOP` is there from the start.
     pub fn add_project(&self, key: &str, name: &str) {
-        self.lock().project(key).name = name.to_owned();
+        name.clone_into(&mut self.lock().project(key).name);
     }
 
     /// A person writes a ticket; the key is returned. Webhook: `jira:issue_created`.
@@ -92,7 +93,7 @@ impl Jira {
             priority: new.priority,
             issue_type: new.issue_type,
             reporter: reporter.clone(),
-            properties: Default::default(),
+            properties: BTreeMap::default(),
         };
         self.create(&reporter, draft).key
     }
@@ -142,7 +143,7 @@ impl Jira {
     /// A person comments (Markdown); the comment's id is returned. Webhook: `comment_created`.
     pub fn comment(&self, key: &str, text: &str, by: &str) -> Option<String> {
         let by = self.lock().user(by);
-        self.add_comment(&by, key, adf::from_markdown(text), Default::default()).map(|(_, comment)| comment.id)
+        self.add_comment(&by, key, adf::from_markdown(text), BTreeMap::default()).map(|(_, comment)| comment.id)
     }
 
     /// Relates two issues to each other.

@@ -76,7 +76,7 @@ impl NewIssue {
             .and_then(|rest| rest.split_once("\n---\n"))
             .context("a ticket begins with front matter between two lines of three dashes")?;
         let mut ticket: Self = serde_yaml_ng::from_str(front)?;
-        ticket.description_markdown = body.trim().to_owned();
+        body.trim().clone_into(&mut ticket.description_markdown);
         Ok(ticket)
     }
 

@@ -70,7 +70,7 @@ impl Arguments {
 
     fn number(&self, name: &str) -> Option<usize> {
         let value = self.0.get(name)?;
-        value.as_u64().map(|n| n as usize).or_else(|| value.as_str()?.parse().ok())
+        value.as_u64().and_then(|n| usize::try_from(n).ok()).or_else(|| value.as_str()?.parse().ok())
     }
 
     /// An object or array, or its JSON text.
@@ -422,7 +422,8 @@ impl Content {
         if !messages.is_empty() {
             return Err(Refused { error: "invalid_blocks".into(), messages });
         }
-        if !metadata.is_null() && !(metadata["event_type"].is_string() && metadata["event_payload"].is_object()) {
+        let complete = metadata["event_type"].is_string() && metadata["event_payload"].is_object();
+        if !complete && !metadata.is_null() {
             return refuse("invalid_metadata_format");
         }
         Ok(Self { text, blocks, metadata })

@@ -14,14 +14,22 @@ use crate::config::Config;
 
 const SERVICE: &str = "GitHub";
 
-/// Permissions of an App: what we need, and at least how much of it.
+/// Permissions of an App: what we need, and at least how much of it. Comments on pull requests need no Issues: Pull requests
+/// covers them, <https://docs.github.com/en/rest/issues/comments>. Without Workflows GitHub refuses a push that changes a
+/// file below `.github/workflows`.
 const PERMISSIONS: [(&str, &str, Need); 6] = [
     ("contents", "Contents", Need::Write),
     ("pull_requests", "Pull requests", Need::Write),
-    ("issues", "Issues", Need::Write),
+    ("workflows", "Workflows", Need::Write),
     ("checks", "Checks", Need::Read),
     ("statuses", "Commit statuses", Need::Read),
     ("actions", "Actions", Need::Read),
+];
+
+/// Scopes of a classic token, with what they are for.
+const SCOPES: [(&str, &str); 2] = [
+    ("repo", "read repositories and checks, push branches and open pull requests"),
+    ("workflow", "push changes of files below .github/workflows"),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,13 +62,32 @@ async fn look_by_token(client: &Client, github: &Settings, token: &SecretString)
     let user = expect_ok(github, ask(get(client, github, "/user", token)).await, "GITHUB_TOKEN")?;
     let login = user.body["login"].as_str().unwrap_or("?");
     let found = Finding::good(SERVICE, format!("{login} (token) at {}", github.web_url));
-    let found = with_scopes(found, user.header("x-oauth-scopes"));
+    let scopes = user.header("x-oauth-scopes").filter(|scopes| !scopes.is_empty());
     let owner = &github.organisation;
     let mut repositories = ask(get(client, github, &format!("/orgs/{owner}/repos?per_page=100"), token)).await;
     if matches!(&repositories, Ok(answer) if answer.status == 404) {
         repositories = ask(get(client, github, &format!("/users/{owner}/repos?per_page=100"), token)).await;
     }
+    let found = match (scopes, probed(&repositories)) {
+        (Some(scopes), _) => with_scopes(found, scopes, &github.web_url),
+        // Classic tokens tell their scopes; a fine-grained one does not, so what it cannot do is tried.
+        (None, Some((repository, branch))) => {
+            let path = format!("/repos/{repository}/commits/{branch}/check-runs?per_page=1");
+            let answer = ask(get(client, github, &path, token)).await;
+            with_check_runs(found, &repository, &answer, &github.web_url)
+        }
+        (None, None) => found,
+    };
     Ok(with_repositories(found, owner, repositories))
+}
+
+/// The repository whose check runs are tried, and its default branch: a private one if there is one, because anybody may read
+/// the checks of a public one.
+fn probed(repositories: &Result<Answer, String>) -> Option<(String, String)> {
+    let answer = repositories.as_ref().ok().filter(|answer| answer.status == 200)?;
+    let all = answer.body.as_array()?;
+    let chosen = all.iter().find(|repository| repository["private"] == json!(true)).or_else(|| all.first())?;
+    Some((chosen["full_name"].as_str()?.to_owned(), chosen["default_branch"].as_str()?.to_owned()))
 }
 
 async fn look_by_app(
@@ -134,13 +161,32 @@ fn expect_ok(github: &Settings, answer: Result<Answer, String>, variables: &str)
     }
 }
 
-/// Classic tokens tell their scopes; fine-grained ones do not.
-fn with_scopes(found: Finding, scopes: Option<&str>) -> Finding {
-    match scopes.filter(|scopes| !scopes.is_empty()) {
-        Some(scopes) if scopes.split(',').any(|scope| scope.trim() == "repo") => found,
-        Some(scopes) => found.lacks(format!("scope repo (the token has {scopes})"), "Make a new token with repo, or a fine-grained one."),
-        None => found.note("Fine-grained token: GitHub does not tell its permissions. It needs Contents, Pull requests, Issues: read and write; Checks, Commit statuses, Actions: read."),
+fn with_scopes(found: Finding, scopes: &str, web_url: &str) -> Finding {
+    let has = |wanted: &str| scopes.split(',').any(|scope| scope.trim() == wanted);
+    SCOPES.iter().filter(|(scope, _)| !has(scope)).fold(found, |found, (scope, purpose)| {
+        found.lacks(format!("scope {scope}, to {purpose} (the token has {scopes})"), classic_token(web_url))
+    })
+}
+
+/// A fine-grained token has no permission for checks: <https://docs.github.com/en/rest/checks/runs> names Apps and classic
+/// tokens only.
+fn with_check_runs(found: Finding, repository: &str, answer: &Result<Answer, String>, web_url: &str) -> Finding {
+    match answer {
+        Ok(Answer { status: 200, .. }) => found
+            .note("GitHub does not tell this token's permissions. It needs write access to contents, pull requests and workflows."),
+        Ok(Answer { status: 403, .. }) => found.lacks(
+            format!("check runs of {repository} cannot be read with this token; a fine-grained one never can"),
+            classic_token(web_url),
+        ),
+        Ok(Answer { status, .. }) => {
+            found.note(format!("Whether check runs can be read is not known: {repository} answered HTTP {status}."))
+        }
+        Err(why) => found.note(format!("Whether check runs can be read is not known: {why}")),
     }
+}
+
+fn classic_token(web_url: &str) -> String {
+    format!("Make a classic token with repo and workflow: {web_url}/settings/tokens, or use a GitHub App.")
 }
 
 fn with_repositories(found: Finding, owner: &str, answer: Result<Answer, String>) -> Finding {
@@ -157,7 +203,7 @@ fn with_repositories(found: Finding, owner: &str, answer: Result<Answer, String>
     if writable == 0 {
         return found.lacks(
             format!("no repository of {owner} that we may push to ({} seen)", repositories.len()),
-            "Give the token's user write access, or choose repositories when making the token.",
+            "Give the token's user write access to them.",
         );
     }
     found.note(format!("{owner}: {writable}{more} repositories to work on."))
@@ -206,12 +252,43 @@ mod tests {
         Finding::good(SERVICE, "x")
     }
 
+    const WEB: &str = "https://github.com";
+
+    fn answer(status: u16, body: Value) -> Result<Answer, String> {
+        Ok(Answer { status, headers: HeaderMap::new(), body })
+    }
+
     #[test]
-    fn a_classic_token_needs_repo() {
-        assert_eq!(with_scopes(good(), Some("read:org, repo")).mark, Mark::Good);
-        let bad = with_scopes(good(), Some("public_repo"));
-        assert_eq!((bad.mark, bad.notes[0].as_str()), (Mark::Bad, "✗ scope repo (the token has public_repo)"));
-        assert_eq!(with_scopes(good(), None).mark, Mark::Good);
+    fn a_classic_token_needs_repo_and_workflow() {
+        assert_eq!(with_scopes(good(), "read:org, repo, workflow", WEB), good());
+        let bad = with_scopes(good(), "public_repo, workflow", WEB);
+        assert_eq!(bad.mark, Mark::Bad);
+        assert_eq!(
+            bad.notes,
+            [
+                "✗ scope repo, to read repositories and checks, push branches and open pull requests (the token has public_repo, workflow)",
+                "  Make a classic token with repo and workflow: https://github.com/settings/tokens, or use a GitHub App."
+            ]
+        );
+        assert!(with_scopes(good(), "repo", WEB).notes[0].starts_with("✗ scope workflow, to push"));
+    }
+
+    #[test]
+    fn a_token_that_cannot_read_checks_is_found_before_a_ticket_meets_it() {
+        let public = json!({"full_name": "acme/site", "default_branch": "main", "private": false});
+        let private = json!({"full_name": "acme/shop-api", "default_branch": "trunk", "private": true});
+        let of = |full: &str, branch: &str| Some((full.to_owned(), branch.to_owned()));
+        assert_eq!(probed(&answer(200, json!([public, private]))), of("acme/shop-api", "trunk"));
+        assert_eq!(probed(&answer(200, json!([public]))), of("acme/site", "main"));
+        assert_eq!(probed(&answer(404, Value::Null)), None);
+
+        let look = |status| with_check_runs(good(), "acme/shop-api", &answer(status, Value::Null), WEB);
+        assert_eq!(look(200).mark, Mark::Good);
+        assert_eq!(look(404).mark, Mark::Good, "an empty repository tells nothing");
+        let refused = look(403);
+        assert_eq!(refused.mark, Mark::Bad);
+        assert!(refused.notes[0].starts_with("✗ check runs of acme/shop-api cannot be read"), "{refused:?}");
+        assert!(refused.notes[1].contains("classic token with repo and workflow"), "{refused:?}");
     }
 
     #[test]
@@ -222,21 +299,26 @@ mod tests {
         });
         let found = with_permissions(good(), &installation);
         let lacking: Vec<&String> = found.notes.iter().filter(|note| note.starts_with('✗')).collect();
-        assert_eq!(lacking, ["✗ permission Contents: read and write", "✗ permission Actions: read-only"]);
+        assert_eq!(
+            lacking,
+            [
+                "✗ permission Contents: read and write",
+                "✗ permission Workflows: read and write",
+                "✗ permission Actions: read-only"
+            ]
+        );
     }
 
     #[test]
     fn repositories_that_cannot_be_pushed_to_do_not_count() {
-        let answer = |body: Value| Ok(Answer { status: 200, headers: HeaderMap::new(), body });
         let found = with_repositories(
             good(),
             "acme",
-            answer(json!([{"permissions": {"push": true}}, {"permissions": {"push": false}}])),
+            answer(200, json!([{"permissions": {"push": true}}, {"permissions": {"push": false}}])),
         );
         assert_eq!(found.notes, ["acme: 1 repositories to work on."]);
-        assert_eq!(with_repositories(good(), "acme", answer(json!([]))).mark, Mark::Bad);
-        let hidden = Ok(Answer { status: 404, headers: HeaderMap::new(), body: Value::Null });
-        assert!(with_repositories(good(), "acme", hidden).notes[0].contains("acme cannot be seen"));
+        assert_eq!(with_repositories(good(), "acme", answer(200, json!([]))).mark, Mark::Bad);
+        assert!(with_repositories(good(), "acme", answer(404, Value::Null)).notes[0].contains("acme cannot be seen"));
     }
 
     #[test]

@@ -12,7 +12,8 @@ const SERVICE: &str = "Jira";
 const PERMISSIONS: [(&str, &str); 4] = [
     ("BROWSE_PROJECTS", "Browse Projects"),
     ("ADD_COMMENTS", "Add Comments"),
-    ("EDIT_ISSUES", "Edit Issues"),
+    // Two attempts at one comment that met: the younger goes.
+    ("DELETE_OWN_COMMENTS", "Delete Own Comments"),
     ("TRANSITION_ISSUES", "Transition Issues"),
 ];
 

@@ -18,8 +18,15 @@ pub(super) fn look(config: &Config) -> Finding {
     } else {
         found.note(format!("Approvers: {}.", access.approvers.join(", ")))
     };
-    if access.cli_may_approve {
-        found.note("Who can signal workflows may approve too. To forbid: [access] cli_may_approve = false")
+    let found = if access.cli_may_approve {
+        found.note("By command line too. To forbid: [access] cli_may_approve = false")
+    } else {
+        found
+    };
+    let found =
+        found.note("Whoever can signal workflows in Temporal can claim any name: restrict access to Temporal itself.");
+    if access.approver_other_than_requester {
+        found.note("Approver and requester are told apart by their names in Slack and Jira, which often differ.")
     } else {
         found
     }

@@ -1,6 +1,8 @@
 //! The expressions in `${{ }}` and `if:`.
 //! <https://docs.github.com/en/actions/writing-workflows/choosing-what-your-workflow-does/evaluate-expressions-in-workflows-and-actions>
 
+use std::cmp::Ordering;
+
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
@@ -226,7 +228,10 @@ impl Parser<'_> {
         while self.take("[") {
             let key = self.or()?;
             value = match (&value, key.as_f64()) {
-                (Value::Array(items), Some(at)) => items.get(at as usize).cloned().unwrap_or_default(),
+                (Value::Array(items), Some(at)) => {
+                    let at = format!("{:.0}", at.trunc()).parse::<usize>().ok();
+                    at.and_then(|at| items.get(at)).cloned().unwrap_or_default()
+                }
                 _ => value.get(words(&key)).cloned().unwrap_or_default(),
             };
             if !self.take("]") {
@@ -284,7 +289,7 @@ fn equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::String(one), Value::String(other)) => one.to_lowercase() == other.to_lowercase(),
         (Value::Null, Value::Null) => true,
-        _ => number(one) == number(other),
+        _ => number(one).partial_cmp(&number(other)) == Some(Ordering::Equal),
     }
 }
 
@@ -298,7 +303,7 @@ mod tests {
     fn expressions_are_evaluated() -> anyhow::Result<()> {
         let contexts = json!({
             "github": {"event_name": "push", "ref": "refs/heads/main"},
-            "matrix": {"python": 3.12, "os": "linux"},
+            "matrix": {"python": 3.12, "os": "linux", "shards": ["a", "b"]},
             "steps": {"a": {"outputs": {"x": "1"}}},
         });
         let scope = Scope { contexts, success: false, cancelled: false };
@@ -306,6 +311,7 @@ mod tests {
             scope.fill("py ${{ matrix.python }} on ${{matrix['os']}}${{ github.nothing }}")?,
             "py 3.12 on linux"
         );
+        assert_eq!(scope.fill("${{ matrix.shards[1] }}${{ matrix.shards[2] }}")?, "b");
         assert_eq!(scope.fill("${{ steps.a.outputs.x == 1 && 'yes' || 'no' }}")?, "yes");
         assert!(!scope.holds(None)?);
         assert!(!scope.holds(Some("github.event_name == 'push'"))?);

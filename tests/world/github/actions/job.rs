@@ -262,7 +262,9 @@ impl JobWork {
         let program: Vec<String> = program.into_iter().map(str::to_owned).collect();
         let first = script.trim().lines().next().unwrap_or_default();
         self.log(&format!("##[group]Run {first}"));
-        script.trim_end().lines().for_each(|line| self.log(&format!("\u{1b}[36;1m{line}\u{1b}[0m")));
+        for line in script.trim_end().lines() {
+            self.log(&format!("\u{1b}[36;1m{line}\u{1b}[0m"));
+        }
         let shown = program[..program.len() - 1].join(" ");
         self.log(&format!("shell: {shown} {{0}}"));
         let own: Vec<String> = progress.scope.contexts["env"]
@@ -273,7 +275,9 @@ impl JobWork {
             .collect();
         if !own.is_empty() {
             self.log("env:");
-            own.iter().for_each(|line| self.log(line));
+            for line in &own {
+                self.log(line);
+            }
         }
         self.log("##[endgroup]");
         let output = room.temp.join("output");

@@ -10,6 +10,7 @@ mod steps;
 mod workflow;
 
 use chrono::Utc;
+use tokio_util::sync::CancellationToken;
 
 use super::check_views::ACTIONS;
 use super::events::SharedHub;
@@ -119,7 +120,7 @@ pub(super) async fn again(hub: &SharedHub, place: &Place, id: u64, only_failed: 
             let run = repository.runs.iter_mut().find(|run| run.id == id && run.status == "completed")?;
             run.attempt += 1;
             (run.status, run.conclusion, run.updated) = ("queued", None, Utc::now());
-            run.stop = Default::default();
+            run.stop = CancellationToken::default();
             let run = run.clone();
             if let Some(suite) = repository.suites.iter_mut().find(|suite| suite.id == run.suite) {
                 (suite.status, suite.conclusion, suite.updated) = ("queued", None, Utc::now());
@@ -235,7 +236,7 @@ impl Hub {
                 created: now,
                 updated: now,
                 group: None,
-                stop: Default::default(),
+                stop: CancellationToken::default(),
             };
             repository.suites.push(Suite {
                 id: suite,
