@@ -55,8 +55,8 @@ pub struct AccessActivities {
 impl AccessActivities {
     /// Whether a person may do something now. No effect.
     #[activity(definition = definitions::MayThey)]
-    pub async fn may_they(self: Arc<Self>, _ctx: ActivityContext, question: MayThey) -> Result<Verdict, ActivityError> {
-        let settings = self.settings().await.map_err(ServiceError::into_activity_error)?;
+    pub async fn may_they(self: Arc<Self>, ctx: ActivityContext, question: MayThey) -> Result<Verdict, ActivityError> {
+        let settings = self.settings().await.map_err(|error| error.into_activity_error(ctx.info().attempt))?;
         Ok(settings.judge(&question))
     }
 }

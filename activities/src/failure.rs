@@ -7,6 +7,9 @@ use temporalio_sdk::activities::ActivityError;
 use temporalio_sdk::error::ApplicationErrorCategory;
 use workflows::contract::failure::FailureKind;
 
+/// Attempts at a call that fails in a way we do not understand. What is broken stays broken, and somebody must be told.
+const UNEXPECTED_ATTEMPTS: u32 = 5;
+
 /// What a service call came to when it failed, by what the caller should do. The text names the service, says what
 /// happened and what to do next; it reaches people, so it never holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +60,12 @@ impl ServiceError {
 }
 
 impl ServiceError {
-    /// The failure that Temporal records. (`From` is taken: the SDK turns every error into an untyped, retryable failure.)
-    pub fn into_activity_error(self) -> ActivityError {
+    /// The failure that Temporal records of this attempt, counted from 1. (`From` is taken: the SDK turns every error into an
+    /// untyped, retryable failure.)
+    pub fn into_activity_error(self, attempt: u32) -> ActivityError {
         let (kind, retry_after) = (self.kind, self.retry_after);
+        // The retry policy cannot bound one kind, so the last attempt says that it was the last.
+        let is_final = kind.is_final() || kind == FailureKind::Unexpected && attempt >= UNEXPECTED_ATTEMPTS;
         // Being asked to wait is normal: no error metric, no alert.
         let category = match kind {
             FailureKind::RateLimited => ApplicationErrorCategory::Benign,
@@ -68,10 +74,35 @@ impl ServiceError {
         ActivityError::application(
             ApplicationFailure::builder(anyhow::Error::new(self))
                 .type_name(kind.name().to_owned())
-                .non_retryable(kind.is_final())
+                .non_retryable(is_final)
                 .category(category)
                 .maybe_next_retry_delay(retry_after)
                 .build(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_understands_is_tried_five_times_and_outages_for_ever() {
+        let is_final = |kind, attempt| match ServiceError::new(kind, "x").into_activity_error(attempt) {
+            ActivityError::Application(failure) => failure.is_non_retryable(),
+            other => panic!("{other:?}"),
+        };
+        for (kind, attempt, expected) in [
+            (FailureKind::Unexpected, 1, false),
+            (FailureKind::Unexpected, 4, false),
+            (FailureKind::Unexpected, 5, true),
+            (FailureKind::Unexpected, 6, true),
+            (FailureKind::Unavailable, 1000, false),
+            (FailureKind::RateLimited, 1000, false),
+            (FailureKind::Unsupported, 1000, false),
+            (FailureKind::Invalid, 1, true),
+        ] {
+            assert_eq!(is_final(kind, attempt), expected, "{kind} at attempt {attempt}");
+        }
     }
 }

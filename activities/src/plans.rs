@@ -8,7 +8,6 @@ use workflows::contract::ids::Digest;
 use workflows::contract::plans::{KeepPlan, definitions};
 
 use crate::blobs::Blobs;
-use crate::failure::ServiceError;
 
 /// The store of approved plans.
 #[derive(Debug)]
@@ -21,7 +20,10 @@ pub struct PlanActivities {
 impl PlanActivities {
     /// Keeps a plan's canonical form under its digest. Content-addressed: doing it twice is the same.
     #[activity(definition = definitions::Keep)]
-    pub async fn keep(self: Arc<Self>, _ctx: ActivityContext, request: KeepPlan) -> Result<Digest, ActivityError> {
-        self.blobs.put(request.plan.canonical(request.cap)).await.map_err(ServiceError::into_activity_error)
+    pub async fn keep(self: Arc<Self>, ctx: ActivityContext, request: KeepPlan) -> Result<Digest, ActivityError> {
+        self.blobs
+            .put(request.plan.canonical(request.cap))
+            .await
+            .map_err(|error| error.into_activity_error(ctx.info().attempt))
     }
 }

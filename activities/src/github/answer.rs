@@ -20,7 +20,26 @@ type Raw = http::Response<http_body_util::combinators::BoxBody<bytes::Bytes, oct
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Value,
-    limit: Option<Option<Duration>>,
+    limit: Limit,
+}
+
+/// Whether an answer is a rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    /// It is none.
+    Free,
+    /// GitHub asks to wait; how long, if it said so.
+    Wait(Option<Duration>),
+}
+
+impl Limit {
+    /// How long GitHub asked us to wait.
+    fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Free => None,
+            Self::Wait(wait) => wait,
+        }
+    }
 }
 
 /// Runs one call within the time of an HTTP call, authentication and body included.
@@ -54,24 +73,25 @@ pub(super) async fn exchange(
     Ok(Answer { status, body, limit })
 }
 
-/// Whether this is a rate limit, and how long to wait if GitHub said so.
-fn limit_of(status: u16, headers: &http::HeaderMap, message: &str) -> Option<Option<Duration>> {
+fn limit_of(status: u16, headers: &http::HeaderMap, message: &str) -> Limit {
     if !matches!(status, 403 | 429) {
-        return None;
+        return Limit::Free;
     }
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     if let Some(seconds) = header("retry-after") {
-        return Some(Some(Duration::from_secs(seconds)));
+        return Limit::Wait(Some(Duration::from_secs(seconds)));
     }
     if header("x-ratelimit-remaining") == Some(0) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let wait =
             header("x-ratelimit-reset").map(|reset| Duration::from_secs(reset.saturating_sub(now).clamp(1, 3600)));
-        return Some(wait);
+        return Limit::Wait(wait);
     }
     let message = message.to_lowercase();
-    (status == 429 || message.contains("rate limit") || message.contains("abuse detection"))
-        .then_some(Some(UNNAMED_WAIT))
+    if status == 429 || message.contains("rate limit") || message.contains("abuse detection") {
+        return Limit::Wait(Some(UNNAMED_WAIT));
+    }
+    Limit::Free
 }
 
 impl Answer {
@@ -87,9 +107,7 @@ impl Answer {
     pub(super) fn refusal(&self, doing: &str) -> ServiceError {
         let said = self.body["message"].as_str().unwrap_or_default();
         let detail = self.body["errors"][0]["message"].as_str().unwrap_or_default();
-        let mut error = refused(doing, self.status, self.limit.is_some(), &format!("{said} {detail}"));
-        error.retry_after = self.limit.flatten();
-        error
+        refused(doing, self.status, self.limit, &format!("{said} {detail}"))
     }
 
     /// The refusal's words contain this.
@@ -113,8 +131,11 @@ impl Answer {
     }
 }
 
-fn refused(doing: &str, status: u16, limited: bool, said: &str) -> ServiceError {
-    let kind = if limited { FailureKind::RateLimited } else { ServiceError::kind_of_status(status) };
+fn refused(doing: &str, status: u16, limit: Limit, said: &str) -> ServiceError {
+    let kind = match limit {
+        Limit::Wait(_) => FailureKind::RateLimited,
+        Limit::Free => ServiceError::kind_of_status(status),
+    };
     let next = match kind {
         FailureKind::Unauthorized if status == 401 => " Check GITHUB_TOKEN or the App's key.",
         FailureKind::Unauthorized => " The token or App lacks a permission: see `ticketwright check`.",
@@ -122,7 +143,8 @@ fn refused(doing: &str, status: u16, limited: bool, said: &str) -> ServiceError 
     };
     let said: String = said.trim().trim_end_matches('.').chars().take(300).collect();
     let colon = if said.is_empty() { "" } else { ": " };
-    ServiceError::new(kind, format!("GitHub answered {status} to \"{doing}\"{colon}{said}.{next}"))
+    let message = format!("GitHub answered {status} to \"{doing}\"{colon}{said}.{next}");
+    ServiceError { retry_after: limit.wait(), ..ServiceError::new(kind, message) }
 }
 
 /// An answer that does not decode.
@@ -136,10 +158,9 @@ pub(super) fn transport(doing: &str, error: octocrab::Error) -> ServiceError {
     let (kind, message) = match &error {
         octocrab::Error::GitHub { source, .. } => {
             let status = source.status_code.as_u16();
-            let limit = source.headers.as_ref().and_then(|headers| limit_of(status, headers, &source.message));
-            let mut refusal = refused(doing, status, limit.is_some(), &source.message);
-            refusal.retry_after = limit.flatten();
-            return refusal;
+            let limit =
+                source.headers.as_ref().map_or(Limit::Free, |headers| limit_of(status, headers, &source.message));
+            return refused(doing, status, limit, &source.message);
         }
         octocrab::Error::JWT { .. } => {
             (FailureKind::Unauthorized, "GITHUB_APP_PRIVATE_KEY cannot sign: make a new key for the App".to_owned())

@@ -38,8 +38,8 @@ pub struct AppKey {
 
 /// An identity with its connection to the REST API.
 pub(super) enum Login {
-    Token { rest: Octocrab, token: SecretString },
-    App(AppLogin),
+    Token { rest: Box<Octocrab>, token: SecretString },
+    App(Box<AppLogin>),
 }
 
 pub(super) struct AppLogin {
@@ -57,14 +57,14 @@ impl Login {
         match auth {
             GitHubAuth::Token(token) => {
                 let rest = builder(&settings.api_url)?.personal_token(token.clone()).build().map_err(failed)?;
-                Ok(Self::Token { rest, token: token.clone() })
+                Ok(Self::Token { rest: Box::new(rest), token: token.clone() })
             }
-            GitHubAuth::App(app) => Ok(Self::App(AppLogin {
+            GitHubAuth::App(app) => Ok(Self::App(Box::new(AppLogin {
                 app: builder(&settings.api_url)?.app(AppId(app.id), key_of(app)?).build().map_err(failed)?,
                 organisation: settings.organisation.clone(),
                 known: app.installation,
                 installed: OnceCell::new(),
-            })),
+            }))),
         }
     }
 

@@ -21,8 +21,7 @@ use workflows::contract::github::{
 };
 use workflows::contract::ids::{CommitSha, RepositoryName};
 
-use crate::failure::ServiceError;
-use crate::heartbeat::while_beating;
+use crate::heartbeat::{to_its_end, while_beating};
 pub use auth::{AppKey, GitHubAuth};
 pub use client::{GitHubClient, Settings};
 pub use read::{CodeHit, PullRequestLine, RepositoryLine};
@@ -40,10 +39,10 @@ impl GitHubActivities {
     #[activity(definition = definitions::GetRepository)]
     pub async fn get_repository(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         name: RepositoryName,
     ) -> Result<Repository, ActivityError> {
-        self.github.repository(&name).await.map_err(ServiceError::into_activity_error)
+        self.github.repository(&name).await.map_err(|error| error.into_activity_error(ctx.info().attempt))
     }
 
     /// Creates a branch, or finds it: 422 "already exists" is answered with its present head.
@@ -53,7 +52,7 @@ impl GitHubActivities {
         ctx: ActivityContext,
         request: CreateBranch,
     ) -> Result<CommitSha, ActivityError> {
-        while_beating(&ctx, self.github.create_branch(&request)).await
+        to_its_end(&ctx, self.github.create_branch(&request)).await
     }
 
     /// Writes PLAN.md; a branch that has this very content already is left alone.
@@ -63,18 +62,18 @@ impl GitHubActivities {
         ctx: ActivityContext,
         request: WritePlan,
     ) -> Result<CommitSha, ActivityError> {
-        while_beating(&ctx, self.github.write_plan(&request)).await
+        to_its_end(&ctx, self.github.write_plan(&request)).await
     }
 
     /// Reads a file; `None` when it does not exist. No effect.
     #[activity(definition = definitions::ReadFile)]
     pub async fn read_file(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         request: ReadFile,
     ) -> Result<Option<String>, ActivityError> {
         let read = self.github.file(&request.repository, &request.at, &request.path);
-        read.await.map_err(ServiceError::into_activity_error)
+        read.await.map_err(|error| error.into_activity_error(ctx.info().attempt))
     }
 
     /// Opens a draft pull request, or finds the one of this branch, closed ones included.
@@ -84,17 +83,17 @@ impl GitHubActivities {
         ctx: ActivityContext,
         request: OpenPullRequest,
     ) -> Result<PullRequest, ActivityError> {
-        while_beating(&ctx, self.github.open_pull_request(&request)).await
+        to_its_end(&ctx, self.github.open_pull_request(&request)).await
     }
 
     /// Reads a pull request. No effect.
     #[activity(definition = definitions::GetPullRequest)]
     pub async fn get_pull_request(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         request: PullRequestRef,
     ) -> Result<PullRequest, ActivityError> {
-        self.github.pull_request(&request).await.map_err(ServiceError::into_activity_error)
+        self.github.pull_request(&request).await.map_err(|error| error.into_activity_error(ctx.info().attempt))
     }
 
     /// Sets title and body; unchanged text is not sent.
@@ -104,7 +103,7 @@ impl GitHubActivities {
         ctx: ActivityContext,
         request: EditPullRequest,
     ) -> Result<PullRequest, ActivityError> {
-        while_beating(&ctx, self.github.edit_pull_request(&request)).await
+        to_its_end(&ctx, self.github.edit_pull_request(&request)).await
     }
 
     /// Takes a pull request out of draft; one that is out already is left alone.
@@ -114,7 +113,7 @@ impl GitHubActivities {
         ctx: ActivityContext,
         request: PullRequestRef,
     ) -> Result<PullRequest, ActivityError> {
-        while_beating(&ctx, self.github.mark_ready(&request)).await
+        to_its_end(&ctx, self.github.mark_ready(&request)).await
     }
 
     /// Closes a pull request; a closed or merged one is left alone.
@@ -124,7 +123,7 @@ impl GitHubActivities {
         ctx: ActivityContext,
         request: PullRequestRef,
     ) -> Result<PullRequest, ActivityError> {
-        while_beating(&ctx, self.github.close_pull_request(&request)).await
+        to_its_end(&ctx, self.github.close_pull_request(&request)).await
     }
 
     /// Finds the newest pull request of a branch, in any state. No effect.
@@ -140,16 +139,16 @@ impl GitHubActivities {
     /// Deletes a branch; a missing one is fine.
     #[activity(definition = definitions::DeleteBranch)]
     pub async fn delete_branch(self: Arc<Self>, ctx: ActivityContext, request: BranchRef) -> Result<(), ActivityError> {
-        while_beating(&ctx, self.github.delete_branch(&request)).await
+        to_its_end(&ctx, self.github.delete_branch(&request)).await
     }
 
     /// Reads all checks of a commit. No effect.
     #[activity(definition = definitions::ReadChecks)]
     pub async fn read_checks(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         request: CommitRef,
     ) -> Result<Checks, ActivityError> {
-        self.github.checks(&request).await.map_err(ServiceError::into_activity_error)
+        self.github.checks(&request).await.map_err(|error| error.into_activity_error(ctx.info().attempt))
     }
 }

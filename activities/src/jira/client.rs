@@ -9,7 +9,7 @@ use workflows::contract::ids::TicketKey;
 use workflows::contract::jira::{CommentRef, MoveTicket, Moved, Ticket, WriteComment};
 
 use super::adf_write::document;
-use super::ticket::{cut, read_ticket};
+use super::ticket::{Comments, cut, read_ticket};
 use crate::failure::ServiceError;
 use crate::http;
 
@@ -94,10 +94,27 @@ impl JiraClient {
     pub async fn ticket(&self, key: &TicketKey) -> Result<Ticket, ServiceError> {
         let fields = "summary,description,labels,priority,issuetype,status,reporter,issuelinks";
         let issue = self.get(&format!("read {key}"), &format!("issue/{key}?fields={fields}")).await?;
-        let path = format!("issue/{key}/comment?maxResults={PAGE}&orderBy=-created");
-        let newest = self.get(&format!("read comments of {key}"), &path).await?;
-        let me = self.myself().await?;
-        Ok(read_ticket(key, &self.browse(key), &issue, &newest, &me.account_id))
+        let comments = self.newest_comments(key).await?;
+        Ok(read_ticket(key, &self.browse(key), &issue, &comments))
+    }
+
+    /// The newest comments of people. Ours are those that carry our mark: the account may also be somebody's own, whose
+    /// comments count.
+    async fn newest_comments(&self, key: &TicketKey) -> Result<Comments, ServiceError> {
+        let path = format!("issue/{key}/comment?maxResults={PAGE}&orderBy=-created&expand=properties");
+        let mut page = self.get(&format!("read comments of {key}"), &path).await?;
+        let total = page["total"].as_u64().and_then(|total| usize::try_from(total).ok());
+        let Value::Array(all) = page["comments"].take() else {
+            return Ok(Comments { newest: Vec::new(), earlier: 0 });
+        };
+        let earlier = total.unwrap_or_default().saturating_sub(all.len());
+        let mut newest = Vec::with_capacity(all.len());
+        for comment in all {
+            if self.mark_of(&comment).await?.is_none() {
+                newest.push(comment);
+            }
+        }
+        Ok(Comments { newest, earlier })
     }
 
     /// Tickets of a project whose text has these words, as `KEY summary (status)` lines, at most 20.
@@ -150,22 +167,11 @@ impl JiraClient {
 
     /// Ids of comments that carry this effect key, oldest first. Jira counts ids up.
     async fn ours(&self, comment: &WriteComment) -> Result<Vec<u64>, ServiceError> {
-        let key = Some(comment.effect.as_str());
-        let me = self.myself().await?;
         let mut ids = Vec::new();
         for written in self.comments(&comment.ticket).await? {
-            let Some(id) = id_of(&written).filter(|_| written["author"]["accountId"] == json!(me.account_id)) else {
-                continue;
-            };
-            let carries = match written["properties"].as_array() {
-                Some(properties) => {
-                    let mut ours = properties.iter().filter(|property| property["key"] == EFFECT_PROPERTY);
-                    ours.any(|property| property["value"]["key"].as_str() == key)
-                }
-                // `expand=properties` is not in Jira's published description; where it is ignored, ask for the property.
-                None => self.effect_of(id).await?.as_deref() == key,
-            };
-            if carries {
+            if let (Some(id), Some(mark)) = (id_of(&written), self.mark_of(&written).await?)
+                && mark == comment.effect.as_str()
+            {
                 ids.push(id);
             }
         }
@@ -173,9 +179,20 @@ impl JiraClient {
         Ok(ids)
     }
 
-    async fn effect_of(&self, comment: u64) -> Result<Option<String>, ServiceError> {
-        match self.get("read our mark on a comment", &format!("comment/{comment}/properties/{EFFECT_PROPERTY}")).await {
-            Ok(property) => Ok(property["value"]["key"].as_str().map(str::to_owned)),
+    /// The effect key that a comment of our account carries; `None` for every comment that we did not write.
+    async fn mark_of(&self, comment: &Value) -> Result<Option<String>, ServiceError> {
+        let me = self.myself().await?;
+        let Some(id) = id_of(comment).filter(|_| comment["author"]["accountId"] == json!(me.account_id)) else {
+            return Ok(None);
+        };
+        let key_in = |value: &Value| value["key"].as_str().map(str::to_owned);
+        if let Some(properties) = comment["properties"].as_array() {
+            let ours = properties.iter().find(|property| property["key"] == EFFECT_PROPERTY);
+            return Ok(ours.and_then(|property| key_in(&property["value"])));
+        }
+        // `expand=properties` is not in Jira's published description; where it is ignored, ask for the property.
+        match self.get("read our mark on a comment", &format!("comment/{id}/properties/{EFFECT_PROPERTY}")).await {
+            Ok(property) => Ok(key_in(&property["value"])),
             Err(error) if error.kind == FailureKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

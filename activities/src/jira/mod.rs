@@ -16,8 +16,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::ids::TicketKey;
 use workflows::contract::jira::{CommentRef, MoveTicket, Moved, Ticket, WriteComment, definitions};
 
-use crate::failure::ServiceError;
-use crate::heartbeat::while_beating;
+use crate::heartbeat::to_its_end;
 pub use client::{Auth, JiraClient, Myself, Settings};
 
 /// Jira, as activities.
@@ -31,8 +30,8 @@ pub struct JiraActivities {
 impl JiraActivities {
     /// Reads a ticket. No effect.
     #[activity(definition = definitions::GetTicket)]
-    pub async fn get_ticket(self: Arc<Self>, _ctx: ActivityContext, key: TicketKey) -> Result<Ticket, ActivityError> {
-        self.jira.ticket(&key).await.map_err(ServiceError::into_activity_error)
+    pub async fn get_ticket(self: Arc<Self>, ctx: ActivityContext, key: TicketKey) -> Result<Ticket, ActivityError> {
+        self.jira.ticket(&key).await.map_err(|error| error.into_activity_error(ctx.info().attempt))
     }
 
     /// Writes a comment once: the effect key is kept as a comment property and looked for before writing.
@@ -42,7 +41,7 @@ impl JiraActivities {
         ctx: ActivityContext,
         comment: WriteComment,
     ) -> Result<CommentRef, ActivityError> {
-        while_beating(&ctx, self.jira.write_comment_once(&comment)).await
+        to_its_end(&ctx, self.jira.write_comment_once(&comment)).await
     }
 
     /// Moves a ticket to a status by name; a ticket that is there already is left alone.
@@ -52,6 +51,6 @@ impl JiraActivities {
         ctx: ActivityContext,
         request: MoveTicket,
     ) -> Result<Moved, ActivityError> {
-        while_beating(&ctx, self.jira.move_ticket(&request)).await
+        to_its_end(&ctx, self.jira.move_ticket(&request)).await
     }
 }

@@ -103,7 +103,7 @@ async fn a_ticket_is_read_as_markdown_without_our_own_comments() {
         fake.status = "To Do".into();
         fake.comments = vec![
             json!({"id": "1", "author": {"accountId": "ana", "displayName": "Ana"}, "body": document("Since Monday")}),
-            json!({"id": "2", "author": {"accountId": "bot"}, "body": document("ours")}),
+            json!({"id": "2", "author": {"accountId": "bot"}, "body": document("ours"), "properties": ours(2)["properties"]}),
         ];
     }
     let ticket = jira(&fake).await.ticket(&"SHOP-1".parse().unwrap()).await.unwrap();
@@ -111,6 +111,43 @@ async fn a_ticket_is_read_as_markdown_without_our_own_comments() {
     assert_eq!(ticket.comments.len(), 1);
     assert_eq!(ticket.comments[0].body, "Since Monday");
     assert_eq!(ticket.links, ["blocks SHOP-7: Tax"]);
+}
+
+#[tokio::test]
+async fn what_a_person_writes_with_our_account_is_read_and_only_marked_comments_are_not() {
+    let other = json!([{"key": "other.app", "value": {"key": "x"}}]);
+    for expands in [true, false] {
+        let other = other.clone();
+        let (server, jira) = scripted(move |call| {
+            let comment = |id: u32, body: &str, properties: Value| {
+                let mut comment = json!({"id": id.to_string(), "author": {"accountId": "bot"}, "body": body});
+                if expands {
+                    comment["properties"] = properties;
+                }
+                comment
+            };
+            match call.line.trim_start_matches("GET /rest/api/3/") {
+                "issue/SHOP-1/comment?maxResults=100&orderBy=-created&expand=properties" => {
+                    let comments = [
+                        comment(33, "only cents", json!([])),
+                        comment(32, "plan", ours(32)["properties"].clone()),
+                        comment(31, "also in euros", other.clone()),
+                    ];
+                    Reply::ok(json!({"total": 5, "comments": comments}))
+                }
+                "comment/32/properties/ticketwright.effect" => Reply::ok(json!({"value": {"key": "some key"}})),
+                line if line.starts_with("comment/") => Reply::status(404, json!({"errorMessages": ["none"]})),
+                line if line.starts_with("issue/SHOP-1?") => Reply::ok(json!({"fields": {"summary": "Cart"}})),
+                _ => Reply::unplanned(call),
+            }
+        })
+        .await;
+        let ticket = jira.ticket(&"SHOP-1".parse().unwrap()).await.unwrap();
+        let bodies: Vec<&str> = ticket.comments.iter().map(|comment| comment.body.as_str()).collect();
+        assert_eq!(bodies, ["[cut: 2 earlier comments]", "also in euros", "only cents"]);
+        let asked = server.lines().iter().filter(|line| line.contains("/properties/")).count();
+        assert_eq!(asked, if expands { 0 } else { 3 });
+    }
 }
 
 #[tokio::test]
@@ -218,7 +255,7 @@ async fn a_comment_is_found_on_the_last_page_and_where_jira_does_not_expand_prop
 async fn a_long_ticket_is_cut_with_visible_notes() {
     let (_server, jira) = scripted(|call| {
         if call.line.contains("/comment?") {
-            assert!(call.line.ends_with("maxResults=100&orderBy=-created"), "{}", call.line);
+            assert!(call.line.ends_with("maxResults=100&orderBy=-created&expand=properties"), "{}", call.line);
             let comment =
                 |n: u32| json!({"id": n, "author": {"displayName": "Ana"}, "body": format!("{n} {}", "x".repeat(400))});
             let comments: Vec<Value> = (0..100).map(|n| comment(999 - n)).collect();

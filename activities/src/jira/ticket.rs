@@ -14,8 +14,16 @@ const TICKET_LIMIT: usize = 64 * 1024;
 /// Most links.
 const LINKS: usize = 20;
 
-/// The ticket. `newest` is a page of comments, newest first. What is left out is noted where it would stand.
-pub(super) fn read_ticket(key: &TicketKey, url: &str, issue: &Value, newest: &Value, me: &str) -> Ticket {
+/// Comments of a ticket, as read.
+pub(super) struct Comments {
+    /// The newest ones, newest first, without what we wrote for the ticket.
+    pub(super) newest: Vec<Value>,
+    /// How many older ones there are.
+    pub(super) earlier: usize,
+}
+
+/// The ticket. What is left out is noted where it would stand.
+pub(super) fn read_ticket(key: &TicketKey, url: &str, issue: &Value, comments: &Comments) -> Ticket {
     let fields = &issue["fields"];
     let name = |field: &str| cut_line(fields[field]["name"].as_str().unwrap_or_default(), 200);
     let labels = fields["labels"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -25,7 +33,7 @@ pub(super) fn read_ticket(key: &TicketKey, url: &str, issue: &Value, newest: &Va
         url: url.to_owned(),
         summary: cut_line(fields["summary"].as_str().unwrap_or_default(), 500),
         description: cut(&description, TEXT_LIMIT),
-        comments: read_comments(newest, me, TEXT_LIMIT),
+        comments: read_comments(comments, TEXT_LIMIT),
         labels: labels.take(50).map(str::to_owned).collect(),
         priority: name("priority"),
         issue_type: name("issuetype"),
@@ -38,19 +46,17 @@ pub(super) fn read_ticket(key: &TicketKey, url: &str, issue: &Value, newest: &Va
     while limit > 1024 && serde_json::to_vec(&ticket).map_or(0, |json| json.len()) > TICKET_LIMIT {
         limit /= 2;
         ticket.description = cut(&description, limit);
-        ticket.comments = read_comments(newest, me, limit);
+        ticket.comments = read_comments(comments, limit);
     }
     ticket
 }
 
-/// The newest comments that fit, oldest first; our own are left out.
-fn read_comments(newest: &Value, me: &str, limit: usize) -> Vec<TicketComment> {
-    let page = newest["comments"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let total = newest["total"].as_u64().and_then(|total| usize::try_from(total).ok()).unwrap_or(page.len());
-    let mut others = page.iter().filter(|comment| comment["author"]["accountId"].as_str() != Some(me));
+/// The newest comments that fit, oldest first.
+fn read_comments(comments: &Comments, limit: usize) -> Vec<TicketComment> {
+    let mut newest = comments.newest.iter();
     let mut left = limit;
     let mut kept = Vec::new();
-    for comment in others.by_ref() {
+    for comment in newest.by_ref() {
         let author = cut_line(comment["author"]["displayName"].as_str().unwrap_or("unknown"), 100);
         let body = cut(&markdown(&comment["body"]), left);
         left = left.saturating_sub(body.len() + author.len());
@@ -59,7 +65,7 @@ fn read_comments(newest: &Value, me: &str, limit: usize) -> Vec<TicketComment> {
             break;
         }
     }
-    let earlier = others.count() + total.saturating_sub(page.len());
+    let earlier = newest.count() + comments.earlier;
     if earlier > 0 {
         kept.push(TicketComment {
             author: "Ticketwright".to_owned(),

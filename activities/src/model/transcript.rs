@@ -38,13 +38,13 @@ impl Transcript {
     pub(super) async fn load(blobs: &Blobs, spec: &AgentSpec, head: Option<&Digest>) -> Result<Self, ServiceError> {
         let mut nodes = Vec::new();
         let mut next = head.cloned();
-        while let Some(digest) = next {
+        while let Some(digest) = next.take() {
             let bytes = blobs.get(&digest).await?;
             let node: Node = serde_json::from_slice(&bytes).map_err(|error| {
                 invalid(format!("blob {digest} is no part of a transcript: was the workflow started by hand?"))
                     .caused_by(error)
             })?;
-            next = node.previous.clone();
+            next.clone_from(&node.previous);
             nodes.push(node);
         }
         let system = nodes.last().and_then(|first| first.system.clone()).unwrap_or_else(|| spec.prompt.to_owned());

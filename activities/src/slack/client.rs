@@ -42,6 +42,16 @@ pub struct Identity {
     pub scopes: Vec<String>,
 }
 
+/// What looking for a channel came to.
+enum Listed {
+    /// Its id.
+    Seen(String),
+    /// It is not among those that the bot sees.
+    Absent,
+    /// The token may not look at this type of channels.
+    NotAllowed,
+}
+
 /// A connection with one bot token.
 #[derive(Debug)]
 pub struct SlackClient {
@@ -61,7 +71,8 @@ impl SlackClient {
 
     /// Who we are (`auth.test`).
     pub async fn who_am_i(&self) -> Result<Identity, ServiceError> {
-        let (reply, scopes) = self.call_with_scopes("auth.test", &json!({})).await?;
+        let (reply, scopes) = self.ask("auth.test", &json!({})).await?;
+        let reply = judged("auth.test", reply)?;
         let text = |name: &str| reply[name].as_str().unwrap_or_default().to_owned();
         Ok(Identity { user: text("user"), team: text("team"), scopes })
     }
@@ -157,14 +168,33 @@ impl SlackClient {
         if let Some(id) = self.known_channel(name) {
             return Ok(id);
         }
+        // Private channels need a scope of their own, and asking for both kinds at once without it gives neither.
+        if let Listed::Seen(id) = self.look_for(name, "public_channel").await? {
+            return Ok(id);
+        }
+        let hint = match self.look_for(name, "private_channel").await? {
+            Listed::Seen(id) => return Ok(id),
+            Listed::Absent => "",
+            Listed::NotAllowed => " If it is private, the bot also needs the scopes groups:read and groups:history.",
+        };
+        let message =
+            format!("Slack has no channel #{name} that the bot can see. Create it, then /invite the bot.{hint}");
+        Err(ServiceError::new(FailureKind::NotFound, message))
+    }
+
+    /// Looks for a channel among those of one type, and remembers all it sees on the way.
+    async fn look_for(&self, name: &str, types: &str) -> Result<Listed, ServiceError> {
         let mut cursor = String::new();
         loop {
-            let mut body =
-                json!({ "limit": 1000, "exclude_archived": true, "types": "public_channel,private_channel" });
+            let mut body = json!({ "limit": 1000, "exclude_archived": true, "types": types });
             if !cursor.is_empty() {
                 body["cursor"] = json!(cursor);
             }
-            let reply = self.call("conversations.list", &body).await?;
+            let (reply, _) = self.ask("conversations.list", &body).await?;
+            if types == "private_channel" && reply["error"] == "missing_scope" {
+                return Ok(Listed::NotAllowed);
+            }
+            let reply = judged("conversations.list", reply)?;
             if let Ok(mut known) = self.channels.lock() {
                 for listed in reply["channels"].as_array().into_iter().flatten() {
                     if let (Some(name), Some(id)) = (listed["name"].as_str(), listed["id"].as_str()) {
@@ -173,13 +203,11 @@ impl SlackClient {
                 }
             }
             if let Some(id) = self.known_channel(name) {
-                return Ok(id);
+                return Ok(Listed::Seen(id));
             }
-            cursor = reply["response_metadata"]["next_cursor"].as_str().unwrap_or_default().to_owned();
+            reply["response_metadata"]["next_cursor"].as_str().unwrap_or_default().clone_into(&mut cursor);
             if cursor.is_empty() {
-                let message =
-                    format!("Slack has no channel #{name} that the bot can see. Create it, then /invite the bot.");
-                return Err(ServiceError::new(FailureKind::NotFound, message));
+                return Ok(Listed::Absent);
             }
         }
     }
@@ -189,10 +217,12 @@ impl SlackClient {
     }
 
     async fn call(&self, method: &str, body: &Value) -> Result<Value, ServiceError> {
-        self.call_with_scopes(method, body).await.map(|(reply, _)| reply)
+        let (reply, _) = self.ask(method, body).await?;
+        judged(method, reply)
     }
 
-    async fn call_with_scopes(&self, method: &str, body: &Value) -> Result<(Value, Vec<String>), ServiceError> {
+    /// Slack's answer, an `ok: false` included, and the token's scopes.
+    async fn ask(&self, method: &str, body: &Value) -> Result<(Value, Vec<String>), ServiceError> {
         // Reading methods take form parameters only; writing ones take both
         // (https://api.slack.com/web#posting_json), and blocks are easier to read as JSON.
         let request = self.http.post(format!("{}/{method}", self.api_url)).bearer_auth(self.token.expose_secret());
@@ -212,11 +242,16 @@ impl SlackClient {
             ServiceError::new(FailureKind::Unexpected, format!("Slack's answer to {method} is no JSON"))
                 .caused_by(error)
         })?;
-        if reply["ok"].as_bool() == Some(true) {
-            return Ok((reply, scopes));
-        }
-        Err(refusal(method, reply["error"].as_str().unwrap_or("unknown_error"), &reply))
+        Ok((reply, scopes))
     }
+}
+
+/// The answer, if Slack did what it was asked.
+fn judged(method: &str, reply: Value) -> Result<Value, ServiceError> {
+    if reply["ok"].as_bool() == Some(true) {
+        return Ok(reply);
+    }
+    Err(refusal(method, reply["error"].as_str().unwrap_or("unknown_error"), &reply))
 }
 
 /// A `ts` is seconds and a counter of six digits: `1700000000.000100`.

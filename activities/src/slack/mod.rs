@@ -10,7 +10,7 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::slack::{MessageRef, PostMessage, UpdateMessage, definitions};
 
-use crate::heartbeat::while_beating;
+use crate::heartbeat::to_its_end;
 pub use client::{Identity, Settings, SlackClient};
 
 /// Slack, as activities.
@@ -29,7 +29,7 @@ impl SlackActivities {
         ctx: ActivityContext,
         message: PostMessage,
     ) -> Result<MessageRef, ActivityError> {
-        while_beating(&ctx, self.slack.post_once(&message)).await
+        to_its_end(&ctx, self.slack.post_once(&message)).await
     }
 
     /// Replaces a message's content; the same content twice changes nothing.
@@ -39,6 +39,6 @@ impl SlackActivities {
         ctx: ActivityContext,
         update: UpdateMessage,
     ) -> Result<(), ActivityError> {
-        while_beating(&ctx, self.slack.update(&update)).await
+        to_its_end(&ctx, self.slack.update(&update)).await
     }
 }

@@ -114,6 +114,54 @@ async fn a_channel_nobody_can_see_is_named() {
     assert!(error.to_string().contains("#nowhere"));
 }
 
+/// A Slack with these public and private channels; without private ones the token may not see any.
+async fn with_channels(public: &'static str, private: Option<&'static str>) -> (Capture, SlackClient) {
+    let listed = |name: &str| Reply::ok(json!({"ok": true, "channels": [{"id": format!("C-{name}"), "name": name}]}));
+    let server = Capture::start(move |call| match (call.line.as_str(), call.text.as_str()) {
+        ("POST /conversations.list", text) if text.contains("types=public_channel") && !text.contains("private") => {
+            listed(public)
+        }
+        ("POST /conversations.list", text) if text.contains("types=private_channel") => match private {
+            Some(private) => listed(private),
+            None => Reply::ok(json!({"ok": false, "error": "missing_scope", "needed": "groups:read"})),
+        },
+        ("POST /conversations.info", _) => Reply::ok(json!({"ok": true, "channel": {"is_member": true}})),
+        _ => Reply::unplanned(call),
+    })
+    .await;
+    let slack = SlackClient::new(&Settings { api_url: server.url.clone() }, "xoxb-secret".to_owned().into()).unwrap();
+    (server, slack)
+}
+
+#[tokio::test]
+async fn a_public_channel_needs_no_scope_for_private_ones() {
+    let (server, slack) = with_channels("ai-agents", None).await;
+    assert!(slack.is_member("#ai-agents").await.unwrap());
+    assert_eq!(server.lines(), ["POST /conversations.list", "POST /conversations.info"]);
+    assert!(server.calls()[1].text.contains("channel=C-ai-agents"));
+}
+
+#[tokio::test]
+async fn a_private_channel_is_looked_for_last_and_is_absent_for_a_token_that_may_not_see_it() {
+    let (server, slack) = with_channels("general", Some("ai-agents")).await;
+    assert!(slack.is_member("#ai-agents").await.unwrap());
+    assert!(server.calls()[2].text.contains("channel=C-ai-agents"));
+    let (server, slack) = with_channels("general", None).await;
+    let error = slack.is_member("#ai-agents").await.unwrap_err();
+    assert_eq!((error.kind, server.calls().len()), (FailureKind::NotFound, 2));
+    assert!(error.message.contains("#ai-agents") && error.message.contains("groups:read"), "{error}");
+}
+
+#[tokio::test]
+async fn a_scope_for_public_channels_that_is_missing_is_named() {
+    let refused = json!({"ok": false, "error": "missing_scope", "needed": "channels:read"});
+    let server = Capture::start(move |_| Reply::ok(refused.clone())).await;
+    let slack = SlackClient::new(&Settings { api_url: server.url.clone() }, "xoxb-secret".to_owned().into()).unwrap();
+    let error = slack.is_member("#ai-agents").await.unwrap_err();
+    assert_eq!((error.kind, server.calls().len()), (FailureKind::Unauthorized, 1));
+    assert!(error.message.contains("needs channels:read"), "{error}");
+}
+
 fn posted(ts: &str) -> Value {
     let key = message().effect;
     json!({"ts": ts, "metadata": {"event_type": "ticketwright_effect", "event_payload": {"key": key}}})

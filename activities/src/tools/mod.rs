@@ -41,8 +41,8 @@ pub struct ReadToolActivities {
 impl ReadToolActivities {
     /// Answers one read-only tool call.
     #[activity(definition = definitions::Read)]
-    pub async fn read(self: Arc<Self>, _ctx: ActivityContext, call: ReadCall) -> Result<ToolReply, ActivityError> {
-        self.answer(&call).await.map_err(ServiceError::into_activity_error)
+    pub async fn read(self: Arc<Self>, ctx: ActivityContext, call: ReadCall) -> Result<ToolReply, ActivityError> {
+        self.answer(&call).await.map_err(|error| error.into_activity_error(ctx.info().attempt))
     }
 }
 

@@ -60,7 +60,8 @@ pub(super) struct Protocols {
 /// git with a repository, perhaps a work tree and an index of its own.
 #[derive(Debug, Clone)]
 pub(super) struct Git {
-    git_dir: PathBuf,
+    /// The repository.
+    directory: PathBuf,
     work_tree: Option<PathBuf>,
     index: Option<PathBuf>,
 }
@@ -79,7 +80,7 @@ pub(super) struct GitFailed {
 impl Git {
     /// git on the bare repository `git_dir`.
     pub(super) fn bare(git_dir: &Path) -> Self {
-        Self { git_dir: git_dir.to_owned(), work_tree: None, index: None }
+        Self { directory: git_dir.to_owned(), work_tree: None, index: None }
     }
 
     /// The same repository, with an index of its own.
@@ -94,7 +95,7 @@ impl Git {
 
     /// The repository.
     pub(super) fn git_dir(&self) -> &Path {
-        &self.git_dir
+        &self.directory
     }
 
     /// Runs a command, returns what it prints.
@@ -169,7 +170,7 @@ impl Git {
                 ("GIT_LITERAL_PATHSPECS", "1"),
                 ("GIT_ALLOW_PROTOCOL", "https"),
             ])
-            .env("GIT_DIR", &self.git_dir)
+            .env("GIT_DIR", &self.directory)
             .args(OPTIONS.iter().flat_map(|option| ["-c", option]))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -235,15 +236,70 @@ impl GitFailed {
     pub(super) fn of_transfer(self) -> ServiceError {
         let said = self.said.to_lowercase();
         let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        let kind = if any(&[
-            "authentication failed",
-            "could not read username",
-            "error: 401",
-            "error: 403",
-            "permission to",
-        ]) {
-            FailureKind::Unauthorized
-        } else if any(&[
+        let meaning = MEANINGS.iter().find(|meaning| any(meaning.said));
+        let Some(Meaning { kind, next, .. }) = meaning else {
+            return self.unexpected();
+        };
+        let error = self.of_kind(*kind);
+        if next.is_empty() { error } else { ServiceError { message: format!("{next}\n{}", error.message), ..error } }
+    }
+
+    fn of_kind(self, kind: FailureKind) -> ServiceError {
+        let said: String = self.said.chars().take(1000).collect();
+        ServiceError::new(kind, format!("{} failed: {said}", self.what))
+    }
+}
+
+/// What a remote's words mean for the caller.
+struct Meaning {
+    /// Any of these, in lower case.
+    said: &'static [&'static str],
+    kind: FailureKind,
+    /// What happened and what a person can do about it; empty: nothing beyond what was said.
+    next: &'static str,
+}
+
+/// The first that fits counts. Faults inside the server come first, since it rejects a push because of them, too; then refusals,
+/// which quote rules and hooks with words of their own; then what curl and git say about the connection. GitHub's words:
+/// <https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/troubleshooting-rules>,
+/// <https://docs.github.com/en/code-security/secret-scanning/working-with-secret-scanning-and-push-protection>.
+const MEANINGS: [Meaning; 9] = [
+    Meaning {
+        said: &["internal server error", "fatal error in commit_refs", "cannot lock ref", "failed to update ref"],
+        kind: FailureKind::Unavailable,
+        next: "",
+    },
+    Meaning {
+        // "refusing to allow a GitHub App to create or update workflow `...` without `workflows` permission"
+        said: &["refusing to allow"],
+        kind: FailureKind::Unauthorized,
+        next: "We may not push changes of workflow files. Give a token the scope workflow, an App the permission Workflows: \
+               read and write; then retry.",
+    },
+    Meaning {
+        said: &["gh006", "protected branch"],
+        kind: FailureKind::Unauthorized,
+        next: "The branch is protected. Let our account push to it in the repository's branch rules; then retry.",
+    },
+    Meaning {
+        said: &["error: 413"],
+        kind: FailureKind::Invalid,
+        next: "The push is larger than the server takes. Split the ticket, or keep large files out of the change.",
+    },
+    Meaning {
+        said: &["[remote rejected]", "hook declined", "push declined", "gh013"],
+        kind: FailureKind::Invalid,
+        next: "A rule or hook of the repository refused the push. Change what it names, or except our branches from it; then \
+               retry.",
+    },
+    Meaning {
+        said: &["authentication failed", "could not read username", "error: 401", "error: 403", "permission to"],
+        kind: FailureKind::Unauthorized,
+        next: "The repository does not let us in. See `ticketwright check`; then retry.",
+    },
+    Meaning { said: &["error: 429"], kind: FailureKind::RateLimited, next: "" },
+    Meaning {
+        said: &[
             "could not resolve",
             "failed to connect",
             "timed out",
@@ -251,18 +307,82 @@ impl GitFailed {
             "early eof",
             "error: 5",
             "hung up",
-        ]) {
-            FailureKind::Unavailable
-        } else if any(&["not found", "does not exist", "not our ref", "couldn't find remote ref", "error: 404"]) {
-            FailureKind::NotFound
-        } else {
-            FailureKind::Unexpected
-        };
-        self.of_kind(kind)
+            "unexpected disconnect",
+            "rpc failed",
+        ],
+        kind: FailureKind::Unavailable,
+        next: "",
+    },
+    Meaning {
+        said: &["not found", "does not exist", "not our ref", "couldn't find remote ref", "error: 404"],
+        kind: FailureKind::NotFound,
+        next: "",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(said: &str) -> ServiceError {
+        GitFailed { code: Some(1), what: "git push".into(), said: said.into() }.of_transfer()
     }
 
-    fn of_kind(self, kind: FailureKind) -> ServiceError {
-        let said: String = self.said.chars().take(1000).collect();
-        ServiceError::new(kind, format!("{} failed: {said}", self.what))
+    #[test]
+    fn a_push_that_is_refused_for_good_is_final_and_says_what_to_do() {
+        let rejected =
+            |why: &str| format!("To https://github.com/acme/shop.git\n ! [remote rejected] 81c0 -> agent/x ({why})");
+        let workflow = "refusing to allow a GitHub App to create or update workflow `.github/workflows/ci.yml` without \
+                        `workflows` permission";
+        let protected = "remote: error: GH006: Protected branch update failed for refs/heads/agent/x.\n\
+                         remote: error: Changes must be made through a pull request. Connection to main is not found.\n";
+        for (said, kind, next) in [
+            (rejected(workflow), FailureKind::Unauthorized, "the scope workflow"),
+            (
+                protected.to_owned() + &rejected("protected branch hook declined"),
+                FailureKind::Unauthorized,
+                "branch rules",
+            ),
+            (rejected("pre-receive hook declined"), FailureKind::Invalid, "rule or hook"),
+            (
+                "remote: error: GH013: Repository rule violations found for refs/heads/agent/x.\n\
+                 remote: - Push cannot contain secrets\n"
+                    .to_owned()
+                    + &rejected("push declined due to repository rule violations"),
+                FailureKind::Invalid,
+                "rule or hook",
+            ),
+            (
+                "error: RPC failed; HTTP 413 curl 22 The requested URL returned error: 413".into(),
+                FailureKind::Invalid,
+                "larger",
+            ),
+            (
+                "remote: Permission to acme/shop.git denied to bot.".into(),
+                FailureKind::Unauthorized,
+                "ticketwright check",
+            ),
+        ] {
+            let error = meant(&said);
+            assert_eq!(error.kind, kind, "{error}");
+            assert!(error.kind.is_final());
+            assert!(error.message.contains(next) && error.message.contains(&said), "{error}");
+        }
+    }
+
+    #[test]
+    fn faults_of_the_server_and_the_line_are_retried() {
+        for said in [
+            "remote: Internal Server Error\n ! [remote rejected] 81c0 -> agent/x (Internal Server Error)",
+            "remote: fatal error in commit_refs\n ! [remote rejected] 81c0 -> agent/x (failure)",
+            "fatal: unable to access 'https://github.com/acme/shop.git/': The requested URL returned error: 503",
+            "fatal: the remote end hung up unexpectedly",
+            "error: RPC failed; curl 92 HTTP/2 stream 5 was not closed cleanly",
+        ] {
+            assert_eq!(meant(said).kind, FailureKind::Unavailable, "{said}");
+        }
+        assert_eq!(meant("The requested URL returned error: 429").kind, FailureKind::RateLimited);
+        assert_eq!(meant("remote: Repository not found.").kind, FailureKind::NotFound);
+        assert_eq!(meant("remote: something new").kind, FailureKind::Unexpected);
     }
 }

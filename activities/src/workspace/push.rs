@@ -1,5 +1,9 @@
 //! Puts one commit on a branch of our own, on top of the commit where it must stand.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{CommitSha, RepositoryName, TicketKey};
 use workflows::contract::money::MicroUsd;
@@ -7,6 +11,7 @@ use workflows::contract::plan::Plan;
 use workflows::contract::workspace::{Authority, Push, Pushed};
 
 use super::area::{self, Area, Claim};
+use super::git::{Git, GitFailed};
 use super::mirror::Mirror;
 use super::paths::InnerPath;
 use super::remote::GitRemote;
@@ -21,14 +26,14 @@ const PLAN: &str = "PLAN.md";
 impl WorkspaceActivities {
     /// Pushes once: the commit is a function of the request, and a branch that has it already is left alone.
     pub(super) async fn push_for(&self, claim: &Claim, request: Push) -> Result<Pushed, ServiceError> {
-        self.check_authority(&request).await?;
+        let plan = self.check_authority(&request).await?;
         check_branch(&request)?;
         let area = Area::claim(&self.settings, claim).await?;
         let mirror = self.mirror(&request.workspace).await?;
         let tree = mirror.ensure(&request.workspace, &self.blobs, area.path()).await?;
         mirror.ensure_commit(&request.parent).await?;
 
-        let commit = commit(&mirror, &area, &request, &tree).await?;
+        let commit = Change { mirror: &mirror, area: &area, request: &request, plan: &plan }.commit(&tree).await?;
         let remote = self.remote.clone_url_and_credentials(&request.workspace.repository).await?;
         let (default, now) = look(&mirror, &remote, &request).await?;
         if default.as_deref() == Some(request.branch.as_str()) {
@@ -55,7 +60,7 @@ impl WorkspaceActivities {
     }
 
     /// Reads the approved plan again: only what a human saw may be pushed.
-    async fn check_authority(&self, request: &Push) -> Result<(), ServiceError> {
+    async fn check_authority(&self, request: &Push) -> Result<Plan, ServiceError> {
         let Authority::ApprovedPlan { hash, plan, .. } = &request.authority;
         if plan != hash {
             return Err(invalid(format!("the approval is for plan {}, not for {}", hash.short(), plan.short())));
@@ -71,7 +76,7 @@ impl WorkspaceActivities {
                 hash.short()
             )));
         }
-        Ok(())
+        Ok(plan)
     }
 }
 
@@ -93,66 +98,110 @@ fn names(branch: &str, ticket: &TicketKey) -> bool {
     branch.match_indices(&key).any(|(at, _)| alone(at))
 }
 
-/// The commit to push; the parent itself when there is nothing to change.
-async fn commit(mirror: &Mirror<'_>, area: &Area, request: &Push, tree: &str) -> Result<CommitSha, ServiceError> {
-    let failed = |failed: super::git::GitFailed| failed.unexpected();
-    let index = area.path().join("push-index");
-    let git = mirror.git.with_index(&index);
-    git.run(["read-tree", tree]).await.map_err(failed)?;
-    let mut remove = Vec::new();
-    for path in &request.remove {
-        let path = InnerPath::parse(path).map_err(invalid)?;
-        // Mode 0 takes an entry out (git-update-index(1)); one that is not there stays away.
-        let nothing = "0".repeat(request.parent.as_str().len());
-        remove.extend_from_slice(format!("0 {nothing}\t").as_bytes());
-        remove.extend_from_slice(path.as_path().as_os_str().as_encoded_bytes());
-        remove.push(0);
-    }
-    git.feed(["update-index", "-z", "--index-info"], &[], &remove).await.map_err(failed)?;
-    let tree = git.line(["write-tree"]).await.map_err(failed)?;
-    let before = mirror.tree_of(&request.parent).await?;
-    if tree == before {
-        return Ok(request.parent.clone());
-    }
-    refuse_large_file_storage(mirror, area, request, (&before, &tree)).await?;
-
-    let date = format!("{} +0000", request.authored_at);
-    let who = [
-        ("GIT_AUTHOR_NAME", NAME),
-        ("GIT_AUTHOR_EMAIL", EMAIL),
-        ("GIT_AUTHOR_DATE", date.as_str()),
-        ("GIT_COMMITTER_NAME", NAME),
-        ("GIT_COMMITTER_EMAIL", EMAIL),
-        ("GIT_COMMITTER_DATE", date.as_str()),
-    ];
-    let args = ["commit-tree", &tree, "-p", request.parent.as_str(), "-F", "-"];
-    let commit = git.feed(args, &who, request.message.as_bytes()).await.map_err(failed)?;
-    String::from_utf8_lossy(&commit).trim().parse().map_err(disk)
+/// What a push is made of.
+struct Change<'a> {
+    mirror: &'a Mirror<'a>,
+    area: &'a Area,
+    request: &'a Push,
+    plan: &'a Plan,
 }
 
-/// A changed file that belongs into Git LFS would be pushed as it is, and break the repository for everybody.
-async fn refuse_large_file_storage(
-    mirror: &Mirror<'_>,
-    area: &Area,
-    request: &Push,
-    (before, after): (&str, &str),
-) -> Result<(), ServiceError> {
-    let failed = |failed: super::git::GitFailed| failed.unexpected();
-    let changed = ["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=d", "--name-only", before, after];
-    let changed = mirror.git.run(changed).await.map_err(failed)?;
-    // The mirror's own attributes switch every filter off, so the question goes to a repository without them.
-    let view = area.path().join("attributes");
-    let index = area.path().join("push-index");
-    area::make_view(&view, &request.parent, &mirror.objects(), &index).map_err(disk)?;
-    let git = super::git::Git::bare(&view).with_index(&index).with_work_tree(area.path());
-    let answer =
-        git.feed(["check-attr", "-z", "--cached", "--stdin", "filter"], &[], &changed).await.map_err(failed)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let fields: Vec<&str> = answer.split_terminator('\0').collect();
-    match fields.chunks_exact(3).find(|triple| triple[2] == "lfs") {
-        Some(triple) => Err(invalid(format!("{} is kept in Git LFS, which I cannot write to", triple[0]))),
-        None => Ok(()),
+impl Change<'_> {
+    /// The commit to push, of the files of `tree`; the parent itself when there is nothing to change.
+    async fn commit(&self, tree: &str) -> Result<CommitSha, ServiceError> {
+        let Self { mirror, request, .. } = self;
+        let tree = self.without_removed(tree).await?;
+        let before = mirror.tree_of(&request.parent).await?;
+        if tree == before {
+            return Ok(request.parent.clone());
+        }
+        self.refuse_unplanned_ci(&before, &tree).await?;
+        self.refuse_large_file_storage(&before, &tree).await?;
+
+        let date = format!("{} +0000", request.authored_at);
+        let who = [
+            ("GIT_AUTHOR_NAME", NAME),
+            ("GIT_AUTHOR_EMAIL", EMAIL),
+            ("GIT_AUTHOR_DATE", date.as_str()),
+            ("GIT_COMMITTER_NAME", NAME),
+            ("GIT_COMMITTER_EMAIL", EMAIL),
+            ("GIT_COMMITTER_DATE", date.as_str()),
+        ];
+        let args = ["commit-tree", &tree, "-p", request.parent.as_str(), "-F", "-"];
+        let commit = mirror.git.feed(args, &who, request.message.as_bytes()).await.map_err(GitFailed::unexpected)?;
+        String::from_utf8_lossy(&commit).trim().parse().map_err(disk)
     }
+
+    /// The index of the tree to push.
+    fn index(&self) -> PathBuf {
+        self.area.path().join("push-index")
+    }
+
+    /// `tree` without the paths that the request removes.
+    async fn without_removed(&self, tree: &str) -> Result<String, ServiceError> {
+        let git = self.mirror.git.with_index(&self.index());
+        git.run(["read-tree", tree]).await.map_err(GitFailed::unexpected)?;
+        let mut remove = Vec::new();
+        for path in &self.request.remove {
+            let path = InnerPath::parse(path).map_err(invalid)?;
+            // Mode 0 takes an entry out (git-update-index(1)); one that is not there stays away.
+            let nothing = "0".repeat(self.request.parent.as_str().len());
+            remove.extend_from_slice(format!("0 {nothing}\t").as_bytes());
+            remove.extend_from_slice(path.as_path().as_os_str().as_encoded_bytes());
+            remove.push(0);
+        }
+        git.feed(["update-index", "-z", "--index-info"], &[], &remove).await.map_err(GitFailed::unexpected)?;
+        git.line(["write-tree"]).await.map_err(GitFailed::unexpected)
+    }
+
+    /// What CI runs on a push runs with the repository's secrets, before anybody reviews it. So a human must have seen in the
+    /// plan that it changes.
+    async fn refuse_unplanned_ci(&self, before: &str, after: &str) -> Result<(), ServiceError> {
+        let repository = &self.request.workspace.repository;
+        let tasks = self.plan.tasks.iter().filter(|task| &task.repository == repository);
+        let listed: Vec<InnerPath> =
+            tasks.flat_map(|task| &task.files).filter_map(|file| InnerPath::parse(file).ok()).collect();
+        let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", before, after];
+        let changed = self.mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
+        let mut changed = changed.split(|byte| *byte == 0).map(|path| Path::new(OsStr::from_bytes(path)));
+        let unplanned = changed.find(|path| defines_ci(path) && !listed.iter().any(|file| file.as_path() == *path));
+        match unplanned {
+            None => Ok(()),
+            Some(path) => Err(invalid(format!(
+                "The change touches {} in {repository}, which says what CI runs, and no task of the approved plan lists that \
+                 file. Nothing was pushed. Request changes to the plan so that a task names it, or make that change yourself.",
+                path.display()
+            ))),
+        }
+    }
+
+    /// A changed file that belongs into Git LFS would be pushed as it is, and break the repository for everybody.
+    async fn refuse_large_file_storage(&self, before: &str, after: &str) -> Result<(), ServiceError> {
+        let Self { mirror, area, request, .. } = self;
+        let changed = ["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=d", "--name-only", before, after];
+        let changed = mirror.git.run(changed).await.map_err(GitFailed::unexpected)?;
+        // The mirror's own attributes switch every filter off, so the question goes to a repository without them.
+        let view = area.path().join("attributes");
+        area::make_view(&view, &request.parent, &mirror.objects(), &self.index()).map_err(disk)?;
+        let git = Git::bare(&view).with_index(&self.index()).with_work_tree(area.path());
+        let answer = git.feed(["check-attr", "-z", "--cached", "--stdin", "filter"], &[], &changed).await;
+        let answer = answer.map_err(GitFailed::unexpected)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let fields: Vec<&str> = answer.split_terminator('\0').collect();
+        match fields.chunks_exact(3).find(|triple| triple[2] == "lfs") {
+            Some(triple) => Err(invalid(format!("{} is kept in Git LFS, which I cannot write to", triple[0]))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A workflow or an action of GitHub Actions, or what takes the place of their folder
+/// (<https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax>).
+fn defines_ci(path: &Path) -> bool {
+    let mut parts = path.iter().map(OsStr::to_ascii_lowercase);
+    let (first, second) = (parts.next(), parts.next());
+    first.is_some_and(|first| first == ".github")
+        && second.is_none_or(|second| second == "workflows" || second == "actions")
 }
 
 /// The remote's default branch, and where the request's branch stands.
@@ -164,7 +213,7 @@ async fn look(
     let branch = format!("refs/heads/{}", request.branch);
     let args = ["ls-remote", "--symref", "--quiet", &remote.url, "HEAD", &branch];
     let printed = mirror.git.transfer(args, remote, mirror.protocols(), mirror.transfer_env()).await;
-    let printed = printed.map_err(super::git::GitFailed::of_transfer)?;
+    let printed = printed.map_err(GitFailed::of_transfer)?;
     let printed = String::from_utf8_lossy(&printed);
     let (mut default, mut now) = (None, None);
     for (value, name) in printed.lines().filter_map(|line| line.split_once('\t')) {
@@ -180,7 +229,7 @@ async fn look(
 /// The pushed commit, with what it changed against its parent.
 async fn counted(mirror: &Mirror<'_>, parent: &CommitSha, commit: CommitSha) -> Result<Pushed, ServiceError> {
     let args = ["diff-tree", "-r", "-z", "--numstat", "--no-renames", parent.as_str(), commit.as_str()];
-    let printed = mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
+    let printed = mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
     let printed = String::from_utf8_lossy(&printed);
     let mut pushed = Pushed { sha: commit, files: 0, insertions: 0, deletions: 0 };
     for entry in printed.split_terminator('\0') {
@@ -215,6 +264,24 @@ fn invalid(message: impl Into<String>) -> ServiceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ci_is_defined_by_workflows_actions_and_what_takes_their_place() {
+        for ci in [
+            ".github/workflows/ci.yml",
+            ".github/actions/a/action.yml",
+            ".GitHub/Workflows/x",
+            ".github/workflows",
+            ".github",
+        ] {
+            assert!(defines_ci(Path::new(ci)), "{ci}");
+        }
+        for other in
+            ["", ".github/CODEOWNERS", ".github/dependabot.yml", "docs/.github/workflows/ci.yml", "workflows/ci.yml"]
+        {
+            assert!(!defines_ci(Path::new(other)), "{other}");
+        }
+    }
 
     #[test]
     fn a_branch_is_ours_when_it_names_the_ticket() {

@@ -91,7 +91,11 @@ fn id(text: &str) -> Result<CommitSha, ServiceError> {
 
 /// Looks for what git would lose or trip over. Pipes, sockets and devices are removed; the rest is the model's to mend.
 fn audit(root: &Path, below: &Path) -> io::Result<Option<String>> {
-    for entry in std::fs::read_dir(root.join(below))? {
+    let entries = match std::fs::read_dir(root.join(below)) {
+        Ok(entries) => entries,
+        Err(error) => return out_of_reach(below, error),
+    };
+    for entry in entries {
         let entry = entry?;
         let path = below.join(entry.file_name());
         let name = entry.file_name().as_bytes().to_ascii_lowercase();
@@ -111,7 +115,10 @@ fn audit(root: &Path, below: &Path) -> io::Result<Option<String>> {
                 return Ok(Some(refused));
             }
         } else if kind.is_file() {
-            let size = entry.metadata()?.len();
+            let size = match entry.metadata() {
+                Ok(metadata) => metadata.len(),
+                Err(error) => return out_of_reach(below, error),
+            };
             if size > LARGEST_FILE {
                 let (size, most) = (size >> 20, LARGEST_FILE >> 20);
                 return Ok(Some(format!(
@@ -119,9 +126,60 @@ fn audit(root: &Path, below: &Path) -> io::Result<Option<String>> {
                     path.display()
                 )));
             }
-        } else if !kind.is_symlink() {
-            std::fs::remove_file(entry.path())?;
+        } else if !kind.is_symlink()
+            && let Err(error) = std::fs::remove_file(entry.path())
+        {
+            return out_of_reach(below, error);
         }
     }
     Ok(None)
+}
+
+/// Closed directories and endless paths are the model's doing, and it can mend them; other errors are this host's.
+fn out_of_reach(directory: &Path, error: io::Error) -> io::Result<Option<String>> {
+    // The beginning tells which it is; an endless path would fill the reply.
+    let shown: String = directory.display().to_string().chars().take(200).collect();
+    let shown = if shown.is_empty() { "." } else { &shown };
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Ok(Some(format!(
+            "{shown} cannot be read: its permissions keep me out. Let the command open it at its end (chmod -R u+rwX {shown}) or remove it."
+        ))),
+        io::ErrorKind::InvalidFilename => Ok(Some(format!(
+            "The path that begins with {shown} is longer than a path may be. Let the command remove that directory."
+        ))),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_closed_directory_is_told_to_the_model() {
+        let directory = crate::sandbox::tests::open_directory();
+        let closed = directory.path().join("a/closed");
+        std::fs::create_dir_all(&closed).unwrap();
+        std::fs::write(directory.path().join("a/file"), "x").unwrap();
+        std::fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
+        let root = directory.path().to_owned();
+        // Root may read everything, so this thread gives up being root where files are concerned.
+        let look = std::thread::spawn(move || {
+            nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
+            audit(&root, Path::new(""))
+        });
+        let said = look.join().unwrap().unwrap().expect("refused");
+        std::fs::set_permissions(&closed, Permissions::from_mode(0o755)).unwrap();
+        assert!(said.starts_with("a/closed cannot be read") && said.contains("chmod -R u+rwX a/closed"), "{said}");
+        assert_eq!(audit(directory.path(), Path::new("")).unwrap(), None, "open, it can be kept");
+    }
+
+    #[test]
+    fn a_fault_of_the_disk_is_not_the_models() {
+        let fault = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(out_of_reach(Path::new("a"), fault).is_err());
+    }
 }

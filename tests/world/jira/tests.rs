@@ -124,6 +124,10 @@ async fn the_product_reads_comments_labels_and_moves_and_its_changes_echo() {
     assert_eq!((status, &comment["author"]["accountId"]), (201, &json!(stage.jira.bot())));
     let listed = stage.get("/issue/SHOP-1/comment?expand=properties&maxResults=1").await;
     assert_eq!((&listed["total"], &listed["comments"][0]["properties"]), (&json!(1), &marker));
+    let newest = stage.get("/issue/SHOP-1/comment?maxResults=100&orderBy=-created&expand=properties").await;
+    assert_eq!(newest["comments"][0]["properties"], marker);
+    let plain = stage.get("/issue/SHOP-1/comment?orderBy=-created").await;
+    assert!(plain["comments"][0].get("properties").is_none(), "only for those who ask");
     let path = format!("/issue/SHOP-1/comment/{}", comment["id"].as_str().expect("id"));
     assert_eq!(stage.call(Method::PUT, &path, json!({"body": document("Plan v2")})).await.0, 200);
 

@@ -10,29 +10,32 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::blocks::{Surface, problems, view_problems};
-use super::state::{APP, BOT, Message, State as Memory, TEAM, View};
-use super::{Failure, SERVICE, Slack};
+use super::state::{APP, BOT, Channel, Message, State as Memory, TEAM, View};
+use super::{Failure, SERVICE, Slack, scopes};
 use crate::faults::cut_connection;
 
 /// Longest text of a message; beyond, Slack refuses.
 const MAX_TEXT: usize = 40_000;
 /// Life of a `trigger_id`.
 const TRIGGER_LIFE: Duration = Duration::from_secs(3);
-/// Scopes of the bot token.
-const SCOPES: &str = "app_mentions:read,channels:history,channels:read,chat:write,commands,reactions:write,\
-                      usergroups:read,users:read,users:read.email";
 
 /// An error word, and what Slack adds to it.
 #[derive(Debug)]
 struct Refused {
     error: String,
     messages: Vec<String>,
+    /// The scope that is missing.
+    needed: Option<&'static str>,
 }
 
 type Done = Result<Value, Refused>;
 
+fn refused(error: &str) -> Refused {
+    Refused { error: error.into(), messages: Vec::new(), needed: None }
+}
+
 fn refuse<T>(error: &str) -> Result<T, Refused> {
-    Err(Refused { error: error.into(), messages: Vec::new() })
+    Err(refused(error))
 }
 
 /// Arguments of a call, however they were sent; JSON texts in forms are read where objects are due.
@@ -97,7 +100,7 @@ pub(super) async fn call(
             return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, retry_after.to_string())], refused)
                 .into_response();
         }
-        Some(Failure::Error(error)) => return answer(refuse(&error)),
+        Some(Failure::Error(error)) => return slack.answer(refuse(&error)),
         Some(Failure::Http(status)) => {
             return StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
         }
@@ -123,34 +126,47 @@ pub(super) async fn call(
     if done.is_ok() && slack.faults.take_lost_reply(&method) {
         return cut_connection();
     }
-    answer(done)
+    slack.answer(done)
 }
 
 const UNKNOWN: &str = "unknown_method";
 
-fn answer(done: Done) -> Response {
-    let body = match done {
-        Ok(mut body) => {
-            body["ok"] = json!(true);
-            body
-        }
-        Err(Refused { error, messages }) => {
-            let mut body = json!({"ok": false, "error": error});
-            if !messages.is_empty() {
-                let shown: Vec<String> = messages.iter().map(|message| format!("[ERROR] {message}")).collect();
-                body["errors"] = json!(messages);
-                body["response_metadata"] = json!({"messages": shown});
-            }
-            body
-        }
-    };
-    let mut response = axum::Json(body).into_response();
-    response.headers_mut().insert("x-oauth-scopes", HeaderValue::from_static(SCOPES));
-    response
-}
-
 impl Slack {
+    fn answer(&self, done: Done) -> Response {
+        let scopes = self.lock().scopes.join(",");
+        let body = match done {
+            Ok(mut body) => {
+                body["ok"] = json!(true);
+                body
+            }
+            Err(Refused { error, messages, needed }) => {
+                let mut body = json!({"ok": false, "error": error});
+                if !messages.is_empty() {
+                    let shown: Vec<String> = messages.iter().map(|message| format!("[ERROR] {message}")).collect();
+                    body["errors"] = json!(messages);
+                    body["response_metadata"] = json!({"messages": shown});
+                }
+                if let Some(needed) = needed {
+                    body["needed"] = json!(needed);
+                    body["provided"] = json!(scopes);
+                }
+                body
+            }
+        };
+        let mut response = axum::Json(body).into_response();
+        let scopes = HeaderValue::from_str(&scopes).expect("scopes are plain words");
+        response.headers_mut().insert("x-oauth-scopes", scopes);
+        response
+    }
+
     fn perform(&self, method: &str, arguments: &Arguments) -> Done {
+        {
+            let state = self.lock();
+            let needed = scopes::needed(&state, method, arguments.text("types"), arguments.text("channel"));
+            if let Some(missing) = needed.into_iter().find(|scope| !state.scopes.iter().any(|has| has == scope)) {
+                return Err(Refused { needed: Some(missing), ..refused("missing_scope") });
+            }
+        }
         match method {
             "auth.test" => Ok(self.auth_test()),
             "chat.postMessage" => self.post_message(arguments),
@@ -256,7 +272,13 @@ impl Slack {
 
     fn list_channels(&self, arguments: &Arguments) -> Done {
         let state = self.lock();
-        let all: Vec<Value> = state.channels.iter().map(|channel| state.channel_json(channel)).collect();
+        let types = arguments.text("types");
+        let is = |kind: &str| scopes::kinds(types).any(|wanted| wanted == kind);
+        // A private channel exists only for those who are in it.
+        let listed = |channel: &&Channel| {
+            if channel.is_private { is("private_channel") && channel.bot_is_member } else { is("public_channel") }
+        };
+        let all: Vec<Value> = state.channels.iter().filter(listed).map(|channel| state.channel_json(channel)).collect();
         let (page, next) = page(&all, arguments)?;
         Ok(json!({"channels": page, "response_metadata": {"next_cursor": next}}))
     }
@@ -319,7 +341,7 @@ impl Slack {
         let Ok(view) = arguments.json("view") else { return refuse("invalid_arguments") };
         let messages = view_problems(&view);
         if !messages.is_empty() {
-            return Err(Refused { error: "invalid_arguments".into(), messages });
+            return Err(Refused { messages, ..refused("invalid_arguments") });
         }
         let mut state = self.lock();
         let Some(trigger) = state.triggers.get_mut(arguments.text("trigger_id").unwrap_or_default()) else {
@@ -349,7 +371,7 @@ impl Slack {
 }
 
 fn lost() -> Refused {
-    Refused { error: "channel_not_found".into(), messages: Vec::new() }
+    refused("channel_not_found")
 }
 
 /// Id of a channel given by id.
@@ -420,7 +442,7 @@ impl Content {
         }
         let messages = problems(&blocks, Surface::Message);
         if !messages.is_empty() {
-            return Err(Refused { error: "invalid_blocks".into(), messages });
+            return Err(Refused { messages, ..refused("invalid_blocks") });
         }
         let complete = metadata["event_type"].is_string() && metadata["event_payload"].is_object();
         if !complete && !metadata.is_null() {

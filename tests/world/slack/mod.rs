@@ -5,6 +5,7 @@ mod interact;
 mod methods;
 mod mrkdwn;
 mod page;
+mod scopes;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -104,7 +105,27 @@ impl Slack {
 
     /// Adds a channel; the bot is not in it until [`Slack::invite`].
     pub fn add_channel(&self, id: &str, name: &str) {
-        self.lock().channels.push(Channel { id: id.into(), name: name.into(), bot_is_member: false });
+        self.lock().channels.push(Channel {
+            id: id.into(),
+            name: name.into(),
+            is_private: false,
+            bot_is_member: false,
+        });
+    }
+
+    /// Adds a private channel with the bot in it. To see it, the token needs `groups:read`; see [`Slack::set_scopes`].
+    pub fn add_private_channel(&self, id: &str, name: &str) {
+        self.lock().channels.push(Channel { id: id.into(), name: name.into(), is_private: true, bot_is_member: true });
+    }
+
+    /// Replaces the scopes of the bot token.
+    pub fn set_scopes(&self, scopes: &[&str]) {
+        self.lock().scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+    }
+
+    /// Scopes of the bot token.
+    pub fn scopes(&self) -> Vec<String> {
+        self.lock().scopes.clone()
     }
 
     /// Invites the bot to a channel.

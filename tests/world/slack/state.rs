@@ -6,6 +6,8 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::scopes;
+
 /// Id of the workspace.
 pub(super) const TEAM: &str = "T0ACME";
 /// Id of the app.
@@ -35,6 +37,8 @@ pub struct Channel {
     pub id: String,
     /// Name without `#`.
     pub name: String,
+    /// Whether only its members see it.
+    pub is_private: bool,
     /// Whether the bot was invited.
     pub bot_is_member: bool,
 }
@@ -163,6 +167,8 @@ pub(super) struct Trigger {
 pub(super) struct State {
     /// `http://…/slack`.
     pub base_url: String,
+    /// Scopes of the bot token.
+    pub scopes: Vec<String>,
     pub users: Vec<User>,
     pub channels: Vec<Channel>,
     pub user_groups: BTreeMap<String, Vec<String>>,
@@ -179,6 +185,7 @@ impl State {
     pub(super) fn new(base_url: String) -> Self {
         let mut state = Self {
             base_url,
+            scopes: scopes::AT_FIRST.map(str::to_owned).to_vec(),
             users: Vec::new(),
             channels: Vec::new(),
             user_groups: BTreeMap::new(),
@@ -195,7 +202,7 @@ impl State {
             state.add_user(id, name, real_name);
         }
         for (id, name) in [("C0AIAGENTS", "ai-agents"), ("C0ERRORS", "errors")] {
-            state.channels.push(Channel { id: id.into(), name: name.into(), bot_is_member: true });
+            state.channels.push(Channel { id: id.into(), name: name.into(), is_private: false, bot_is_member: true });
         }
         state
     }
@@ -303,8 +310,8 @@ impl State {
 
     pub(super) fn channel_json(&self, channel: &Channel) -> Value {
         json!({
-            "id": channel.id, "name": channel.name, "name_normalized": channel.name, "is_channel": true,
-            "is_private": false, "is_archived": false, "is_member": channel.bot_is_member, "num_members": self.users.len(),
+            "id": channel.id, "name": channel.name, "name_normalized": channel.name, "is_channel": !channel.is_private,
+            "is_group": channel.is_private, "is_private": channel.is_private, "is_archived": false, "is_member": channel.bot_is_member, "num_members": self.users.len(),
         })
     }
 

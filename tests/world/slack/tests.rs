@@ -209,6 +209,35 @@ async fn refusals_use_slacks_words() {
 }
 
 #[tokio::test]
+async fn one_kind_of_channel_without_its_scope_refuses_the_whole_list() {
+    let stage = Stage::new().await;
+    stage.slack.add_private_channel("C0QUIET", "quiet");
+    let both = json!({"types": "public_channel,private_channel"});
+    let refused = stage.call("conversations.list", both.clone()).await;
+    assert_eq!((&refused["error"], &refused["needed"]), (&json!("missing_scope"), &json!("groups:read")));
+    assert!(refused.get("channels").is_none(), "not even the public ones");
+    assert!(refused["provided"].as_str().is_some_and(|has| has.contains("channels:read")));
+    let names = |listed: &Value| -> Vec<String> {
+        let all = listed["channels"].as_array().expect("list").iter();
+        all.map(|channel| channel["name"].as_str().expect("name").to_owned()).collect()
+    };
+    assert_eq!(names(&stage.call("conversations.list", json!({})).await), ["ai-agents", "errors"]);
+    assert_eq!(stage.call("conversations.info", json!({"channel": "C0QUIET"})).await["needed"], "groups:read");
+    assert_eq!(stage.call("conversations.history", json!({"channel": "C0QUIET"})).await["needed"], "groups:history");
+
+    let scopes = stage.slack.scopes();
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).chain(["groups:read"]).collect();
+    stage.slack.set_scopes(&scopes);
+    assert_eq!(names(&stage.call("conversations.list", both).await), ["ai-agents", "errors", "quiet"]);
+    let private = stage.call("conversations.list", json!({"types": "private_channel"})).await;
+    assert_eq!((names(&private), &private["channels"][0]["is_private"]), (vec!["quiet".into()], &json!(true)));
+    stage.slack.kick("quiet");
+    assert!(names(&stage.call("conversations.list", json!({"types": "private_channel"})).await).is_empty());
+    stage.slack.set_scopes(&[]);
+    assert_eq!(stage.call("chat.postMessage", plan()).await["needed"], "chat:write");
+}
+
+#[tokio::test]
 async fn a_click_is_signed_and_its_response_url_works_five_times() {
     let stage = Stage::new().await;
     let ts = stage.call("chat.postMessage", plan()).await["ts"].as_str().expect("ts").to_owned();

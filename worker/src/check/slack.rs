@@ -70,10 +70,18 @@ fn with_channel(found: Finding, channel: &str, member: &Result<bool, ServiceErro
             format!("In Slack, in {channel}: /invite @ticketwright (the bot's name)"),
         ),
         Err(error) if error.kind == FailureKind::NotFound => found.lacks(
-            format!("no public channel {channel}"),
-            "Make it and invite the bot, or name another one under [policy.slack] in ticketwright.toml.",
+            format!("no channel {channel} that the bot sees"),
+            "Make it and invite the bot, or name another one under [policy.slack] in ticketwright.toml. A private one also \
+             needs the scopes groups:read and groups:history.",
         ),
-        Err(error) => found.note(format!("{channel} could not be looked up: {}", super::told(error))),
+        // The refusal names the scope that is missing.
+        Err(error) if error.kind == FailureKind::Unauthorized => found.lacks(
+            format!("{channel} cannot be looked up: {}", super::told(error)),
+            "Your app > OAuth & Permissions > Bot Token Scopes > Add; then reinstall it to the workspace.",
+        ),
+        Err(error) => {
+            found.lacks(format!("{channel} cannot be looked up: {}", super::told(error)), "Run check again in a minute.")
+        }
     }
 }
 
@@ -100,6 +108,21 @@ mod tests {
         let out = look(Ok(false));
         assert!(out.mark == Mark::Bad && out.notes[1].contains("/invite"), "{out:?}");
         assert_eq!(look(Err(ServiceError::new(FailureKind::NotFound, "no"))).mark, Mark::Bad);
+    }
+
+    #[test]
+    fn a_channel_that_cannot_be_looked_up_is_lacking_with_the_scope() {
+        let look =
+            |kind, said| with_channel(Finding::good(SERVICE, "x"), "#ai-agents", &Err(ServiceError::new(kind, said)));
+        let refused =
+            look(FailureKind::Unauthorized, "Slack refused conversations.list: missing_scope (needs channels:read).");
+        assert_eq!(refused.mark, Mark::Bad);
+        assert!(refused.notes[0].contains("#ai-agents cannot be looked up"), "{refused:?}");
+        assert!(
+            refused.notes[0].contains("channels:read") && refused.notes[1].contains("Bot Token Scopes"),
+            "{refused:?}"
+        );
+        assert_eq!(look(FailureKind::Unavailable, "Slack does not answer").mark, Mark::Bad);
     }
 
     #[test]

@@ -10,17 +10,30 @@ use super::*;
 
 const BRANCH: &str = "agent/SHOP-1/clamp-1a2b";
 
-fn plan(repository: &str) -> Plan {
+/// A plan with a task in each of these repositories, which lists the files of its repository.
+fn plan(repositories: &[&str], files: &[(&str, &str)]) -> Plan {
+    let task = |(n, repository): (usize, &&str)| {
+        let files = files.iter().filter(|(of, _)| of == repository);
+        let files: Vec<&str> = files.map(|(_, file)| *file).collect();
+        json!({
+            "id": format!("t{n}"), "title": "Clamp", "repository": repository, "description": "d", "files": files,
+            "tests": ["t"], "hours": 1.0,
+        })
+    };
     serde_json::from_value(json!({
         "title": "Clamp", "summary": "s", "scope_in": [], "architecture": "a", "tests": [], "risk": "r", "rollback": "b",
-        "tasks": [{"id": "t1", "title": "Clamp", "repository": repository, "description": "d", "files": [], "tests": ["t"], "hours": 1.0}],
+        "tasks": repositories.iter().enumerate().map(task).collect::<Vec<_>>(),
     }))
     .unwrap()
 }
 
 impl Bench {
     async fn approved(&self, repository: &str) -> Authority {
-        let (plan, cap) = (plan(repository), MicroUsd(12_000_000));
+        self.approved_with(&[repository], &[]).await
+    }
+
+    async fn approved_with(&self, repositories: &[&str], files: &[(&str, &str)]) -> Authority {
+        let (plan, cap) = (plan(repositories, files), MicroUsd(12_000_000));
         let stored = self.blobs.put(serde_json::to_vec(&(&plan, plan.repositories(), cap)).unwrap()).await.unwrap();
         assert_eq!(stored, plan.hash(cap));
         Authority::ApprovedPlan { hash: stored.clone(), by: Person::cli("ana"), plan: stored }
@@ -142,6 +155,49 @@ async fn only_our_own_branches_are_written() {
     bench.git(&["symbolic-ref", "HEAD", &format!("refs/heads/{BRANCH}")]);
     let error = bench.push(&request).await.unwrap_err();
     assert!(error.kind == FailureKind::Invalid && error.message.contains("default branch"), "{error}");
+}
+
+#[tokio::test]
+async fn a_push_that_a_hook_refuses_is_final_and_told_in_its_words() {
+    let bench = Bench::new().await;
+    let request = bench.push_request().await;
+    let hook = bench.origin.join("hooks/pre-receive");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, "#!/bin/sh\necho 'tickets are frozen until Monday' >&2\nexit 1\n").unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let error = bench.push(&request).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Invalid, "{error}");
+    assert!(error.message.starts_with("A rule or hook of the repository refused the push."), "{error}");
+    assert!(error.message.contains("frozen until Monday"), "{error}");
+    assert_eq!(bench.git(&["rev-parse", BRANCH]), request.parent.as_str());
+}
+
+#[tokio::test]
+async fn ci_definitions_change_only_by_a_plan_that_lists_them() {
+    let workflow = ".github/workflows/ci.yml";
+    let bench =
+        Bench::with(&[(workflow, "on: push\n"), ("shop/pricing.py", PRICING), ("tests/test_pricing.py", TESTS)]).await;
+    let request = bench.push_request().await;
+    let on = async |path: &str| {
+        let workspace = bench.write(&request.workspace, path, "on: pull_request_target\n").await;
+        Push { workspace, ..request.clone() }
+    };
+    let unlisted =
+        [on(workflow).await, on(".github/workflows/new.yml").await, on(".github/actions/setup/action.yml").await];
+    let removing = Push { remove: vec!["PLAN.md".into(), workflow.into()], ..request.clone() };
+    for (push, path) in unlisted.iter().chain([&removing]).zip([workflow, "new.yml", "action.yml", workflow]) {
+        let error = bench.push(push).await.unwrap_err();
+        assert_eq!(error.kind, FailureKind::Invalid);
+        assert!(error.message.contains(path) && error.message.contains("no task of the approved plan"), "{error}");
+    }
+    assert_eq!(bench.git(&["rev-parse", BRANCH]), request.parent.as_str());
+
+    let elsewhere = bench.approved_with(&["acme/other", "acme/shop"], &[("acme/other", workflow)]).await;
+    let error = bench.push(&Push { authority: elsewhere, ..on(workflow).await }).await.unwrap_err();
+    assert!(error.message.contains("no task of the approved plan"), "{error}");
+    let listed = bench.approved_with(&["acme/shop"], &[("acme/shop", "./.github/workflows/ci.yml")]).await;
+    let pushed = bench.push(&Push { authority: listed, ..on(workflow).await }).await.unwrap();
+    assert_eq!(bench.git(&["show", &format!("{}:{workflow}", pushed.sha)]), "on: pull_request_target");
 }
 
 #[tokio::test]

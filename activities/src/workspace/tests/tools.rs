@@ -112,6 +112,10 @@ async fn what_git_would_lose_is_refused() {
         ("git init -q inner && touch inner/x", "inner/.git is a git repository inside"),
         ("mkdir -p d/.GIT && touch d/.GIT/x", "d/.GIT is a git repository"),
         ("truncate -s 200M big", "big has 200 MB"),
+        (
+            "d=$(printf '%0200d' 0); for n in $(seq 25); do mkdir $d && cd $d || exit 1; done",
+            "is longer than a path may be. Let the command remove that directory.",
+        ),
     ] {
         let (after, reply) = bench.call(&bench.base(), "run_command", json!({"command": command})).await;
         let text = reply.unwrap_err();
