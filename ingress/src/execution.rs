@@ -1,6 +1,7 @@
 //! A ticket's run as Temporal sees it, and signals to it. Raw gRPC, because the SDK's typed calls make up a request id per
 //! call, and request ids are what makes a repeated delivery harmless.
 
+use prost_wkt_types::Timestamp;
 use temporalio_client::Client;
 use temporalio_client::grpc::WorkflowService;
 use temporalio_client::tonic::{Code, IntoRequest, Status};
@@ -102,6 +103,11 @@ where
     encoded.map_err(|error| TemporalError::Refused(format!("the payload cannot be encoded: {error}")))
 }
 
+/// Milliseconds since 1970.
+fn milliseconds(time: &Timestamp) -> i64 {
+    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
+}
+
 async fn read(client: &Client, info: WorkflowExecutionInfo) -> Execution {
     let status = info.status();
     let last_event_at = match info.memo.and_then(|mut memo| memo.fields.remove(LAST_EVENT_AT)) {
@@ -118,7 +124,7 @@ async fn read(client: &Client, info: WorkflowExecutionInfo) -> Execution {
         .and_then(|payload| serde_json::from_slice::<String>(&payload.data).ok());
     let running = matches!(status, WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused);
     let closed_at = (!running).then(|| {
-        info.close_time.map_or(i64::MAX, |time| time.seconds.saturating_mul(1000) + i64::from(time.nanos) / 1_000_000)
+        info.close_time.as_ref().map_or(i64::MAX, milliseconds)
     });
     let state = match (status, stage) {
         (WorkflowExecutionStatus::Failed, _) => "failed".into(),
