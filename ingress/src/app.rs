@@ -1,4 +1,4 @@
-//! The routes. Each webhook route takes only requests that prove where they come from; the extractor [`Signed`] sees to
+//! The routes. Each webhook route takes only requests that prove where they come from; the extractor `Signed` sees to
 //! that, so no handler can forget it.
 
 use std::marker::PhantomData;

@@ -123,9 +123,7 @@ async fn read(client: &Client, info: WorkflowExecutionInfo) -> Execution {
         .and_then(|mut attributes| attributes.indexed_fields.remove(STAGE))
         .and_then(|payload| serde_json::from_slice::<String>(&payload.data).ok());
     let running = matches!(status, WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused);
-    let closed_at = (!running).then(|| {
-        info.close_time.as_ref().map_or(i64::MAX, milliseconds)
-    });
+    let closed_at = (!running).then(|| info.close_time.as_ref().map_or(i64::MAX, milliseconds));
     let state = match (status, stage) {
         (WorkflowExecutionStatus::Failed, _) => "failed".into(),
         (WorkflowExecutionStatus::Terminated, _) => "terminated".into(),

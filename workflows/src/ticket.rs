@@ -6,7 +6,7 @@
 //! Queries: `status`, `plan`, `log` (optional number of last entries).
 //! Ends with its [`TicketStatus`]; a native cancel ends it as cancelled after the same compensation.
 //!
-//! [`Flow::carry`] is the business flow from top to bottom.
+//! `Flow::carry` is the business flow from top to bottom.
 
 mod approval;
 mod compensation;

@@ -72,7 +72,7 @@ fn prose(text: &str, out: &mut String) {
         let next = after.chars().next();
         match first {
             '<' if next.is_some_and(|c| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) => {
-                out.push_str("&lt;")
+                out.push_str("&lt;");
             }
             '@' if next.is_some_and(|c| c.is_ascii_alphanumeric()) => out.extend(['@', WORD_JOINER]),
             '#' if next.is_some_and(|c| c.is_ascii_digit()) => out.extend(['#', WORD_JOINER]),

@@ -72,7 +72,7 @@ impl Flow {
             self.write(|s| {
                 if let Some(delivery) = s.repositories.get_mut(&name) {
                     delivery.head = pull_request.head_sha.clone();
-                    delivery.ci = decided.to_owned();
+                    decided.clone_into(&mut delivery.ci);
                     delivery.pull_request = Some(pull_request);
                 }
             });

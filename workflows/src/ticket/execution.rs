@@ -7,7 +7,7 @@ use serde_json::json;
 use temporalio_workflow::WaitConditionOptions;
 use temporalio_workflow::workflows::join_all;
 
-use super::flow::{Flow, Stop, park};
+use super::flow::{Flow, Stop, Unanswered, park};
 use super::state::{Ready, Task};
 use crate::contract::agent::AgentName;
 use crate::contract::github::{GitHub, PullRequestState};
@@ -177,10 +177,11 @@ impl Flow {
         let answered = self.run_agent(AgentName::Execution, brief, Some((repository, workspace)), shares).await;
         match answered {
             Ok((result, head)) => Ok((base.clone(), head.unwrap_or(base), result)),
-            Err((stop, head)) => {
+            Err(unanswered) => {
+                let Unanswered { stop, workspace } = *unanswered;
                 // What was done so far goes on after a retry; an agent that never began has nothing new.
-                if head.is_some() {
-                    self.update_task(n, |task| task.workspace = head);
+                if workspace.is_some() {
+                    self.update_task(n, |task| task.workspace = workspace);
                 }
                 Err(stop)
             }

@@ -53,6 +53,24 @@ pub(super) fn park(reason: ParkReason, message: impl Into<String>) -> Stop {
     Stop::Park(Parked { reason, message: message.chars().take(2000).collect() })
 }
 
+/// An agent that came to no answer, and what it left in its workspace.
+pub(super) struct Unanswered {
+    pub(super) stop: Stop,
+    pub(super) workspace: Option<Workspace>,
+}
+
+impl Unanswered {
+    fn without_work(stop: Stop) -> Box<Self> {
+        Box::new(Self { stop, workspace: None })
+    }
+}
+
+impl From<Box<Unanswered>> for Stop {
+    fn from(unanswered: Box<Unanswered>) -> Self {
+        unanswered.stop
+    }
+}
+
 /// A running ticket.
 #[derive(Clone)]
 pub(super) struct Flow {
@@ -231,7 +249,7 @@ impl Flow {
         brief: serde_json::Value,
         place: Option<(&RepositoryName, Workspace)>,
         shares: u64,
-    ) -> Result<(T, Option<Workspace>), (Stop, Option<Workspace>)> {
+    ) -> Result<(T, Option<Workspace>), Box<Unanswered>> {
         let whereabouts = place.as_ref().map_or_else(String::new, |(repository, _)| {
             format!("/{}.{}", repository.owner(), repository.name()).to_lowercase()
         });
@@ -242,14 +260,14 @@ impl Flow {
             *n
         });
         let Some(lease) = self.write(|s| s.budget.lease(shares)) else {
-            return Err((self.out_of_money(None), None));
+            return Err(Unanswered::without_work(self.out_of_money(None)));
         };
         let (model, command_seconds) =
             self.read(|s| (s.policy.models.get(agent.as_str()).cloned(), s.policy.execution.command_seconds));
         let Some(model) = model else {
             self.write(|s| s.budget.settle(lease, MicroUsd::default()));
             let message = format!("The policy names no model for the {agent} agent. Add [policy.models.{agent}].");
-            return Err((park(ParkReason::Upstream, message), None));
+            return Err(Unanswered::without_work(park(ParkReason::Upstream, message)));
         };
         let input = AgentInput {
             agent,
@@ -275,7 +293,7 @@ impl Flow {
             Err(error) => {
                 // A child that died cannot say what it spent: its whole lease counts as gone.
                 self.write(|s| s.budget.settle(lease, lease));
-                Err((error.into(), None))
+                Err(Unanswered::without_work(error.into()))
             }
         }
     }
@@ -284,7 +302,7 @@ impl Flow {
         &self,
         agent: AgentName,
         result: AgentResult,
-    ) -> Result<(T, Option<Workspace>), (Stop, Option<Workspace>)> {
+    ) -> Result<(T, Option<Workspace>), Box<Unanswered>> {
         let AgentResult { end, workspace, turns, spent } = result;
         self.log(format!("{agent} agent: {turns} model turns, {spent}"));
         let stop = match end {
@@ -302,7 +320,7 @@ impl Flow {
                 park(ParkReason::Upstream, format!("The {agent} agent cannot go on: {message}"))
             }
         };
-        Err((stop, workspace))
+        Err(Box::new(Unanswered { stop, workspace }))
     }
 
     fn out_of_money(&self, needed: Option<MicroUsd>) -> Stop {

@@ -34,8 +34,7 @@ impl Flow {
         }
         let (ticket, policy) = self.read(|s| (s.ticket.clone(), s.policy.discovery.clone()));
         let brief = json!({ "ticket": ticket, "minimum_score": policy.minimum_score, "best": policy.best });
-        let (report, _): (DiscoveryReport, _) =
-            self.run_agent(AgentName::Discovery, brief, None, 1).await.map_err(|(stop, _)| stop)?;
+        let (report, _): (DiscoveryReport, _) = self.run_agent(AgentName::Discovery, brief, None, 1).await?;
         let best = best_candidates(&report, policy.minimum_score, policy.best);
         let Some(first) = best.first() else {
             let message = format!(
@@ -76,8 +75,7 @@ impl Flow {
                 "feedback": s.feedback.clone().unwrap_or_default(),
             })
         });
-        let (plan, _): (Plan, _) =
-            self.run_agent(AgentName::Planning, brief, None, 1).await.map_err(|(stop, _)| stop)?;
+        let (plan, _): (Plan, _) = self.run_agent(AgentName::Planning, brief, None, 1).await?;
         let cap = self.read(|s| s.budget.cap);
         let hash = plan.hash(cap);
         let tasks = plan.tasks.iter().cloned().map(Task::new);
