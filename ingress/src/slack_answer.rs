@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use url::Url;
 use workflows::contract::ids::TicketKey;
-use workflows::contract::trigger::Decision;
+use workflows::contract::trigger::Word;
 
 use crate::dispatch::Outcome;
 use crate::temporal::TemporalError;
@@ -21,13 +21,17 @@ pub(crate) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
 /// The text for the one who clicked; `None`: the click worked, and the message itself will change.
 pub(crate) fn text(
     ticket: &TicketKey,
-    decision: &Decision,
+    word: &Word,
     result: &Result<Outcome, TemporalError>,
     label: &str,
 ) -> Option<String> {
-    let verb = match decision {
-        Decision::Approve(_) => "approve",
-        Decision::Reject(_) => "reject",
+    let verb = match word {
+        Word::Approve(_) => "approve",
+        Word::Reject(_) => "reject",
+        Word::RequestChanges(_) => "ask for changes of",
+        Word::Retry(_) => "retry",
+        Word::Cancel(_) => "cancel",
+        Word::Steer(_) => "steer",
     };
     match result {
         Ok(Outcome::Closed(_, state)) => {
@@ -64,8 +68,8 @@ mod tests {
     fn the_text_says_what_happened_and_what_to_do() {
         let ticket: TicketKey = "SHOP-1".parse().unwrap();
         let by = Person::cli("ana");
-        let approve = Decision::Approve(Approve { by: by.clone(), plan_hash: None, comment: None });
-        let reject = Decision::Reject(Reject { plan_hash: None, by, comment: None });
+        let approve = Word::Approve(Approve { by: by.clone(), plan_hash: None, comment: None });
+        let reject = Word::Reject(Reject { plan_hash: None, by, comment: None });
         let say = |decision, result| text(&ticket, decision, &result, "AI");
         assert_eq!(say(&approve, Ok(Outcome::Told(ticket.clone()))), None);
         assert_eq!(

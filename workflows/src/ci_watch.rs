@@ -132,8 +132,13 @@ mod tests {
     use super::*;
 
     fn checks(states: &[CheckState]) -> Checks {
-        let check =
-            |(n, state): (usize, &CheckState)| Check { name: format!("c{n}"), state: *state, url: String::new() };
+        let check = |(n, state): (usize, &CheckState)| Check {
+            name: format!("c{n}"),
+            state: *state,
+            url: String::new(),
+            job: None,
+            summary: String::new(),
+        };
         Checks { checks: states.iter().enumerate().map(check).collect() }
     }
 

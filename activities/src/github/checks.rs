@@ -31,11 +31,29 @@ impl GitHubClient {
         let mut checks: Vec<Check> = Vec::new();
         for run in runs {
             let state = state_of_run(&run.status, run.conclusion.as_deref());
-            merge(&mut checks, Check { name: run.name, state, url: run.html_url.unwrap_or_default() });
+            merge(
+                &mut checks,
+                Check {
+                    name: run.name,
+                    state,
+                    url: run.html_url.unwrap_or_default(),
+                    job: None,
+                    summary: String::new(),
+                },
+            );
         }
         for status in statuses {
             let state = state_of_status(&status.state);
-            merge(&mut checks, Check { name: status.context, state, url: status.target_url.unwrap_or_default() });
+            merge(
+                &mut checks,
+                Check {
+                    name: status.context,
+                    state,
+                    url: status.target_url.unwrap_or_default(),
+                    job: None,
+                    summary: String::new(),
+                },
+            );
         }
         for suite in suites {
             let app = suite.app.and_then(|app| app.slug).unwrap_or_default();
@@ -45,7 +63,13 @@ impl GitHubClient {
             if working && (suite.latest_check_runs_count > 0 || app == "github-actions") {
                 merge(
                     &mut checks,
-                    Check { name: format!("{app} suite"), state: CheckState::Pending, url: String::new() },
+                    Check {
+                        name: format!("{app} suite"),
+                        state: CheckState::Pending,
+                        url: String::new(),
+                        job: None,
+                        summary: String::new(),
+                    },
                 );
             }
         }

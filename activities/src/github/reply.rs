@@ -51,6 +51,18 @@ pub(super) struct PullRequestReply {
     #[serde(default)]
     pub(super) merged_at: Option<String>,
     pub(super) head: Head,
+    pub(super) base: Base,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Base {
+    #[serde(rename = "ref")]
+    pub(super) branch: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct HeadRepository {
+    pub(super) full_name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,6 +70,9 @@ pub(super) struct Head {
     #[serde(rename = "ref")]
     pub(super) branch: String,
     pub(super) sha: String,
+    /// Absent when the fork was deleted.
+    #[serde(default)]
+    pub(super) repo: Option<HeadRepository>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +122,9 @@ impl PullRequestReply {
             head_sha: parsed(&self.head.sha)?,
             draft: self.draft,
             state,
+            base: self.base.branch,
+            title: self.title,
+            fork: self.head.repo.is_none_or(|head| !head.full_name.eq_ignore_ascii_case(repository.as_str())),
         })
     }
 }

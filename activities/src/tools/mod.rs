@@ -66,7 +66,7 @@ impl From<ServiceError> for Trouble {
 impl ReadToolActivities {
     async fn answer(&self, call: &ReadCall) -> Result<ToolReply, ServiceError> {
         let input = self.blobs.get(&call.call.input).await?;
-        let (output, is_error) = match self.run(&call.ticket, &call.call.name, &input).await {
+        let (output, is_error) = match self.run(call.ticket.as_ref(), &call.call.name, &input).await {
             Ok(output) => (output, false),
             Err(Trouble::Told(why)) => (why, true),
             Err(Trouble::Failed(error)) => return Err(error),
@@ -75,7 +75,7 @@ impl ReadToolActivities {
         Ok(ToolReply { output, is_error })
     }
 
-    async fn run(&self, ticket: &TicketKey, tool: &str, input: &[u8]) -> Result<String, Trouble> {
+    async fn run(&self, ticket: Option<&TicketKey>, tool: &str, input: &[u8]) -> Result<String, Trouble> {
         match tool {
             "search_code" => {
                 let SearchCode { query, repository } = decoded(tool, input)?;
@@ -103,12 +103,12 @@ impl ReadToolActivities {
             }
             "get_ticket" => {
                 let GetTicket { key } = decoded(tool, input)?;
-                same_project(ticket, &key)?;
+                same_project(of_ticket(ticket)?, &key)?;
                 Ok(text::ticket(&self.jira.ticket(&key).await?))
             }
             "search_tickets" => {
                 let SearchTickets { text: words } = decoded(tool, input)?;
-                let found = self.jira.search(project(ticket), &words).await?;
+                let found = self.jira.search(project(of_ticket(ticket)?), &words).await?;
                 Ok(if found.is_empty() { "No ticket has these words.".to_owned() } else { found.join("\n") })
             }
             other => Err(Trouble::Told(format!("There is no tool {other:?} here."))),
@@ -118,6 +118,11 @@ impl ReadToolActivities {
 
 fn decoded<T: DeserializeOwned>(tool: &str, input: &[u8]) -> Result<T, Trouble> {
     serde_json::from_slice(input).map_err(|error| Trouble::Told(format!("The input of {tool} does not fit: {error}")))
+}
+
+/// The ticket that an agent works for: only tickets of its project are shown.
+fn of_ticket(ticket: Option<&TicketKey>) -> Result<&TicketKey, Trouble> {
+    ticket.ok_or_else(|| Trouble::Told("You work for no ticket, so there are none to read.".to_owned()))
 }
 
 fn project(ticket: &TicketKey) -> &str {

@@ -47,7 +47,7 @@ impl Tools {
         let blobs = &self.activities.blobs;
         let input = blobs.put(input.to_string()).await?;
         let call = ToolCall { id: "1".into(), name: tool.into(), input, label: tool.into() };
-        let reply = self.activities.answer(&ReadCall { ticket: "SHOP-1".parse().unwrap(), call }).await?;
+        let reply = self.activities.answer(&ReadCall { ticket: Some("SHOP-1".parse().unwrap()), call }).await?;
         let text = String::from_utf8(blobs.get(&reply.output).await?.to_vec()).unwrap();
         Ok((text, reply.is_error))
     }

@@ -61,7 +61,9 @@ impl WorkspaceActivities {
 
     /// Reads the approved plan again: only what a human saw may be pushed.
     async fn check_authority(&self, request: &Push) -> Result<Plan, ServiceError> {
-        let Authority::ApprovedPlan { hash, plan, .. } = &request.authority;
+        let Authority::ApprovedPlan { hash, plan, .. } = &request.authority else {
+            return Err(invalid("an instruction gives no right to push here"));
+        };
         if plan != hash {
             return Err(invalid(format!("the approval is for plan {}, not for {}", hash.short(), plan.short())));
         }
@@ -82,10 +84,13 @@ impl WorkspaceActivities {
 
 /// The branch carries the ticket's key, as every branch of ours does.
 fn check_branch(request: &Push) -> Result<(), ServiceError> {
-    if names(request.branch.as_str(), &request.ticket) {
+    let Some(ticket) = &request.ticket else {
+        return Err(invalid("an approved plan belongs to a ticket; the push names none"));
+    };
+    if names(request.branch.as_str(), ticket) {
         Ok(())
     } else {
-        Err(invalid(format!("branch {} does not belong to {}", request.branch, request.ticket)))
+        Err(invalid(format!("branch {} does not belong to {ticket}", request.branch)))
     }
 }
 

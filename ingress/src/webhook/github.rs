@@ -184,7 +184,11 @@ fn checks(
 fn nudge(ours: OurBranch, repository: Option<Repository>, sha: Option<String>) -> Result<Meaning, Unreadable> {
     let repository: RepositoryName = required(repository, "repository")?.full_name.parse()?;
     let sha: CommitSha = required(sha, "sha")?.parse()?;
-    Ok(Meaning::Trigger(Trigger::ChecksChanged { ticket: ours.ticket, news: ChecksChanged { repository, sha } }))
+    Ok(Meaning::Trigger(Trigger::ChecksChanged {
+        ticket: Some(ours.ticket),
+        pull_requests: vec![],
+        news: ChecksChanged { repository, sha },
+    }))
 }
 
 fn is_fork(head: Option<&Repository>, base: Option<&Repository>) -> bool {
@@ -301,7 +305,9 @@ mod tests {
                        "branches": [{"name": "main"}, {"name": BRANCH}]}),
             ),
         ] {
-            let Trigger::ChecksChanged { ticket, news } = trigger(event, &body) else { panic!("{event}") };
+            let Trigger::ChecksChanged { ticket: Some(ticket), news, .. } = trigger(event, &body) else {
+                panic!("{event}")
+            };
             assert_eq!((ticket.as_str(), news.sha.as_str()), ("SHOP-1", sha()), "{event}");
         }
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use url::Url;
 use workflows::contract::access::{Person, Via};
 use workflows::contract::ids::TicketKey;
-use workflows::contract::trigger::{Approve, Decided, Decision, Reject};
+use workflows::contract::trigger::{Approve, Commanded, Reject, Word};
 
 use super::Unreadable;
 
@@ -25,8 +25,8 @@ pub enum Interaction {
 /// A decision, and where its maker can be answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Click {
-    /// What was decided, about which ticket.
-    pub decided: Decided,
+    /// What was said, about which ticket.
+    pub commanded: Commanded,
     /// Takes up to five answers within 30 minutes.
     pub response_url: Option<Url>,
 }
@@ -89,13 +89,13 @@ pub fn read(body: &[u8]) -> Result<Interaction, Unreadable> {
     let by = Person { via: Via::Slack, id: user.id, name: user.name.or(user.username).unwrap_or_default() };
     let value: ButtonValue = serde_json::from_str(action.value.as_deref().unwrap_or_default())
         .map_err(|error| Unreadable(format!("the value of the button is not one of ours: {error}")))?;
-    let decision = if action.action_id == "approve" {
-        Decision::Approve(Approve { by, plan_hash: value.plan_hash, comment: None })
+    let word = if action.action_id == "approve" {
+        Word::Approve(Approve { by, plan_hash: value.plan_hash, comment: None })
     } else {
-        Decision::Reject(Reject { plan_hash: value.plan_hash, by, comment: None })
+        Word::Reject(Reject { plan_hash: value.plan_hash, by, comment: None })
     };
     let response_url = payload.response_url.and_then(|url| url.parse().ok());
-    Ok(Interaction::Click(Click { decided: Decided { ticket: value.ticket, decision }, response_url }))
+    Ok(Interaction::Click(Click { commanded: Commanded { ticket: value.ticket, word }, response_url }))
 }
 
 #[cfg(test)]
@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn a_click_on_approve_carries_the_plan_and_the_person() {
         let click = click(&fixture());
-        assert_eq!(click.decided.ticket.as_str(), "SHOP-1");
+        assert_eq!(click.commanded.ticket.as_str(), "SHOP-1");
         let by = Person { via: Via::Slack, id: "U0ANA".into(), name: "ana".into() };
         let approve = Approve { by, plan_hash: Some("4f2a91c7".into()), comment: None };
-        assert_eq!(click.decided.decision, Decision::Approve(approve));
+        assert_eq!(click.commanded.word, Word::Approve(approve));
         assert_eq!(click.response_url.unwrap().host_str(), Some("hooks.slack.com"));
     }
 
@@ -132,7 +132,7 @@ mod tests {
         let mut payload = fixture();
         payload["actions"][0]["action_id"] = "reject".into();
         payload["user"] = serde_json::json!({"id": "U0BO", "username": "bo"});
-        let Decision::Reject(reject) = click(&payload).decided.decision else { panic!() };
+        let Word::Reject(reject) = click(&payload).commanded.word else { panic!() };
         assert_eq!((reject.by.id.as_str(), reject.by.name.as_str()), ("U0BO", "bo"));
     }
 

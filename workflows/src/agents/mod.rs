@@ -2,9 +2,12 @@
 //!
 //! Adding an agent: a folder here, a variant of [`AgentName`], a row in [`spec`].
 
+pub mod ci;
 pub mod discovery;
 pub mod execution;
 pub mod planning;
+pub mod sentry;
+pub mod slack;
 pub mod toolbox;
 pub mod untrusted;
 
@@ -47,11 +50,21 @@ pub fn spec(name: AgentName) -> &'static AgentSpec {
         AgentName::Discovery => &discovery::SPEC,
         AgentName::Planning => &planning::SPEC,
         AgentName::Execution => &execution::SPEC,
+        AgentName::Ci => &ci::SPEC,
+        AgentName::Sentry => &sentry::SPEC,
+        AgentName::Slack => &slack::SPEC,
     }
 }
 
 /// All agents.
-pub const ALL: [AgentName; 3] = [AgentName::Discovery, AgentName::Planning, AgentName::Execution];
+pub const ALL: [AgentName; 6] = [
+    AgentName::Discovery,
+    AgentName::Planning,
+    AgentName::Execution,
+    AgentName::Ci,
+    AgentName::Sentry,
+    AgentName::Slack,
+];
 
 /// A prompt template and its variables do not fit: a bug of ours, shown with the template's name and line.
 #[derive(Debug, thiserror::Error)]

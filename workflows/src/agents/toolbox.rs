@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::schema_of;
 use crate::contract::tools::{
-    EditFile, GetTicket, ListFiles, ListPullRequests, ListRepositories, ReadRepositoryFile, ReadWorkspaceFile,
-    RepositoryTree, RunCommand, RunTests, SearchCode, SearchText, SearchTickets, WriteFile,
+    EditFile, ErrorId, GetTicket, ListFiles, ListPullRequests, ListRepositories, ListTasks, ReadLog,
+    ReadRepositoryFile, ReadWorkspaceFile, RepositoryTree, RunCommand, RunTests, SearchCode, SearchText, SearchTickets,
+    TaskKey, TaskLog, WriteFile,
 };
 
 /// A tool.
@@ -35,7 +36,7 @@ pub enum Effect {
 /// Which activity answers a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Home {
-    /// `tools.read`: GitHub and Jira.
+    /// `tools.read`: GitHub, Jira, Sentry and our own runs.
     Services,
     /// `workspace.call_tool`: files and the sandbox.
     Workspace,
@@ -165,4 +166,67 @@ pub const RUN_TESTS: Tool = Tool {
     input: schema_of::<RunTests>,
     effect: Effect::WriteWorkspace,
     home: Home::Workspace,
+};
+
+/// Reads a part of a job's log.
+pub const READ_LOG: Tool = Tool {
+    name: "read_log",
+    description: "Read a part of a CI job's log, cleaned of time stamps and colours. Without an offset: its last 300 lines.",
+    input: schema_of::<ReadLog>,
+    effect: Effect::Read,
+    home: Home::Services,
+};
+
+/// Reads a Sentry issue.
+pub const GET_ERROR: Tool = Tool {
+    name: "get_issue",
+    description: "Read a Sentry issue: title, level, counts, first and last seen.",
+    input: schema_of::<ErrorId>,
+    effect: Effect::Read,
+    home: Home::Services,
+};
+
+/// Reads the newest event of a Sentry issue.
+pub const GET_ERROR_EVENT: Tool = Tool {
+    name: "get_event",
+    description: "Read the newest event of a Sentry issue: message, stack frames, tags, release.",
+    input: schema_of::<ErrorId>,
+    effect: Effect::Read,
+    home: Home::Services,
+};
+
+/// Reads how often a Sentry issue happened.
+pub const GET_ERROR_STATISTICS: Tool = Tool {
+    name: "get_issue_statistics",
+    description: "Read how often a Sentry issue happened in each of the last 24 hours.",
+    input: schema_of::<ErrorId>,
+    effect: Effect::Read,
+    home: Home::Services,
+};
+
+/// Where a ticket stands.
+pub const TASK_STATUS: Tool = Tool {
+    name: "task_status",
+    description: "Where a ticket stands: stage, what is going on, progress, cost, links.",
+    input: schema_of::<TaskKey>,
+    effect: Effect::Read,
+    home: Home::Services,
+};
+
+/// Lists running tickets.
+pub const LIST_TASKS: Tool = Tool {
+    name: "list_tasks",
+    description: "List running tickets, newest first, optionally of one stage.",
+    input: schema_of::<ListTasks>,
+    effect: Effect::Read,
+    home: Home::Services,
+};
+
+/// The last log entries of a ticket.
+pub const TASK_LOG: Tool = Tool {
+    name: "task_log",
+    description: "The last entries of a ticket's log.",
+    input: schema_of::<TaskLog>,
+    effect: Effect::Read,
+    home: Home::Services,
 };

@@ -19,6 +19,12 @@ pub enum AgentName {
     Planning,
     /// Does one task in a workspace.
     Execution,
+    /// Finds out why a check is red, and mends what may be mended.
+    Ci,
+    /// Finds out why an error happens.
+    Sentry,
+    /// Answers a mention in Slack.
+    Slack,
 }
 
 impl AgentName {
@@ -28,6 +34,9 @@ impl AgentName {
             Self::Discovery => "discovery",
             Self::Planning => "planning",
             Self::Execution => "execution",
+            Self::Ci => "ci",
+            Self::Sentry => "sentry",
+            Self::Slack => "slack",
         }
     }
 }
@@ -43,9 +52,10 @@ impl fmt::Display for AgentName {
 pub struct AgentInput {
     /// Which agent.
     pub agent: AgentName,
-    /// For which ticket.
-    pub ticket: TicketKey,
-    /// Generation of the ticket's run.
+    /// For which ticket; absent where none is involved.
+    #[serde(default)]
+    pub ticket: Option<TicketKey>,
+    /// Generation of the run it works for.
     pub generation: Generation,
     /// Model and reply length.
     pub model: ModelChoice,

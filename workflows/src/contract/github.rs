@@ -95,6 +95,15 @@ pub struct PullRequest {
     pub draft: bool,
     /// State.
     pub state: PullRequestState,
+    /// Branch it merges into.
+    #[serde(default)]
+    pub base: String,
+    /// Title.
+    #[serde(default)]
+    pub title: String,
+    /// Its branch lies in another repository, where we cannot push.
+    #[serde(default)]
+    pub fork: bool,
 }
 
 impl PullRequest {
@@ -151,6 +160,12 @@ pub struct Check {
     pub state: CheckState,
     /// Link to its log, or empty.
     pub url: String,
+    /// The GitHub Actions job that made it; other apps have none.
+    #[serde(default)]
+    pub job: Option<u64>,
+    /// What the app said about it, one line, at most 200 characters.
+    #[serde(default)]
+    pub summary: String,
 }
 
 /// Where a check stands.
@@ -165,6 +180,61 @@ pub enum CheckState {
     Failed,
     /// Cancelled or stale.
     Cancelled,
+}
+
+/// A job of GitHub Actions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRef {
+    /// In which repository.
+    pub repository: RepositoryName,
+    /// GitHub's id of the job.
+    pub job: u64,
+}
+
+/// What a failed job printed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobLog {
+    /// The failing step.
+    Step {
+        /// Name of the step, or empty.
+        step: String,
+        /// Its output's end without time stamps and colours, at most 16 KB. Untrusted.
+        tail: String,
+    },
+    /// GitHub has deleted it.
+    Expired,
+}
+
+/// A reaction to leave on a comment in a pull request's conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct React {
+    /// In which repository.
+    pub repository: RepositoryName,
+    /// GitHub's id of the comment.
+    pub comment: u64,
+    /// `eyes`, `rocket`, `confused`, ...
+    pub content: String,
+}
+
+/// A comment to write once in a pull request's conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WriteReply {
+    /// On which one.
+    pub pull_request: PullRequestRef,
+    /// Kept in the comment as a hidden marker and looked for before writing.
+    pub effect: super::ids::EffectKey,
+    /// Markdown.
+    pub body: String,
+}
+
+/// Whether a person may push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MayPush {
+    /// To which repository.
+    pub repository: RepositoryName,
+    /// GitHub login.
+    pub login: String,
 }
 
 /// A file to read.
@@ -246,6 +316,36 @@ impl GitHub {
     /// Deletes a branch; a missing one is fine.
     #[activity(name = "github.delete_branch")]
     pub fn delete_branch(_request: BranchRef) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+
+    /// Whether a person has write access (`write`, `maintain` or `admin`). No effect.
+    #[activity(name = "github.may_push")]
+    pub fn may_push(_question: MayPush) -> Result<bool, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Leaves a reaction; one that is there already stays.
+    #[activity(name = "github.react")]
+    pub fn react(_reaction: React) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+
+    /// Writes a comment once; returns its link.
+    #[activity(name = "github.write_reply")]
+    pub fn write_reply(_reply: WriteReply) -> Result<String, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Reads the end of the failing step's log. No effect.
+    #[activity(name = "github.job_log")]
+    pub fn job_log(_job: JobRef) -> Result<JobLog, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Runs a finished job again, with those that depend on it. A job that already runs again is left alone.
+    #[activity(name = "github.rerun_job")]
+    pub fn rerun_job(_job: JobRef) -> Result<(), ActivityError> {
         unimplemented!()
     }
 

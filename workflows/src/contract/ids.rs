@@ -81,6 +81,13 @@ string_id! {
 }
 
 string_id! {
+    /// Sentry's id of an issue, digits.
+    SentryIssueId, "Sentry issue id", "a Sentry issue id has up to 20 digits", |t| {
+        (1..=20).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit())
+    }
+}
+
+string_id! {
     /// A GitHub repository, `owner/name`.
     RepositoryName, "repository name", "a repository looks like owner/name", |t| {
         let part = |p: &str| {
@@ -129,10 +136,22 @@ impl TicketKey {
     }
 }
 
+impl SentryIssueId {
+    /// Id of the workflow that looks after this error.
+    pub fn workflow_id(&self) -> String {
+        format!("sentry-{self}")
+    }
+}
+
 impl RepositoryName {
     /// The part before the slash.
     pub fn owner(&self) -> &str {
         self.0.split_once('/').map_or("", |(owner, _)| owner)
+    }
+
+    /// Id of the workflow that works on a pull request on somebody's word.
+    pub fn pull_request_workflow_id(&self, number: u64) -> String {
+        format!("pr-{}.{}-{number}", self.owner(), self.name()).to_lowercase()
     }
 
     /// The part after the slash.

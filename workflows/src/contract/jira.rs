@@ -90,6 +90,49 @@ pub enum Moved {
     },
 }
 
+/// A bug to report once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportBug {
+    /// Project key, `SHOP`.
+    pub project: String,
+    /// One line, at most 255 characters.
+    pub summary: String,
+    /// Markdown; sent as ADF.
+    pub description: String,
+    /// Labels; none has a space.
+    pub labels: Vec<String>,
+    /// Priority by name; left out where the project has no such priority or field.
+    pub priority: String,
+    /// Kept in an entity property and looked for before creating.
+    pub effect: EffectKey,
+    /// What identifies the error over months; kept in the same property.
+    pub fingerprint: String,
+}
+
+/// A report to look for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FindReport {
+    /// Project key.
+    pub project: String,
+    /// What identifies the error.
+    pub fingerprint: String,
+    /// Label that all reports carry.
+    pub label: String,
+    /// How far to look back.
+    pub days: u32,
+}
+
+/// A ticket that we once reported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reported {
+    /// Its key.
+    pub key: TicketKey,
+    /// Its link.
+    pub url: String,
+    /// Its status is in Jira's category "done".
+    pub done: bool,
+}
+
 /// Jira, as activities.
 pub struct Jira;
 
@@ -104,6 +147,18 @@ impl Jira {
     /// Writes a comment once: looks for the effect key among the ticket's comment properties first.
     #[activity(name = "jira.write_comment")]
     pub fn write_comment(_comment: WriteComment) -> Result<CommentRef, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Creates a bug once: looks for one with the same effect key first.
+    #[activity(name = "jira.report_bug")]
+    pub fn report_bug(_bug: ReportBug) -> Result<Reported, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Finds the newest report of an error. No effect.
+    #[activity(name = "jira.find_report")]
+    pub fn find_report(_request: FindReport) -> Result<Option<Reported>, ActivityError> {
         unimplemented!()
     }
 

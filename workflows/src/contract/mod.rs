@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod agent;
+pub mod analysis;
 pub mod failure;
 pub mod github;
 pub mod ids;
@@ -14,8 +15,10 @@ pub mod money;
 pub mod plan;
 pub mod plans;
 pub mod policy;
+pub mod sentry;
 pub mod slack;
 pub mod status;
+pub mod tasks;
 pub mod tools;
 pub mod trigger;
 pub mod workspace;

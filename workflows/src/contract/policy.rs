@@ -20,6 +20,8 @@ pub struct Policy {
     pub execution: ExecutionPolicy,
     /// Watching CI.
     pub ci: CiPolicy,
+    /// Errors that Sentry reports.
+    pub sentry: SentryPolicy,
     /// Money.
     pub budget: BudgetPolicy,
     /// Model per agent: agent name -> Bedrock inference profile id.
@@ -83,6 +85,8 @@ pub struct CiPolicy {
     pub none_after_seconds: u64,
     /// Seconds between the first polls; doubles up to an hour. Webhooks come first, this is the net. Default 60.
     pub poll_seconds: u64,
+    /// Attempts to make a red pull request green before a person is called; `retry` begins anew. Default 3.
+    pub attempts: u32,
 }
 
 /// Money.
@@ -91,6 +95,80 @@ pub struct CiPolicy {
 pub struct BudgetPolicy {
     /// Hard cap per ticket in micro-dollars. Default 12,000,000 (12 USD).
     pub ticket_cap_micro_usd: u64,
+    /// Hard cap per analysed error in micro-dollars. Default 1,000,000 (1 USD).
+    pub error_cap_micro_usd: u64,
+    /// Hard cap per instruction on a pull request in micro-dollars. Default 6,000,000 (6 USD).
+    pub instruction_cap_micro_usd: u64,
+    /// Hard cap per answered mention in micro-dollars. Default 200,000 (0.20 USD).
+    pub mention_cap_micro_usd: u64,
+}
+
+/// Errors that Sentry reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SentryPolicy {
+    /// Seconds between sweeps over all unresolved issues. Default 1 h.
+    pub sweep_seconds: u64,
+    /// Events within 24 h from which an issue counts, per level. Default fatal 1, error 10, warning 50, info 100, other 10.
+    pub thresholds: Thresholds,
+    /// Jira project per Sentry project slug. A project that is not named here gets a notice in Slack, no ticket.
+    pub projects: BTreeMap<String, String>,
+    /// Days within which an error that was reported before is not reported anew. Default 90.
+    pub dedupe_days: u32,
+    /// Seconds without an event after the merge until the issue is resolved in Sentry. Default 24 h.
+    pub quiet_seconds: u64,
+    /// Regular expressions whose matches are redacted before model, Jira and Slack see them, beside the built-in ones
+    /// (e-mail addresses, tokens, card numbers).
+    pub redact: Vec<String>,
+}
+
+/// Events within 24 h from which an issue counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Thresholds {
+    /// The process died.
+    pub fatal: u64,
+    /// Errors, and issues without a level.
+    pub error: u64,
+    /// Warnings.
+    pub warning: u64,
+    /// Information.
+    pub info: u64,
+    /// Anything else.
+    pub other: u64,
+}
+
+impl Thresholds {
+    /// The threshold of a level.
+    pub fn of(&self, level: super::sentry::Level) -> u64 {
+        use super::sentry::Level;
+        match level {
+            Level::Fatal => self.fatal,
+            Level::Error => self.error,
+            Level::Warning => self.warning,
+            Level::Info => self.info,
+            Level::Other => self.other,
+        }
+    }
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { fatal: 1, error: 10, warning: 50, info: 100, other: 10 }
+    }
+}
+
+impl Default for SentryPolicy {
+    fn default() -> Self {
+        Self {
+            sweep_seconds: 3600,
+            thresholds: Thresholds::default(),
+            projects: BTreeMap::new(),
+            dedupe_days: 90,
+            quiet_seconds: 24 * 3600,
+            redact: vec![],
+        }
+    }
 }
 
 /// A model and how much it may write.
@@ -149,6 +227,7 @@ pub struct Conventions {
 impl Default for Policy {
     fn default() -> Self {
         let sonnet = ModelChoice::new("us.anthropic.claude-sonnet-4-5-20250929-v1:0");
+        let haiku = ModelChoice::new("us.anthropic.claude-haiku-4-5-20251001-v1:0");
         let opus = ModelChoice::new("us.anthropic.claude-opus-4-5-20251101-v1:0");
         Self {
             label: "AI".into(),
@@ -156,11 +235,15 @@ impl Default for Policy {
             discovery: DiscoveryPolicy::default(),
             execution: ExecutionPolicy::default(),
             ci: CiPolicy::default(),
+            sentry: SentryPolicy::default(),
             budget: BudgetPolicy::default(),
             models: BTreeMap::from([
-                ("discovery".into(), sonnet),
+                ("ci".into(), sonnet.clone()),
+                ("discovery".into(), sonnet.clone()),
                 ("execution".into(), opus.clone()),
                 ("planning".into(), opus),
+                ("sentry".into(), sonnet),
+                ("slack".into(), haiku),
             ]),
             jira: JiraPolicy::default(),
             slack: SlackPolicy::default(),
@@ -193,13 +276,18 @@ impl Default for ExecutionPolicy {
 
 impl Default for CiPolicy {
     fn default() -> Self {
-        Self { limit_seconds: 3600, none_after_seconds: 600, poll_seconds: 60 }
+        Self { limit_seconds: 3600, none_after_seconds: 600, poll_seconds: 60, attempts: 3 }
     }
 }
 
 impl Default for BudgetPolicy {
     fn default() -> Self {
-        Self { ticket_cap_micro_usd: 12_000_000 }
+        Self {
+            ticket_cap_micro_usd: 12_000_000,
+            error_cap_micro_usd: 1_000_000,
+            instruction_cap_micro_usd: 6_000_000,
+            mention_cap_micro_usd: 200_000,
+        }
     }
 }
 

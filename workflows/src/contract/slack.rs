@@ -44,6 +44,20 @@ pub struct UpdateMessage {
     pub blocks: Vec<serde_json::Value>,
 }
 
+/// A note that only one person sees. Slack forgets it, so it has no key; told twice is harmless.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TellPerson {
+    /// Channel name or id.
+    pub channel: String,
+    /// `ts` of the thread.
+    #[serde(default)]
+    pub thread: Option<String>,
+    /// Slack's id of the person.
+    pub person: String,
+    /// mrkdwn.
+    pub text: String,
+}
+
 /// Slack, as activities.
 pub struct Slack;
 
@@ -52,6 +66,12 @@ impl Slack {
     /// Posts a message once: looks for the effect key in the channel's (or thread's) recent metadata first.
     #[activity(name = "slack.post_message")]
     pub fn post_message(_message: PostMessage) -> Result<MessageRef, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Shows a note to one person (`chat.postEphemeral`).
+    #[activity(name = "slack.tell_person")]
+    pub fn tell_person(_note: TellPerson) -> Result<(), ActivityError> {
         unimplemented!()
     }
 

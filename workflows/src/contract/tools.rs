@@ -32,8 +32,9 @@ pub struct ToolReply {
 /// A read-only tool call, outside any workspace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReadCall {
-    /// The ticket the agent works for.
-    pub ticket: TicketKey,
+    /// The ticket the agent works for; absent where none is involved.
+    #[serde(default)]
+    pub ticket: Option<TicketKey>,
     /// What.
     pub call: ToolCall,
 }
@@ -179,6 +180,55 @@ pub struct RunCommand {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunTests {}
+
+/// Input of `read_log`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadLog {
+    /// Repository, `owner/name`.
+    pub repository: RepositoryName,
+    /// Id of the job.
+    pub job: u64,
+    /// First line to read, from 1; absent: the last 300 lines.
+    #[serde(default)]
+    pub line: Option<usize>,
+}
+
+/// Input of `get_issue`, `get_event` and `get_issue_statistics`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorId {
+    /// Sentry's id of the issue, digits.
+    pub issue: String,
+}
+
+/// Input of `task_status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskKey {
+    /// The ticket, `PROJ-123`.
+    pub ticket: String,
+}
+
+/// Input of `list_tasks`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListTasks {
+    /// Only tickets in this stage, `awaiting_approval` for example.
+    #[serde(default)]
+    pub stage: Option<String>,
+}
+
+/// Input of `task_log`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskLog {
+    /// The ticket, `PROJ-123`.
+    pub ticket: String,
+    /// How many entries, at most 50.
+    #[serde(default)]
+    pub last: Option<usize>,
+}
 
 /// The definitions, for the adapters that implement them: `#[activity(definition = ...)]`.
 pub mod definitions {

@@ -4,23 +4,32 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Person;
 use super::github::PullRequestState;
-use super::ids::{BranchName, CommitSha, RepositoryName, TicketKey};
+use super::ids::{BranchName, CommitSha, RepositoryName, SentryIssueId, TicketKey};
 use super::policy::Policy;
 
 /// Type name of the ticket workflow.
 pub const TICKET_WORKFLOW: &str = "ticket";
+
+/// Type name of the workflow that looks after one Sentry error.
+pub const SENTRY_WORKFLOW: &str = "sentry_issue";
+/// Type name of the workflow that follows an instruction on a pull request.
+pub const PULL_REQUEST_WORKFLOW: &str = "pull_request";
+/// Type name of the workflow that answers a mention.
+pub const MENTION_WORKFLOW: &str = "mention";
 
 /// Everything the ingress can ask for. Each variant names one workflow that starts or is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Trigger {
     /// A ticket got the label.
     TicketLabelled(TicketLabelled),
-    /// A person decided about a plan in Slack.
-    Decided(Decided),
-    /// Checks of one of our branches finished.
+    /// A person said something about a ticket in Slack: a button, or a command.
+    Commanded(Commanded),
+    /// Checks of a commit finished.
     ChecksChanged {
-        /// Ticket named by the branch.
-        ticket: TicketKey,
+        /// Ticket named by the branch, when it is one of ours.
+        ticket: Option<TicketKey>,
+        /// Pull requests of that head in the same repository.
+        pull_requests: Vec<u64>,
         /// News.
         news: ChecksChanged,
     },
@@ -31,10 +40,16 @@ pub enum Trigger {
         /// News.
         news: PullRequestChanged,
     },
+    /// Somebody wrote `@agent ...` on a pull request.
+    Instructed(Instructed),
+    /// Sentry reported an error.
+    ErrorReported(ErrorReported),
+    /// Somebody mentioned the bot in Slack.
+    Mentioned(Mentioned),
 }
 
 /// A ticket got the label.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TicketLabelled {
     /// The ticket.
     pub ticket: TicketKey,
@@ -55,22 +70,97 @@ pub struct EventId {
     pub at: i64,
 }
 
-/// A person decided in Slack.
+/// A person's word about a ticket.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Decided {
+pub struct Commanded {
     /// About which ticket.
     pub ticket: TicketKey,
     /// What.
-    pub decision: Decision,
+    pub word: Word,
 }
 
-/// A decision.
+/// What a person can say to a ticket. Each is one signal of its run.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Decision {
+pub enum Word {
     /// Go.
     Approve(Approve),
     /// Do not.
     Reject(Reject),
+    /// Another plan.
+    RequestChanges(RequestChanges),
+    /// Try again.
+    Retry(Command),
+    /// Stop and clean up.
+    Cancel(Command),
+    /// Mind this.
+    Steer(Steer),
+}
+
+impl Word {
+    /// Name of the signal.
+    pub fn signal(&self) -> &'static str {
+        match self {
+            Self::Approve(_) => "approve",
+            Self::Reject(_) => "reject",
+            Self::RequestChanges(_) => "request_changes",
+            Self::Retry(_) => "retry",
+            Self::Cancel(_) => "cancel",
+            Self::Steer(_) => "steer",
+        }
+    }
+}
+
+/// Somebody wrote `@agent ...` on a pull request. Input of the `pull_request` workflow, and its signal `instruct`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instructed {
+    /// Repository.
+    pub repository: RepositoryName,
+    /// Number of the pull request.
+    pub number: u64,
+    /// GitHub's id of the comment.
+    pub comment: u64,
+    /// What follows `@agent`, at most 4,000 characters; empty when nothing does.
+    pub instruction: String,
+    /// Who wrote it.
+    pub by: Person,
+    /// The event.
+    pub event: EventId,
+}
+
+/// Sentry reported an error, or the sweep found it. Input of the `sentry_issue` workflow, and its signal `reported`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorReported {
+    /// The issue.
+    pub issue: SentryIssueId,
+    /// The event.
+    pub event: EventId,
+    /// One line, for the Web UI.
+    #[serde(default)]
+    pub summary: String,
+}
+
+/// Somebody mentioned the bot. Input of the `mention` workflow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mentioned {
+    /// Slack's id of the team.
+    pub team: String,
+    /// Slack's id of the event.
+    pub event: EventId,
+    /// Channel id.
+    pub channel: String,
+    /// `ts` of the thread it belongs to, or of the message itself.
+    pub thread: String,
+    /// Who.
+    pub by: Person,
+    /// What they wrote, the mention itself left out; at most 4,000 characters.
+    pub text: String,
+}
+
+impl Mentioned {
+    /// Id of the workflow that answers.
+    pub fn workflow_id(&self) -> String {
+        format!("slack-{}-{}", self.team, self.event.id)
+    }
 }
 
 /// Input of the ticket workflow. Everything but the key has a default, so that the CLI can start one.
@@ -113,6 +203,29 @@ pub struct Reject {
     /// Why.
     #[serde(default)]
     pub comment: Option<String>,
+}
+
+/// Signal `request_changes`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestChanges {
+    /// Who.
+    #[serde(deserialize_with = "person_or_name")]
+    pub by: Person,
+    /// What should be different.
+    pub comment: String,
+    /// First characters of the hash of the plan that was read.
+    #[serde(default)]
+    pub plan_hash: Option<String>,
+}
+
+/// Signal `steer`: something to mind from now on. A parked ticket goes on with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Steer {
+    /// Who.
+    #[serde(deserialize_with = "person_or_name")]
+    pub by: Person,
+    /// What.
+    pub text: String,
 }
 
 /// Signals `cancel` and `retry`.

@@ -127,6 +127,48 @@ pub enum Authority {
         /// The plan itself, canonical JSON in the blob store; its digest is `hash`.
         plan: Digest,
     },
+    /// A person with write access asked for it in a pull request's comment; the activity asks GitHub again whether they have
+    /// it.
+    Commanded {
+        /// Who.
+        by: Person,
+        /// GitHub's id of the comment.
+        comment: u64,
+    },
+}
+
+/// Fixers to run: the repository's own, found in its files, never a model's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fix {
+    /// Files as they stand on the branch.
+    pub workspace: Workspace,
+    /// Which kinds of failure to fix.
+    pub kinds: Vec<FixKind>,
+    /// Seconds each command may run.
+    pub command_seconds: u64,
+}
+
+/// What a repository's own fixers can mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FixKind {
+    /// `ruff check --fix`, `eslint --fix`, `clippy --fix`, ...
+    Lint,
+    /// `ruff format`, `black`, `prettier --write`, `cargo fmt`, `gofmt -w`, ...
+    Format,
+    /// The lock file of the package manager.
+    Lockfile,
+}
+
+/// What the fixers did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fixed {
+    /// The files after them.
+    pub workspace: Workspace,
+    /// Commands that ran, with how they ended: `ruff check --fix . (exit 0)`.
+    pub commands: Vec<String>,
+    /// They changed something.
+    pub changed: bool,
 }
 
 /// One commit to put on a branch.
@@ -147,8 +189,9 @@ pub struct Push {
     pub remove: Vec<String>,
     /// Why it is allowed.
     pub authority: Authority,
-    /// For the sandbox of the activity's log and the trailer check.
-    pub ticket: TicketKey,
+    /// For the activity's log and the trailer check; absent where no ticket is involved.
+    #[serde(default)]
+    pub ticket: Option<TicketKey>,
 }
 
 /// A commit on GitHub.
@@ -178,6 +221,12 @@ impl Workspaces {
     /// Runs the proof: new tests red on the base, green on the head, suite green.
     #[activity(name = "workspace.prove")]
     pub fn prove(_request: Prove) -> Result<ProofOutcome, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Runs the repository's own fixers in the sandbox. No effect outside the workspace.
+    #[activity(name = "workspace.fix")]
+    pub fn fix(_request: Fix) -> Result<Fixed, ActivityError> {
         unimplemented!()
     }
 

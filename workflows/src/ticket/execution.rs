@@ -262,7 +262,7 @@ impl Flow {
             authored_at,
             remove: if last && !keep_plan { vec!["PLAN.md".to_owned()] } else { vec![] },
             authority,
-            ticket: self.key.clone(),
+            ticket: Some(self.key.clone()),
         };
         let summary = format!("push task {} to {}", n + 1, repository.name());
         let family = Family::Sandbox { commands: Duration::from_secs(60) };

@@ -271,7 +271,7 @@ impl Flow {
         };
         let input = AgentInput {
             agent,
-            ticket: self.key.clone(),
+            ticket: Some(self.key.clone()),
             generation: self.generation.clone(),
             model,
             brief,

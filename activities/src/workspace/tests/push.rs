@@ -58,7 +58,7 @@ impl Bench {
             authored_at: 1_700_000_000,
             remove: vec!["PLAN.md".into()],
             authority: self.approved("acme/shop").await,
-            ticket: "SHOP-1".parse().unwrap(),
+            ticket: Some("SHOP-1".parse().unwrap()),
         }
     }
 

@@ -1,0 +1,36 @@
+//! The ci agent: finds out why a check of a pull request is red, and mends what may be mended without touching what the code
+//! does.
+
+use std::time::Duration;
+
+use super::toolbox::{EDIT_FILE, LIST_FILES, READ_LOG, READ_WORKSPACE_FILE, RUN_COMMAND, SEARCH_TEXT};
+use super::{AgentSpec, decode, schema_of};
+use crate::contract::agent::AgentName;
+use crate::contract::analysis::{FailureAnalysis, RedKind};
+use crate::contract::money::MicroUsd;
+
+/// The agent. Brief: `repository`, `number`, `sha`, `checks` (name, state, url, job, log: the end of the failing step), `files`
+/// that the branch changes, `attempt`.
+pub static SPEC: AgentSpec = AgentSpec {
+    name: AgentName::Ci,
+    prompt: include_str!("prompt.md"),
+    brief: include_str!("brief.md"),
+    tools: &[&READ_LOG, &LIST_FILES, &READ_WORKSPACE_FILE, &SEARCH_TEXT, &EDIT_FILE, &RUN_COMMAND],
+    answer: schema_of::<FailureAnalysis>,
+    check: |answer, _| {
+        let analysis: FailureAnalysis = decode(answer)?;
+        if analysis.fixed && matches!(analysis.kind, RedKind::Logic | RedKind::Compile | RedKind::Security) {
+            return Err(format!(
+                "a {} failure is never patched: undo your change and set fixed to false",
+                analysis.kind.as_str()
+            ));
+        }
+        if analysis.fixed && analysis.change.trim().is_empty() {
+            return Err("say in `change` what you changed and why".to_owned());
+        }
+        Ok(())
+    },
+    turns: 30,
+    wall: Duration::from_secs(30 * 60),
+    expected: MicroUsd::dollars(1),
+};

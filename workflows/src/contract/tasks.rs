@@ -1,0 +1,61 @@
+//! What the domain needs of Temporal itself: starting runs, and looking at other runs.
+
+use serde::{Deserialize, Serialize};
+use temporalio_common::ActivityError;
+use temporalio_macros::activity_definitions;
+
+use super::ids::TicketKey;
+use super::status::TicketStatus;
+use super::trigger::{ErrorReported, TicketLabelled};
+
+/// What a start came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// The workflow's id.
+    pub workflow_id: String,
+    /// The run that was started, joined, or already knew the event.
+    pub run_id: String,
+    /// This event began it.
+    pub new: bool,
+}
+
+/// A run of a ticket, as far as Temporal still knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskState {
+    /// Its last status; absent when no worker answers or the run is too old.
+    #[serde(default)]
+    pub status: Option<TicketStatus>,
+    /// It still runs.
+    pub running: bool,
+    /// How it ended (`completed`, `cancelled`, ...) or `running`.
+    pub state: String,
+}
+
+/// Runs of Ticketwright, as activities.
+pub struct Tasks;
+
+#[activity_definitions]
+impl Tasks {
+    /// Starts a ticket, or joins its run: the one start function that webhooks use too. Idempotent by the event.
+    #[activity(name = "tasks.start_ticket")]
+    pub fn start_ticket(_labelled: TicketLabelled) -> Result<RunStarted, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Starts the run of an error, or joins it. Idempotent by the event.
+    #[activity(name = "tasks.start_error")]
+    pub fn start_error(_reported: ErrorReported) -> Result<RunStarted, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Looks at a ticket's newest run; `None`: Temporal knows none. No effect.
+    #[activity(name = "tasks.ticket_state")]
+    pub fn ticket_state(_ticket: TicketKey) -> Result<Option<TaskState>, ActivityError> {
+        unimplemented!()
+    }
+}
+
+/// The definitions, for the adapters that implement them: `#[activity(definition = ...)]`.
+pub mod definitions {
+    pub use super::tasks::*;
+}
