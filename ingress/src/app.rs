@@ -117,14 +117,14 @@ async fn from_github(State(app): State<App>, delivery: Signed<FromGitHub>) -> Re
 }
 
 async fn from_slack(State(app): State<App>, delivery: Signed<FromSlack>) -> Reply {
-    let Click { decided, response_url } = match slack::read(&delivery.body) {
+    let Click { commanded, response_url } = match slack::read(&delivery.body) {
         Ok(Interaction::Click(click)) => click,
         Ok(Interaction::Ignored(why)) => return Reply::Ignored(why),
         Err(Unreadable(reason)) => return Reply::Unreadable(reason),
     };
-    let (ticket, decision) = (decided.ticket.clone(), decided.decision.clone());
-    let result = app.dispatch(Trigger::Decided(decided), &delivery.id, SLACK_DEADLINE).await;
-    let text = slack_answer::text(&ticket, &decision, &result, &app.settings.label);
+    let (ticket, word) = (commanded.ticket.clone(), commanded.word.clone());
+    let result = app.dispatch(Trigger::Commanded(commanded), &delivery.id, SLACK_DEADLINE).await;
+    let text = slack_answer::text(&ticket, &word, &result, &app.settings.label);
     if let (Some(text), Some(url)) = (text, response_url) {
         // Beside the answer to Slack, which has only what is left of its 3 s.
         tokio::spawn(slack_answer::post(app.http.clone(), url, text));

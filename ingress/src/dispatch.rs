@@ -6,12 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use temporalio_client::Client;
 use uuid::Uuid;
-use workflows::contract::ids::TicketKey;
-use workflows::contract::trigger::{Decision, Trigger};
+use workflows::contract::trigger::{ChecksChanged, Commanded, Trigger, Word};
 
 use crate::execution::{self, Signal};
 use crate::nudge::{Nudge, Nudges};
-use crate::start::{Started, start_ticket};
+use crate::start::{Started, start_error, start_instruction, start_mention, start_ticket};
 use crate::temporal::{Temporal, TemporalError};
 
 /// How long check events of one head are gathered after the first.
@@ -21,19 +20,19 @@ const SEND_LIMIT: Duration = Duration::from_secs(8);
 /// How often a signal is tried while the run continues as new under our hands.
 const SIGNAL_TRIES: usize = 3;
 
-/// What a trigger came to.
+/// What a trigger came to. Runs are named by their workflow id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// A ticket was started, joined, or knew the event.
-    Ticket(TicketKey, Started),
-    /// The ticket's run was told.
-    Told(TicketKey),
-    /// The ticket's run was told a moment ago about the same commit, and will be told once more shortly.
-    Gathered(TicketKey),
-    /// The ticket's run is over. Holds its final state.
-    Closed(TicketKey, String),
-    /// The ticket never had a run, or it is forgotten.
-    NoRun(TicketKey),
+    /// A run was started, joined, or knew the event.
+    Run(Started),
+    /// The run was told.
+    Told(String),
+    /// The run was told a moment ago about the same commit, and will be told once more shortly.
+    Gathered(String),
+    /// The run is over. Holds its final state.
+    Closed(String, String),
+    /// There never was such a run, or it is forgotten.
+    NoRun(String),
 }
 
 /// Hands triggers to Temporal. Cloning shares everything.
@@ -61,26 +60,43 @@ impl Dispatcher {
     pub async fn dispatch(&self, trigger: Trigger, delivery: &str) -> Result<Outcome, TemporalError> {
         let client = self.temporal.client()?;
         match trigger {
-            Trigger::TicketLabelled(labelled) => {
-                let started = start_ticket(client, &labelled).await?;
-                Ok(Outcome::Ticket(labelled.ticket, started))
-            }
-            Trigger::Decided(decided) => match decided.decision {
-                Decision::Approve(approve) => tell(client, decided.ticket, "approve", delivery, approve).await,
-                Decision::Reject(reject) => tell(client, decided.ticket, "reject", delivery, reject).await,
-            },
+            Trigger::TicketLabelled(labelled) => start_ticket(client, &labelled).await.map(Outcome::Run),
+            Trigger::ErrorReported(reported) => start_error(client, &reported).await.map(Outcome::Run),
+            Trigger::Instructed(instructed) => start_instruction(client, &instructed).await.map(Outcome::Run),
+            Trigger::Mentioned(mentioned) => start_mention(client, &mentioned).await.map(Outcome::Run),
+            Trigger::Commanded(commanded) => command(client, commanded, delivery).await,
             Trigger::PullRequestChanged { ticket, news } => {
-                tell(client, ticket, "pull_request_changed", delivery, news).await
+                tell(client, &ticket.workflow_id(), "pull_request_changed", delivery, news).await
             }
-            Trigger::ChecksChanged { ticket, news } => {
-                let client = client.clone();
-                let send = move |nudge| {
-                    let client = client.clone();
-                    async move { send(&client, nudge).await }
-                };
-                self.nudge(Nudge { ticket, news }, send).await
+            Trigger::ChecksChanged { ticket, pull_requests, news } => {
+                let of_requests = pull_requests.iter().map(|n| news.repository.pull_request_workflow_id(*n));
+                let targets: Vec<String> =
+                    ticket.map(|ticket| ticket.workflow_id()).into_iter().chain(of_requests).collect();
+                self.checks_changed(client, targets, news).await
             }
         }
+    }
+
+    /// Tells everyone who may wait for these checks. What the first of them said that there is, is the answer.
+    async fn checks_changed(
+        &self,
+        client: &Client,
+        targets: Vec<String>,
+        news: ChecksChanged,
+    ) -> Result<Outcome, TemporalError> {
+        let mut answer = Outcome::NoRun(String::new());
+        for target in targets {
+            let client = client.clone();
+            let send = move |nudge| {
+                let client = client.clone();
+                async move { send(&client, nudge).await }
+            };
+            let outcome = self.nudge(Nudge { target, news: news.clone() }, send).await?;
+            if matches!(&answer, Outcome::NoRun(_) | Outcome::Closed(..)) && answer != outcome {
+                answer = outcome;
+            }
+        }
+        Ok(answer)
     }
 
     /// Sends what still waits to be gathered. For the end of the process.
@@ -98,7 +114,7 @@ impl Dispatcher {
         F: Future<Output = Result<Outcome, TemporalError>> + Send + 'static,
     {
         if !self.nudges.note(&nudge) {
-            return Ok(Outcome::Gathered(nudge.ticket));
+            return Ok(Outcome::Gathered(nudge.target));
         }
         let send = Arc::new(send);
         // Before the first signal: this future is dropped when Temporal is slow or the sender hangs up, and what is noted
@@ -127,19 +143,31 @@ where
 
 /// A nudge has no identity: what it says is read again from GitHub, so two are as good as one.
 async fn send(client: &Client, nudge: Nudge) -> Result<Outcome, TemporalError> {
-    tell(client, nudge.ticket, "checks_changed", &Uuid::new_v4().to_string(), nudge.news).await
+    tell(client, &nudge.target, "checks_changed", &Uuid::new_v4().to_string(), nudge.news).await
 }
 
 fn report(nudge: &Nudge, outcome: Result<Outcome, TemporalError>) {
     if let Err(error) = outcome {
         // The run polls GitHub too, only slower.
-        tracing::warn!(ticket = %nudge.ticket, %error, "a check event was not delivered; the run finds it by polling");
+        tracing::warn!(run = nudge.target, %error, "a check event was not delivered; the run finds it by polling");
+    }
+}
+
+async fn command(client: &Client, commanded: Commanded, delivery: &str) -> Result<Outcome, TemporalError> {
+    let workflow_id = commanded.ticket.workflow_id();
+    let name = commanded.word.signal();
+    match commanded.word {
+        Word::Approve(approve) => tell(client, &workflow_id, name, delivery, approve).await,
+        Word::Reject(reject) => tell(client, &workflow_id, name, delivery, reject).await,
+        Word::RequestChanges(request) => tell(client, &workflow_id, name, delivery, request).await,
+        Word::Retry(command) | Word::Cancel(command) => tell(client, &workflow_id, name, delivery, command).await,
+        Word::Steer(steer) => tell(client, &workflow_id, name, delivery, steer).await,
     }
 }
 
 async fn tell<T>(
     client: &Client,
-    ticket: TicketKey,
+    workflow_id: &str,
     name: &str,
     request_id: &str,
     input: T,
@@ -147,15 +175,15 @@ async fn tell<T>(
 where
     T: Serialize + Send + Sync + 'static,
 {
-    let workflow_id = ticket.workflow_id();
+    let input = execution::encode(client, &input).await?;
     for _ in 0..SIGNAL_TRIES {
-        let signal = Signal { workflow_id: &workflow_id, run_id: "", name, request_id };
-        if execution::signal(client, signal, &input).await? {
-            return Ok(Outcome::Told(ticket));
+        let signal = Signal { workflow_id, run_id: "", name, request_id };
+        if execution::signal(client, signal, input.clone()).await? {
+            return Ok(Outcome::Told(workflow_id.to_owned()));
         }
-        match execution::describe(client, &workflow_id).await? {
-            None => return Ok(Outcome::NoRun(ticket)),
-            Some(run) if run.closed_at.is_some() => return Ok(Outcome::Closed(ticket, run.state)),
+        match execution::describe(client, workflow_id).await? {
+            None => return Ok(Outcome::NoRun(workflow_id.to_owned())),
+            Some(run) if run.closed_at.is_some() => return Ok(Outcome::Closed(workflow_id.to_owned(), run.state)),
             Some(_) => {}
         }
     }
@@ -164,8 +192,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use workflows::contract::trigger::ChecksChanged;
-
     use super::*;
 
     #[tokio::test]
@@ -175,7 +201,7 @@ mod tests {
             repository: "acme/shop-api".parse().unwrap(),
             sha: "81c0d1e2f3a4b5c6d7e8f9011223344556677889".parse().unwrap(),
         };
-        let nudge = Nudge { ticket: "SHOP-1".parse().unwrap(), news };
+        let nudge = Nudge { target: "ticket-SHOP-1".into(), news };
         let (sent, mut signals) = tokio::sync::mpsc::unbounded_channel();
         let send = move |_: Nudge| {
             sent.send(()).unwrap();
@@ -185,7 +211,7 @@ mod tests {
         assert!(tokio::time::timeout(Duration::ZERO, cut).await.is_err(), "Temporal does not answer");
         assert!(signals.try_recv().is_ok());
         let next = dispatcher.nudge(nudge.clone(), send).await.unwrap();
-        assert_eq!(next, Outcome::Gathered(nudge.ticket), "noted for the signal that follows");
+        assert_eq!(next, Outcome::Gathered(nudge.target), "noted for the signal that follows");
         signals.recv().await.unwrap();
     }
 }

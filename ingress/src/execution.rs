@@ -71,10 +71,7 @@ pub struct Signal<'a> {
 ///
 /// # Errors
 /// When Temporal does not take the signal for any other reason.
-pub async fn signal<T>(client: &Client, signal: Signal<'_>, input: &T) -> Result<bool, TemporalError>
-where
-    T: TemporalSerializable + 'static,
-{
+pub async fn signal(client: &Client, signal: Signal<'_>, input: Payload) -> Result<bool, TemporalError> {
     let request = SignalWorkflowExecutionRequest {
         namespace: client.options().namespace.clone(),
         workflow_execution: Some(WorkflowExecution {
@@ -82,7 +79,7 @@ where
             run_id: signal.run_id.to_owned(),
         }),
         signal_name: signal.name.to_owned(),
-        input: Some(Payloads { payloads: vec![encode(client, input).await?] }),
+        input: Some(Payloads { payloads: vec![input] }),
         identity: client.connection().identity().to_owned(),
         request_id: signal.request_id.to_owned(),
         ..Default::default()

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use workflows::contract::ids::TicketKey;
 use workflows::contract::trigger::ChecksChanged;
 
-/// One head of one ticket's branch.
+/// One head, and the run that waits for its checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nudge {
-    pub(crate) ticket: TicketKey,
+    /// Workflow id.
+    pub(crate) target: String,
     pub(crate) news: ChecksChanged,
 }
 
@@ -73,7 +73,7 @@ impl Nudges {
 }
 
 fn key(nudge: &Nudge) -> String {
-    format!("{} {} {}", nudge.ticket, nudge.news.repository, nudge.news.sha)
+    format!("{} {} {}", nudge.target, nudge.news.repository, nudge.news.sha)
 }
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
     fn nudge(sha: char) -> Nudge {
         let sha = sha.to_string().repeat(40).parse().unwrap();
         let news = ChecksChanged { repository: "acme/shop-api".parse().unwrap(), sha };
-        Nudge { ticket: "SHOP-1".parse().unwrap(), news }
+        Nudge { target: "ticket-SHOP-1".into(), news }
     }
 
     #[test]

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use workflows::contract::ids::TicketKey;
 
 use crate::config::Service;
 use crate::dispatch::Outcome;
@@ -96,23 +95,27 @@ impl Reply {
 }
 
 fn done(outcome: Outcome) -> (StatusCode, Value) {
-    fn named(ticket: &TicketKey, outcome: &str) -> Value {
-        json!({"ticket": ticket, "workflow_id": ticket.workflow_id(), "outcome": outcome})
+    fn named(workflow_id: &str, outcome: &str) -> Value {
+        let mut body = json!({"workflow_id": workflow_id, "outcome": outcome});
+        if let Some(ticket) = workflow_id.strip_prefix("ticket-") {
+            body["ticket"] = ticket.into();
+        }
+        body
     }
     match outcome {
-        Outcome::Ticket(ticket, started) => {
-            let mut body = named(&ticket, started.outcome.as_str());
+        Outcome::Run(started) => {
+            let mut body = named(&started.workflow_id, started.outcome.as_str());
             body["run_id"] = started.run_id.into();
             body["new"] = (started.outcome == StartOutcome::Started).into();
             (StatusCode::ACCEPTED, body)
         }
-        Outcome::Told(ticket) => (StatusCode::ACCEPTED, named(&ticket, "told")),
-        Outcome::Gathered(ticket) => (StatusCode::ACCEPTED, named(&ticket, "gathered")),
-        Outcome::Closed(ticket, state) => {
-            let mut body = named(&ticket, "closed");
+        Outcome::Told(run) => (StatusCode::ACCEPTED, named(&run, "told")),
+        Outcome::Gathered(run) => (StatusCode::ACCEPTED, named(&run, "gathered")),
+        Outcome::Closed(run, state) => {
+            let mut body = named(&run, "closed");
             body["state"] = state.into();
             (StatusCode::OK, body)
         }
-        Outcome::NoRun(ticket) => (StatusCode::OK, named(&ticket, "no_run")),
+        Outcome::NoRun(run) => (StatusCode::OK, named(&run, "no_run")),
     }
 }

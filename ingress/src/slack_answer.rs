@@ -71,12 +71,12 @@ mod tests {
         let approve = Word::Approve(Approve { by: by.clone(), plan_hash: None, comment: None });
         let reject = Word::Reject(Reject { plan_hash: None, by, comment: None });
         let say = |decision, result| text(&ticket, decision, &result, "AI");
-        assert_eq!(say(&approve, Ok(Outcome::Told(ticket.clone()))), None);
+        assert_eq!(say(&approve, Ok(Outcome::Told(ticket.workflow_id()))), None);
         assert_eq!(
-            say(&approve, Ok(Outcome::Closed(ticket.clone(), "timed_out".into()))).unwrap(),
+            say(&approve, Ok(Outcome::Closed(ticket.workflow_id(), "timed_out".into()))).unwrap(),
             "SHOP-1 is timed out; there is nothing left to approve."
         );
-        assert!(say(&reject, Ok(Outcome::NoRun(ticket.clone()))).unwrap().contains("label AI"));
+        assert!(say(&reject, Ok(Outcome::NoRun(ticket.workflow_id()))).unwrap().contains("label AI"));
         let away = TemporalError::Unavailable("10.0.0.1".into());
         let said = say(&reject, Err(away)).unwrap();
         assert!(said.contains("could not reject SHOP-1") && !said.contains("10.0.0.1"), "{said}");

@@ -1,7 +1,7 @@
-//! The one function that starts tickets.
+//! The one function that starts runs: of tickets, errors, instructions and mentions.
 //!
 //! A delivery may come twice, late, or together with twenty others. The rules that keep this harmless:
-//! the workflow id is the ticket; the request id is the event, so that Temporal itself drops a repeated start while that
+//! the workflow id is the business object; the request id is the event, so that Temporal itself drops a repeated start while that
 //! run is the latest; a run remembers in its memo the time of the newest event it accepted, and older or equal events are
 //! dropped; a closed run is followed by a new one only for an event that happened after it closed. Signal-with-start does
 //! none of this: on a closed run it forks a new run with every delivery.
@@ -22,7 +22,10 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 use workflows::contract::QUEUE;
 use workflows::contract::status::Stage;
-use workflows::contract::trigger::{Joined, TICKET_WORKFLOW, TicketInput, TicketLabelled};
+use workflows::contract::trigger::{
+    ErrorReported, EventId, Instructed, Joined, MENTION_WORKFLOW, Mentioned, PULL_REQUEST_WORKFLOW, SENTRY_WORKFLOW,
+    TICKET_WORKFLOW, TicketInput, TicketLabelled,
+};
 
 use crate::execution::{self, Execution, LAST_EVENT_AT, STAGE, Signal};
 use crate::temporal::TemporalError;
@@ -30,6 +33,8 @@ use crate::temporal::TemporalError;
 /// How often a start that lost a race looks again. Each turn means that somebody else started or closed the run between
 /// two of our calls; five in a row do not happen, but an endless loop must not either.
 const LOOKS: usize = 5;
+/// Longest title in the Web UI, in characters; Temporal takes 400 bytes.
+const TITLE: usize = 100;
 
 /// What a start came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,17 +69,103 @@ impl StartOutcome {
     }
 }
 
+/// Everything that begins a run, or tells the running one.
+struct Beginning {
+    workflow_id: String,
+    kind: &'static str,
+    event: EventId,
+    input: Payload,
+    /// Signal to the running run, and what it says.
+    news: (&'static str, Payload),
+    /// Search attributes of kind keyword.
+    attributes: Vec<(&'static str, String)>,
+    /// One line for the Web UI.
+    title: String,
+}
+
 /// Starts the ticket's workflow for an event, joins the running one, or drops the event.
 ///
 /// # Errors
 /// When Temporal does not answer or refuses; the same event may be tried again at any time.
 pub async fn start_ticket(client: &Client, labelled: &TicketLabelled) -> Result<Started, TemporalError> {
-    let workflow_id = labelled.ticket.workflow_id();
-    let event = &labelled.event;
+    let TicketLabelled { ticket, event, by, summary } = labelled;
+    let input =
+        TicketInput { key: ticket.to_string(), event: Some(event.clone()), requested_by: by.clone(), policy: None };
+    let joined = Joined { event: event.clone(), by: by.clone() };
+    let mut attributes = vec![("TicketKey", ticket.to_string()), (STAGE, Stage::Discovering.to_string())];
+    if let Some(by) = by {
+        attributes.push(("RequestedBy", if by.name.is_empty() { by.id.clone() } else { by.name.clone() }));
+    }
+    let beginning = Beginning {
+        workflow_id: ticket.workflow_id(),
+        kind: TICKET_WORKFLOW,
+        event: event.clone(),
+        input: execution::encode(client, &input).await?,
+        news: ("trigger", execution::encode(client, &joined).await?),
+        attributes,
+        title: format!("{ticket} {summary}"),
+    };
+    start(client, beginning).await
+}
+
+/// Starts the run that looks after an error, or tells it that the error was reported again.
+///
+/// # Errors
+/// As [`start_ticket`].
+pub async fn start_error(client: &Client, reported: &ErrorReported) -> Result<Started, TemporalError> {
+    let beginning = Beginning {
+        workflow_id: reported.issue.workflow_id(),
+        kind: SENTRY_WORKFLOW,
+        event: reported.event.clone(),
+        input: execution::encode(client, reported).await?,
+        news: ("reported", execution::encode(client, reported).await?),
+        attributes: vec![],
+        title: format!("Sentry {} {}", reported.issue, reported.summary),
+    };
+    start(client, beginning).await
+}
+
+/// Starts the run that follows an instruction on a pull request, or hands the instruction to the running one.
+///
+/// # Errors
+/// As [`start_ticket`].
+pub async fn start_instruction(client: &Client, instructed: &Instructed) -> Result<Started, TemporalError> {
+    let beginning = Beginning {
+        workflow_id: instructed.repository.pull_request_workflow_id(instructed.number),
+        kind: PULL_REQUEST_WORKFLOW,
+        event: instructed.event.clone(),
+        input: execution::encode(client, instructed).await?,
+        news: ("instruct", execution::encode(client, instructed).await?),
+        attributes: vec![("RequestedBy", instructed.by.name.clone())],
+        title: format!("{}#{} {}", instructed.repository, instructed.number, instructed.instruction),
+    };
+    start(client, beginning).await
+}
+
+/// Starts the run that answers a mention.
+///
+/// # Errors
+/// As [`start_ticket`].
+pub async fn start_mention(client: &Client, mentioned: &Mentioned) -> Result<Started, TemporalError> {
+    let beginning = Beginning {
+        workflow_id: mentioned.workflow_id(),
+        kind: MENTION_WORKFLOW,
+        event: mentioned.event.clone(),
+        input: execution::encode(client, mentioned).await?,
+        // One run per mention: only a redelivery can meet it, and that is dropped.
+        news: ("mentioned", execution::encode(client, mentioned).await?),
+        attributes: vec![("RequestedBy", mentioned.by.name.clone())],
+        title: format!("{} asks: {}", mentioned.by.label(), mentioned.text),
+    };
+    start(client, beginning).await
+}
+
+async fn start(client: &Client, beginning: Beginning) -> Result<Started, TemporalError> {
+    let Beginning { workflow_id, event, .. } = &beginning;
     for _ in 0..LOOKS {
-        let latest = execution::describe(client, &workflow_id).await?;
+        let latest = execution::describe(client, workflow_id).await?;
         let (run_id, outcome) = match latest {
-            None => match begin(client, &workflow_id, labelled).await? {
+            None => match begin(client, &beginning).await? {
                 Some(run_id) => (run_id, StartOutcome::Started),
                 None => continue,
             },
@@ -82,7 +173,7 @@ pub async fn start_ticket(client: &Client, labelled: &TicketLabelled) -> Result<
                 (known.run_id, StartOutcome::Dropped)
             }
             Some(Execution { run_id, closed_at: None, .. }) => {
-                if !join(client, &workflow_id, &run_id, labelled).await? {
+                if !join(client, &beginning, &run_id).await? {
                     continue;
                 }
                 (run_id, StartOutcome::Joined)
@@ -90,56 +181,40 @@ pub async fn start_ticket(client: &Client, labelled: &TicketLabelled) -> Result<
             Some(Execution { run_id, closed_at: Some(closed_at), .. }) if event.at <= closed_at => {
                 (run_id, StartOutcome::Dropped)
             }
-            Some(_) => match begin(client, &workflow_id, labelled).await? {
+            Some(_) => match begin(client, &beginning).await? {
                 Some(run_id) => (run_id, StartOutcome::Started),
                 None => continue,
             },
         };
-        return Ok(Started { workflow_id, run_id, outcome });
+        return Ok(Started { workflow_id: workflow_id.clone(), run_id, outcome });
     }
     Err(TemporalError::Unavailable(format!("{workflow_id} keeps starting and closing")))
 }
 
 /// Starts a run. `None`: another event began one a moment ago; the caller looks again. The server answers a repeated
 /// request id as it answered the first time, so a duplicate that got here is told of the run it began.
-async fn begin(client: &Client, workflow_id: &str, labelled: &TicketLabelled) -> Result<Option<String>, TemporalError> {
-    let request = request(client, workflow_id, labelled).await?;
+async fn begin(client: &Client, beginning: &Beginning) -> Result<Option<String>, TemporalError> {
+    let request = request(client, beginning).await?;
     let answer: StartWorkflowExecutionResponse =
         client.clone().start_workflow_execution(request.into_request()).await?.into_inner();
     Ok(answer.started.then_some(answer.run_id))
 }
 
-async fn join(
-    client: &Client,
-    workflow_id: &str,
-    run_id: &str,
-    labelled: &TicketLabelled,
-) -> Result<bool, TemporalError> {
-    let signal = Signal { workflow_id, run_id, name: "trigger", request_id: &labelled.event.id };
-    let joined = Joined { event: labelled.event.clone(), by: labelled.by.clone() };
-    execution::signal(client, signal, &joined).await
+async fn join(client: &Client, beginning: &Beginning, run_id: &str) -> Result<bool, TemporalError> {
+    let Beginning { workflow_id, event, news: (name, news), .. } = beginning;
+    execution::signal(client, Signal { workflow_id, run_id, name, request_id: &event.id }, news.clone()).await
 }
 
-async fn request(
-    client: &Client,
-    workflow_id: &str,
-    labelled: &TicketLabelled,
-) -> Result<StartWorkflowExecutionRequest, TemporalError> {
-    let TicketLabelled { ticket, event, by, summary } = labelled;
-    let input =
-        TicketInput { key: ticket.to_string(), event: Some(event.clone()), requested_by: by.clone(), policy: None };
-    let mut attributes = vec![("TicketKey", ticket.as_str()), (STAGE, Stage::Discovering.as_str())];
-    if let Some(by) = by {
-        attributes.push(("RequestedBy", if by.name.is_empty() { &by.id } else { &by.name }));
-    }
-    let attributes = attributes.into_iter().map(|(name, value)| Ok((name.to_owned(), plain(value)?)));
-    let title = format!("{ticket} {summary}");
+async fn request(client: &Client, beginning: &Beginning) -> Result<StartWorkflowExecutionRequest, TemporalError> {
+    let Beginning { workflow_id, kind, event, input, attributes, title, .. } = beginning;
+    let attributes = attributes.iter().map(|(name, value)| Ok(((*name).to_owned(), plain(value)?)));
+    let title: String = title.trim_end().chars().take(TITLE).collect();
     Ok(StartWorkflowExecutionRequest {
         namespace: client.options().namespace.clone(),
-        workflow_id: workflow_id.to_owned(),
-        workflow_type: Some(WorkflowType { name: TICKET_WORKFLOW.into() }),
+        workflow_id: workflow_id.clone(),
+        workflow_type: Some(WorkflowType { name: (*kind).into() }),
         task_queue: Some(TaskQueue { name: QUEUE.into(), ..Default::default() }),
-        input: Some(Payloads { payloads: vec![execution::encode(client, &input).await?] }),
+        input: Some(Payloads { payloads: vec![input.clone()] }),
         identity: client.connection().identity().to_owned(),
         request_id: event.id.clone(),
         workflow_id_reuse_policy: WorkflowIdReusePolicy::AllowDuplicate.into(),
@@ -147,7 +222,7 @@ async fn request(
         on_conflict_options: Some(OnConflictOptions { attach_request_id: true, ..Default::default() }),
         memo: Some(Memo { fields: [(LAST_EVENT_AT.to_owned(), execution::encode(client, &event.at).await?)].into() }),
         search_attributes: Some(SearchAttributes { indexed_fields: attributes.collect::<Result<_, TemporalError>>()? }),
-        user_metadata: Some(UserMetadata { summary: Some(plain(title.trim_end())?), details: None }),
+        user_metadata: Some(UserMetadata { summary: Some(plain(&title)?), details: None }),
         ..Default::default()
     })
 }

@@ -8,7 +8,7 @@ use workflows::contract::access::{Person, Via};
 use workflows::contract::github::PullRequestState;
 use workflows::contract::ids::TicketKey;
 use workflows::contract::trigger::{
-    Approve, ChecksChanged, Decided, Decision, EventId, PullRequestChanged, Reject, TicketLabelled, Trigger,
+    Approve, ChecksChanged, Commanded, EventId, PullRequestChanged, Reject, TicketLabelled, Trigger, Word,
 };
 
 use crate::dev_server::{DevServer, eventually, now, signals, terminate};
@@ -19,16 +19,16 @@ fn key(text: &str) -> TicketKey {
     text.parse().unwrap()
 }
 
-fn decided(ticket: &str, decision: Decision) -> Trigger {
-    Trigger::Decided(Decided { ticket: key(ticket), decision })
+fn commanded(ticket: &str, word: Word) -> Trigger {
+    Trigger::Commanded(Commanded { ticket: key(ticket), word })
 }
 
 fn ana() -> Person {
     Person { via: Via::Slack, id: "U0ANA".into(), name: "ana".into() }
 }
 
-fn approve() -> Decision {
-    Decision::Approve(Approve { by: ana(), plan_hash: Some("4f2a91c7".into()), comment: None })
+fn approve() -> Word {
+    Word::Approve(Approve { by: ana(), plan_hash: Some("4f2a91c7".into()), comment: None })
 }
 
 async fn run(client: &Client, ticket: &str) {
@@ -55,15 +55,15 @@ async fn decisions_and_news_are_signals_and_a_redelivery_is_not_a_second_one() {
         state: PullRequestState::Merged,
         by: "ana".into(),
     };
-    let reject = Decision::Reject(Reject { plan_hash: None, by: ana(), comment: None });
+    let reject = Word::Reject(Reject { plan_hash: None, by: ana(), comment: None });
     for (trigger, delivery) in [
-        (decided("TELL-1", approve()), "slack-1"),
-        (decided("TELL-1", approve()), "slack-1"),
-        (decided("TELL-1", reject), "slack-2"),
+        (commanded("TELL-1", approve()), "slack-1"),
+        (commanded("TELL-1", approve()), "slack-1"),
+        (commanded("TELL-1", reject), "slack-2"),
         (Trigger::PullRequestChanged { ticket: key("TELL-1"), news: pull_request }, "github-1"),
     ] {
         let outcome = dispatcher.dispatch(trigger, delivery).await.unwrap();
-        assert_eq!(outcome, Outcome::Told(key("TELL-1")), "{delivery}");
+        assert_eq!(outcome, Outcome::Told("ticket-TELL-1".into()), "{delivery}");
     }
     let told = signals(&client, "ticket-TELL-1").await;
     let names: Vec<_> = told.iter().map(|(name, _)| name.as_str()).collect();
@@ -80,11 +80,11 @@ async fn a_storm_of_checks_is_one_signal_at_once_and_one_after() {
     let dispatcher = Dispatcher::new(client.clone().into());
     run(&client, "STORM-1").await;
     let news = ChecksChanged { repository: "acme/shop-api".parse().unwrap(), sha: SHA.parse().unwrap() };
-    let trigger = Trigger::ChecksChanged { ticket: key("STORM-1"), news };
-    assert_eq!(dispatcher.dispatch(trigger.clone(), "github-0").await.unwrap(), Outcome::Told(key("STORM-1")));
+    let trigger = Trigger::ChecksChanged { ticket: Some(key("STORM-1")), pull_requests: vec![], news };
+    assert_eq!(dispatcher.dispatch(trigger.clone(), "github-0").await.unwrap(), Outcome::Told("ticket-STORM-1".into()));
     for _ in 0..40 {
         let outcome = dispatcher.dispatch(trigger.clone(), "github-x").await.unwrap();
-        assert_eq!(outcome, Outcome::Gathered(key("STORM-1")));
+        assert_eq!(outcome, Outcome::Gathered("ticket-STORM-1".into()));
     }
     eventually("the gathered signal", async || (signals(&client, "ticket-STORM-1").await.len() == 2).then_some(()))
         .await;
@@ -99,7 +99,7 @@ async fn what_is_gathered_is_sent_before_the_process_ends() {
     let dispatcher = Dispatcher::new(client.clone().into());
     run(&client, "FLUSH-1").await;
     let news = ChecksChanged { repository: "acme/shop-api".parse().unwrap(), sha: SHA.parse().unwrap() };
-    let trigger = Trigger::ChecksChanged { ticket: key("FLUSH-1"), news };
+    let trigger = Trigger::ChecksChanged { ticket: Some(key("FLUSH-1")), pull_requests: vec![], news };
     dispatcher.dispatch(trigger.clone(), "github-0").await.unwrap();
     dispatcher.dispatch(trigger, "github-1").await.unwrap();
     dispatcher.flush().await;
@@ -111,10 +111,10 @@ async fn a_missing_or_closed_run_is_an_answer() {
     let server = DevServer::shared();
     let client = server.client("default").await;
     let dispatcher = Dispatcher::new(client.clone().into());
-    let outcome = dispatcher.dispatch(decided("GONE-1", approve()), "slack-1").await.unwrap();
-    assert_eq!(outcome, Outcome::NoRun(key("GONE-1")));
+    let outcome = dispatcher.dispatch(commanded("GONE-1", approve()), "slack-1").await.unwrap();
+    assert_eq!(outcome, Outcome::NoRun("ticket-GONE-1".into()));
     run(&client, "GONE-1").await;
     terminate(&client, "ticket-GONE-1").await;
-    let outcome = dispatcher.dispatch(decided("GONE-1", approve()), "slack-1").await.unwrap();
-    assert_eq!(outcome, Outcome::Closed(key("GONE-1"), "terminated".into()));
+    let outcome = dispatcher.dispatch(commanded("GONE-1", approve()), "slack-1").await.unwrap();
+    assert_eq!(outcome, Outcome::Closed("ticket-GONE-1".into(), "terminated".into()));
 }

@@ -118,7 +118,7 @@ async fn a_branch_that_moved_is_a_conflict() {
 async fn only_an_approved_plan_opens_the_door() {
     let bench = Bench::new().await;
     let request = bench.push_request().await;
-    let Authority::ApprovedPlan { hash, by, plan } = request.authority.clone();
+    let Authority::ApprovedPlan { hash, by, plan } = request.authority.clone() else { panic!("not a plan") };
 
     let other_repository = bench.approved("acme/other").await;
     let other_plan = Authority::ApprovedPlan { hash: Digest::of("else"), by: by.clone(), plan };
