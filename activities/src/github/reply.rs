@@ -51,10 +51,11 @@ pub(super) struct PullRequestReply {
     #[serde(default)]
     pub(super) merged_at: Option<String>,
     pub(super) head: Head,
+    #[serde(default)]
     pub(super) base: Base,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Base {
     #[serde(rename = "ref")]
     pub(super) branch: String,

@@ -113,7 +113,11 @@ fn micro_usd(usd: f64) -> Option<MicroUsd> {
 
 /// The models of the default policy. List prices of the regional inference profiles (`us.`), which cost 10 % more than the
 /// global ones: when in doubt the dearer price keeps a budget. Source: Amazon Bedrock pricing page, Anthropic.
-const BUILT_IN: [(&str, UsdPerMillion); 2] = [
+const BUILT_IN: [(&str, UsdPerMillion); 3] = [
+    (
+        "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+        UsdPerMillion { input: 1.1, output: 5.5, cache_read: 0.11, cache_write: 1.375 },
+    ),
     (
         "us.anthropic.claude-opus-4-5-20251101-v1:0",
         UsdPerMillion { input: 5.5, output: 27.5, cache_read: 0.55, cache_write: 6.875 },
