@@ -14,4 +14,6 @@ pub mod kit;
 pub mod messages;
 pub mod policy;
 pub mod search_attributes;
+pub mod sentry_issue;
+pub mod sentry_sweep;
 pub mod ticket;
