@@ -23,6 +23,8 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use workflows::agent_run::AgentWorkflow;
 use workflows::ci_watch::CiWatchWorkflow;
 use workflows::contract::{MODEL_QUEUE, QUEUE, SANDBOX_QUEUE};
+use workflows::sentry_issue::SentryIssueWorkflow;
+use workflows::sentry_sweep::SentrySweepWorkflow;
 use workflows::ticket::TicketWorkflow;
 
 use crate::config::Config;
@@ -80,6 +82,8 @@ pub(crate) async fn build(
         .register_workflow::<TicketWorkflow>()?
         .register_workflow::<AgentWorkflow>()?
         .register_workflow::<CiWatchWorkflow>()?
+        .register_workflow::<SentryIssueWorkflow>()?
+        .register_workflow::<SentrySweepWorkflow>()?
         .register_activities(AccessActivities::new(config.file))
         .register_activities(GitHubActivities { github: Arc::clone(&github) })
         .register_activities(JiraActivities { jira: Arc::clone(&jira) })
