@@ -13,6 +13,7 @@ use activities::plans::PlanActivities;
 use activities::policy::PolicyActivities;
 use activities::sandbox::Sandbox;
 use activities::slack::{SlackActivities, SlackClient};
+use activities::tasks::TaskActivities;
 use activities::tools::ReadToolActivities;
 use activities::workspace::WorkspaceActivities;
 use anyhow::Context as _;
@@ -30,6 +31,7 @@ use workflows::ticket::TicketWorkflow;
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::remote::GitHubRemote;
+use crate::runs::TemporalRuns;
 use crate::supervise::GRACE;
 
 /// A cancelled activity hears of it within this time: heartbeats are passed on at most this often.
@@ -88,6 +90,7 @@ pub(crate) async fn build(
         .register_activities(GitHubActivities { github: Arc::clone(&github) })
         .register_activities(JiraActivities { jira: Arc::clone(&jira) })
         .register_activities(ReadToolActivities { github: Arc::clone(&github), jira, blobs: blobs.clone() })
+        .register_activities(TaskActivities { runs: Arc::new(TemporalRuns(client.clone())) })
         .register_activities(PlanActivities { blobs: blobs.clone() })
         .register_activities(PolicyActivities { policy: config.policy });
     let tickets = match slack {
