@@ -1,7 +1,7 @@
 //! One ticket, from its label to merged pull requests.
 //!
 //! Workflow type `ticket`, id `ticket-<KEY>`, input [`TicketInput`] (`{"key":"PROJ-123"}` is enough).
-//! Signals: `approve`, `reject`, `retry`, `cancel` from people; `trigger`, `checks_changed`, `pull_request_changed` from the
+//! Signals: `approve`, `reject`, `request_changes`, `steer`, `retry`, `cancel` from people; `trigger`, `checks_changed`, `pull_request_changed` from the
 //! ingress. A signal that does not decode is recorded in the log and in the current details, never fatal.
 //! Queries: `status`, `plan`, `log` (optional number of last entries).
 //! Ends with its [`TicketStatus`]; a native cancel ends it as cancelled after the same compensation.
@@ -30,7 +30,8 @@ use crate::contract::access::Person;
 use crate::contract::plan::Plan;
 use crate::contract::status::{LogEntry, ParkReason, Stage, TicketStatus};
 use crate::contract::trigger::{
-    Approve, ChecksChanged, Command, Joined, PullRequestChanged, Reject, TICKET_WORKFLOW, TicketInput,
+    Approve, ChecksChanged, Command, Joined, PullRequestChanged, Reject, RequestChanges, Steer, TICKET_WORKFLOW,
+    TicketInput,
 };
 use crate::kit;
 use flow::Flow;
@@ -53,8 +54,8 @@ impl Flow {
             self.insist(async || self.write_plan().await).await?;
             self.insist(async || self.open_drafts().await).await?;
             self.ask_for_approval().await;
-            self.insist(async || self.await_approval().await).await?;
-            if self.insist(async || self.plan_is_untouched().await).await? {
+            let approved = self.insist(async || self.await_approval().await).await?;
+            if approved && self.insist(async || self.plan_is_untouched().await).await? {
                 break;
             }
         }
@@ -112,6 +113,30 @@ impl TicketWorkflow {
             && self.is_decidable(ctx, "reject", &reject.by)
         {
             self.state.inbox.rejections.push_back(reject);
+        }
+    }
+
+    /// A person wants another plan: `{"by":"you","comment":"..."}`.
+    #[signal(name = "request_changes")]
+    pub fn request_changes(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(request) = self.receive::<RequestChanges>(ctx, "request_changes", raw)
+            && self.is_decidable(ctx, "ask for another plan", &request.by)
+        {
+            self.state.inbox.changes.push_back(request);
+        }
+    }
+
+    /// A person says what to mind from now on: `{"by":"you","text":"..."}`. Where a plan waits it asks for another one, and a
+    /// parked ticket tries again with it.
+    #[signal(name = "steer")]
+    pub fn steer(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        let Some(Steer { by, text }) = self.receive::<Steer>(ctx, "steer", raw) else { return };
+        if self.state.is_closing() {
+            self.decline(ctx, "steer", &by, "it ends already");
+        } else if self.state.stage == Stage::AwaitingApproval {
+            self.state.inbox.changes.push_back(RequestChanges { by, comment: text, plan_hash: None });
+        } else {
+            self.state.inbox.steers.push_back(Steer { by, text });
         }
     }
 

@@ -9,13 +9,15 @@ use super::state::Approval;
 use crate::contract::access::Action;
 use crate::contract::github::{GitHub, ReadFile};
 use crate::contract::status::{ParkReason, Stage};
-use crate::contract::trigger::Approve;
+use crate::contract::trigger::{Approve, RequestChanges};
 use crate::kit::{Waited, now, wait_until};
 use crate::messages::{self, Template};
 use crate::policy::Family;
 
 /// Fewest characters of a hash that name a plan.
 const HASH_CHARACTERS: usize = 8;
+/// Most characters of a wish for another plan.
+const CHANGES: usize = 4000;
 
 impl Flow {
     /// Shows the plan to people: Slack with buttons, Jira with links.
@@ -34,9 +36,11 @@ impl Flow {
         self.tell_jira("plan", Template::JiraPlan, json!({})).await;
     }
 
-    /// Waits for approval or rejection; parks when the time is up. A late approval of the unchanged plan counts.
-    pub(super) async fn await_approval(&self) -> Result<(), Stop> {
-        if self.read(|s| s.stage) == Stage::Parked && self.read(|s| s.inbox.approvals.is_empty()) {
+    /// Waits for a decision: true when the plan is approved, false when another one is asked for. Parks when the time is up. A
+    /// late approval of the unchanged plan counts.
+    pub(super) async fn await_approval(&self) -> Result<bool, Stop> {
+        let undecided = self.read(|s| s.inbox.approvals.is_empty() && s.inbox.changes.is_empty());
+        if self.read(|s| s.stage) == Stage::Parked && undecided {
             // A retry: the old message has lost its buttons, so people are asked anew.
             self.ask_for_approval().await;
         }
@@ -46,7 +50,7 @@ impl Flow {
             let began = now(&self.ctx);
             let waited = wait_until(&self.ctx, &self.token, limit, "approval expires", |w| {
                 let inbox = &w.state.inbox;
-                !inbox.approvals.is_empty() || !inbox.rejections.is_empty()
+                !inbox.approvals.is_empty() || !inbox.rejections.is_empty() || !inbox.changes.is_empty()
             })
             .await;
             self.waited_since(began);
@@ -62,9 +66,33 @@ impl Flow {
             if let Some(approve) = self.write(|s| s.inbox.approvals.pop_front())
                 && self.accept(approve).await?
             {
-                return Ok(());
+                return Ok(true);
+            }
+            if let Some(request) = self.write(|s| s.inbox.changes.pop_front())
+                && self.take_changes(request).await?
+            {
+                return Ok(false);
             }
         }
+    }
+
+    /// Judges a wish for another plan: then the next version is written with it in mind.
+    async fn take_changes(&self, request: RequestChanges) -> Result<bool, Stop> {
+        let (by, hash) = (request.by.label(), request.plan_hash.as_deref());
+        if hash.is_some() && !self.names_this_plan(hash, &by, "change").await {
+            return Ok(false);
+        }
+        if !self.may(&request.by, Action::Command).await? {
+            return Ok(false);
+        }
+        let comment = messages::shorten(&request.comment, CHANGES);
+        self.log(format!("{by} asks for another plan: {comment}"));
+        self.close_approval_message("changes", json!({ "by": by, "comment": comment })).await;
+        self.write(|s| {
+            s.feedback = Some(format!("{by} read the plan and asks for changes:\n\n{comment}"));
+            s.approval = None;
+        });
+        Ok(true)
     }
 
     /// Ends the ticket when somebody who may has rejected its plan.

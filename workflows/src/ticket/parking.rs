@@ -7,9 +7,12 @@ use serde_json::json;
 use super::flow::{Flow, Stop};
 use crate::contract::access::{Action, Person};
 use crate::contract::status::{ParkReason, Parked, Stage};
-use crate::contract::trigger::Command;
+use crate::contract::trigger::{Command, Steer};
 use crate::kit::{Waited, now, wait_until};
-use crate::messages::Template;
+use crate::messages::{self, Template};
+
+/// Most characters of one thing to mind.
+const GUIDANCE: usize = 2000;
 
 impl Flow {
     /// Parks the ticket until somebody lets it go on; the step that stopped is done again then.
@@ -46,7 +49,7 @@ impl Flow {
                 let inbox = &w.state.inbox;
                 !inbox.retries.is_empty()
                     || !inbox.rejections.is_empty()
-                    || (late_approval_counts && !inbox.approvals.is_empty())
+                    || (late_approval_counts && !(inbox.approvals.is_empty() && inbox.changes.is_empty()))
             })
             .await;
             self.waited_since(began);
@@ -56,7 +59,7 @@ impl Flow {
                 Waited::Fulfilled => {}
             }
             // The step that waits for approval takes it from the inbox and judges it.
-            if late_approval_counts && self.read(|s| !s.inbox.approvals.is_empty()) {
+            if late_approval_counts && self.read(|s| !(s.inbox.approvals.is_empty() && s.inbox.changes.is_empty())) {
                 return Ok(());
             }
             self.heed_rejections().await?;
@@ -65,6 +68,28 @@ impl Flow {
             {
                 self.log(format!("retry by {}", retry.by.label()));
                 return Ok(());
+            }
+        }
+    }
+
+    /// Minds what a person says from now on, when they may; a parked ticket tries again with it.
+    pub(super) async fn judge_steer(&self, steer: Steer) {
+        let (by, text) = (steer.by.label(), messages::shorten(&steer.text, GUIDANCE));
+        match self.may(&steer.by, Action::Command).await {
+            Ok(true) => {
+                self.log(format!("{by} says: {text}"));
+                self.write(|s| {
+                    s.guidance.push(text);
+                    if s.stage == Stage::Parked {
+                        s.inbox.retries.push_back(Command { by: steer.by });
+                    }
+                });
+            }
+            Ok(false) | Err(Stop::Cancelled | Stop::End(_)) => {}
+            Err(Stop::Park(parked)) => {
+                let at = now(&self.ctx);
+                let text = format!("what {by} said could not be judged: {}", parked.message);
+                self.write(|s| s.note(at, text));
             }
         }
     }

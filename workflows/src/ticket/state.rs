@@ -16,7 +16,9 @@ use crate::contract::plan::{DiscoveryReport, Plan, PlannedTask, RankedRepository
 use crate::contract::policy::Policy;
 use crate::contract::slack::MessageRef;
 use crate::contract::status::{LogEntry, Parked, Stage, TicketStatus};
-use crate::contract::trigger::{Approve, ChecksChanged, Command, EventId, Joined, Reject, TicketInput};
+use crate::contract::trigger::{
+    Approve, ChecksChanged, Command, EventId, Joined, Reject, RequestChanges, Steer, TicketInput,
+};
 use crate::contract::workspace::{Proof, Pushed, Workspace};
 
 /// Entries kept in the log.
@@ -47,6 +49,8 @@ pub(super) struct TicketState {
     /// Why the plan has to be written again.
     pub(super) feedback: Option<String>,
     pub(super) approval: Option<Approval>,
+    /// What people said to mind; part of every later brief.
+    pub(super) guidance: Vec<String>,
     pub(super) expires_at: i64,
     /// Seconds in which the work waited for a person.
     pub(super) waited_seconds: i64,
@@ -175,6 +179,8 @@ pub(super) struct Inbox {
     pub(super) rejections: VecDeque<Reject>,
     pub(super) retries: VecDeque<Command>,
     pub(super) cancels: VecDeque<Command>,
+    pub(super) changes: VecDeque<RequestChanges>,
+    pub(super) steers: VecDeque<Steer>,
     pub(super) checks: Vec<ChecksChanged>,
     pub(super) pull_request_news: u32,
     /// A newer event that arrived while the run was closing: the next generation.

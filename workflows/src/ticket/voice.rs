@@ -110,13 +110,17 @@ impl Flow {
             let options = WaitConditionOptions::builder().cancellation_token(self.token.clone()).build();
             let called = |w: &TicketWorkflow| {
                 let state = &w.state;
-                state.unshown || !state.answers.is_empty() || !state.inbox.cancels.is_empty()
+                let inbox = &state.inbox;
+                state.unshown || !state.answers.is_empty() || !inbox.cancels.is_empty() || !inbox.steers.is_empty()
             };
             if self.ctx.wait_condition_with_options(called, options).await.is_err() {
                 std::future::pending::<Infallible>().await;
             }
             while let Some(cancel) = self.write(|s| s.inbox.cancels.pop_front()) {
                 self.judge_cancel(cancel).await;
+            }
+            while let Some(steer) = self.write(|s| s.inbox.steers.pop_front()) {
+                self.judge_steer(steer).await;
             }
             self.show();
             while let Some(text) = self.write(|s| s.answers.pop_front()) {
