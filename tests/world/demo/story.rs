@@ -69,6 +69,7 @@ impl<'a> Story<'a> {
                     }
                     Stage::Executing if crash => {
                         crash = false;
+                        self.waited_for_person += asked.take().map_or(Duration::ZERO, |asked| asked.elapsed());
                         self.crash()?;
                     }
                     Stage::ReadyForReview if status.doing.contains("waiting") => {
@@ -83,12 +84,11 @@ impl<'a> Story<'a> {
                         return Ok(());
                     }
                     _ => {
-                        if let Some(asked) = asked.take() {
-                            self.waited_for_person += asked.elapsed();
-                        }
+                        self.waited_for_person += asked.take().map_or(Duration::ZERO, |asked| asked.elapsed());
                     }
                 }
             }
+            self.stack.alive()?;
             anyhow::ensure!(moved.elapsed() < STAGE_LIMIT, "nothing happened for {} s", STAGE_LIMIT.as_secs());
             tokio::time::sleep(LOOK).await;
         }
