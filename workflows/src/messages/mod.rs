@@ -179,6 +179,7 @@ fn try_render(template: Template, view: &TicketView, extra: Value) -> Result<Str
     environment.add_filter("mrkdwn", |text: String| slack::escape(&one_line(&text)));
     environment.add_filter("cell", |text: String| one_line(&text).replace('|', "\\|"));
     environment.add_filter("quiet", |text: String| quiet(&text));
+    environment.add_filter("code_span", |text: String| format!("`{}`", one_line(&text).replace('`', "'")));
     environment.add_filter("slack_date", slack::date);
     environment.add_filter("short", |text: String| text.chars().take(8).collect::<String>());
     environment.add_template(name, source)?;
