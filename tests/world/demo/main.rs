@@ -148,7 +148,8 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
         }
         std::future::pending::<()>().await;
     }
-    screen.line("  Temporal and the stand-ins are stopped, their links closed. To look around: make demo without YES=1");
+    screen
+        .line("  Temporal and the stand-ins are stopped, their links closed. To look around: make demo without YES=1");
     Ok(())
 }
 

@@ -194,12 +194,13 @@ impl<'a> Story<'a> {
             };
             let waited = self.waited_for_person.as_secs();
             self.screen.heading(&format!(
-                "PR #{number}  +{} -{}, {} tasks, proof attached, CI green, {}, {} s ({waited} s of it waiting for approval)",
+                "PR #{number}  +{} -{}, {} tasks, proof attached, CI green, {}, {} ({} of it waiting for approval)",
                 count('+', "+++"),
                 count('-', "---"),
                 status.tasks_done,
                 status.spent,
-                self.seconds(),
+                duration(self.seconds()),
+                duration(waited),
             ));
         }
         self.screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash");
@@ -209,6 +210,11 @@ impl<'a> Story<'a> {
     fn seconds(&self) -> u64 {
         self.began.elapsed().as_secs()
     }
+}
+
+/// `36 s`, `23 min 21 s`
+fn duration(seconds: u64) -> String {
+    if seconds < 100 { format!("{seconds} s") } else { format!("{} min {} s", seconds / 60, seconds % 60) }
 }
 
 /// `http://.../acme/shop-api/pull/1` -> (`acme/shop-api`, 1)
