@@ -112,7 +112,8 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
         directory: directory.to_owned(),
         world: SocketAddr::from((Ipv4Addr::LOCALHOST, port_or_any(4300))),
         namespace: "default".to_owned(),
-        policy: "[policy.ci]\npoll_seconds = 2\n".to_owned(),
+        // A repository without CI of its own shows so within the demo's patience.
+        policy: "[policy.ci]\npoll_seconds = 2\nnone_after_seconds = 20\n".to_owned(),
         real_bedrock: options.model == "bedrock",
     };
     let mut stack = Stack::prepare(stack_options, &temporal).await?;

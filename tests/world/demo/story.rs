@@ -194,10 +194,10 @@ impl<'a> Story<'a> {
             };
             let waited = self.waited_for_person.as_secs();
             self.screen.heading(&format!(
-                "PR #{number}  +{} -{}, {} tasks, proof attached, CI green, {}, {} ({} of it waiting for approval)",
+                "PR #{number}  +{} -{}, {}, proof attached, CI green, {}, {} ({} of it waiting for approval)",
                 count('+', "+++"),
                 count('-', "---"),
-                status.tasks_done,
+                workflows::messages::counted(status.tasks_done, "task", "tasks"),
                 status.spent,
                 duration(self.seconds()),
                 duration(waited),

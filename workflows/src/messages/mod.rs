@@ -193,6 +193,11 @@ pub fn one_line(text: &str) -> String {
     visible(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// `1 task`, `2 tasks`.
+pub fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 /// Text from outside on one line of at most `characters`.
 pub fn shorten(text: &str, characters: usize) -> String {
     let text = one_line(text);
