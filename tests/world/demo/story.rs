@@ -52,6 +52,7 @@ impl<'a> Story<'a> {
         let summary = self.stack.world.jira.issue(&self.key).map(|issue| issue.summary).unwrap_or_default();
         self.screen.heading(&format!("{}  \"{summary}\"      labelled AI in Jira", self.key));
         self.webhook().await?;
+        let killed = crash;
         let mut crash = crash;
         let mut moved = Instant::now();
         let mut asked: Option<Instant> = None;
@@ -73,7 +74,7 @@ impl<'a> Story<'a> {
                         self.crash()?;
                     }
                     Stage::ReadyForReview if status.doing.contains("waiting") => {
-                        return self.sum_up(&status).await;
+                        return self.sum_up(&status, killed).await;
                     }
                     Stage::Parked => {
                         let why = status.parked.map(|parked| parked.message).unwrap_or_default();
@@ -167,7 +168,7 @@ impl<'a> Story<'a> {
     }
 
     /// The pull request, its diff, proof, CI and cost.
-    async fn sum_up(&self, status: &TicketStatus) -> anyhow::Result<()> {
+    async fn sum_up(&self, status: &TicketStatus, crashed: bool) -> anyhow::Result<()> {
         let github = &self.stack.world.github;
         for link in &status.pull_requests {
             let Some((repository, number)) = pull_request_of(link) else { continue };
@@ -183,9 +184,8 @@ impl<'a> Story<'a> {
             {
                 self.screen.line(&format!("  {line}"));
             }
-            if let Some(line) = pr.body.lines().find(|line| line.starts_with("CI ")) {
-                self.screen.line(&format!("  {line}"));
-            }
+            let ci = self.ci_of(&repository).await;
+            self.screen.line(&format!("  {ci}"));
             self.screen.line("");
             self.screen.diff(&diff);
             self.screen.line("");
@@ -194,7 +194,7 @@ impl<'a> Story<'a> {
             };
             let waited = self.waited_for_person.as_secs();
             self.screen.heading(&format!(
-                "PR #{number}  +{} -{}, {}, proof attached, CI green, {}, {} ({} of it waiting for approval)",
+                "PR #{number}  +{} -{}, {}, proof attached, {ci}, {}, {} ({} of it waiting for approval)",
                 count('+', "+++"),
                 count('-', "---"),
                 workflows::messages::counted(status.tasks_done, "task", "tasks"),
@@ -203,8 +203,23 @@ impl<'a> Story<'a> {
                 duration(waited),
             ));
         }
-        self.screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash");
+        if crashed {
+            let turns = |kind: &str| self.stack.world.effects.of("bedrock", kind).len();
+            let (answered, again) = (turns("turn.answered"), turns("turn.repeated"));
+            self.screen.line(&format!(
+                "  The worker was killed in the middle: one branch, one pull request; {answered} model calls, {again} of them repeated."
+            ));
+        } else {
+            self.screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash");
+        }
         Ok(())
+    }
+
+    /// What the run's log says of a repository's CI.
+    async fn ci_of(&self, repository: &str) -> String {
+        let log = self.observer.log(&self.key).await.unwrap_or_default();
+        let said = log.iter().rev().find_map(|entry| entry.text.strip_prefix(&format!("{repository}: ")));
+        said.unwrap_or("CI not known").to_owned()
     }
 
     fn seconds(&self) -> u64 {
