@@ -244,7 +244,7 @@ fn prices(configured: &BTreeMap<String, UsdPerMillion>, policy: &Policy, path: &
             PriceError::Absurd { model, .. } => problem.advice(format!("Mend [prices.\"{model}\"] in {}.", path.display())),
             PriceError::Unknown { model } => problem
                 .advice("Find it at https://aws.amazon.com/bedrock/pricing (US dollars per million tokens) and add, with its numbers:")
-                .advice(format!("[prices.\"{model}\"]\ninput = 3.3\noutput = 16.5\ncache_read = 0.33\ncache_write = 4.125"))
+                .advice(format!("[prices.\"{model}\"]\ninput = ...\noutput = ...\ncache_read = ...\ncache_write = ..."))
                 .advice(format!("Or choose another model under [policy.models] in {}.", path.display())),
         }
     };

@@ -102,17 +102,19 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
     if !options.prepared.is_empty() {
         screen.line(&format!("  {}", options.prepared));
     }
+    let ports = UsualPorts::take();
     let temporal = TemporalServer::start(TemporalOptions {
         directory: directory.join("temporal"),
-        port: port_or_any(7233),
-        ui_port: port_or_any(8233),
+        port: ports.or_any(7233),
+        ui_port: ports.or_any(8233),
     })
     .await?;
     let stack_options = StackOptions {
         directory: directory.to_owned(),
-        world: SocketAddr::from((Ipv4Addr::LOCALHOST, port_or_any(4300))),
+        world: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.or_any(4300))),
         namespace: "default".to_owned(),
-        policy: "[policy.ci]\npoll_seconds = 2\n".to_owned(),
+        // A repository without CI of its own shows so within the demo's patience.
+        policy: "[policy.ci]\npoll_seconds = 2\nnone_after_seconds = 20\n".to_owned(),
         real_bedrock: options.model == "bedrock",
     };
     let mut stack = Stack::prepare(stack_options, &temporal).await?;
@@ -148,6 +150,8 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
         }
         std::future::pending::<()>().await;
     }
+    screen
+        .line("  Temporal and the stand-ins are stopped, their links closed. To look around: make demo without YES=1");
     Ok(())
 }
 
@@ -189,9 +193,22 @@ async fn load_samples(options: &Options, stack: &Stack) -> anyhow::Result<NewIss
     Ok(ticket)
 }
 
-/// The usual port when it is free, else any.
-fn port_or_any(port: u16) -> u16 {
-    if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() { port } else { 0 }
+/// The usual ports belong to one demo at a time: two that start together would both find them free.
+struct UsualPorts(Option<std::fs::File>);
+
+impl UsualPorts {
+    /// Takes them unless another demo has them. Given back when dropped, or when the process dies.
+    fn take() -> Self {
+        let lock = std::env::temp_dir().join("ticketwright-demo.lock");
+        let lock = std::fs::File::options().create(true).append(true).open(lock).ok();
+        Self(lock.filter(|lock| lock.try_lock().is_ok()))
+    }
+
+    /// The usual port when it is ours and free, else any.
+    fn or_any(&self, port: u16) -> u16 {
+        let free = self.0.is_some() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if free { port } else { 0 }
+    }
 }
 
 /// Longest time the demo waits for a stage that needs no person.

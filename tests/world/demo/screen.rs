@@ -32,7 +32,7 @@ impl Screen {
     /// A line of the story: time since the label, stage, news, cost.
     pub(crate) fn beat(&self, seconds: u64, stage: &str, news: &str, cost: &str) {
         let stage = self.paint("36", &format!("{stage:<17}"));
-        let gap = if cost.is_empty() { String::new() } else { self.paint("2", &format!("  {cost}")) };
+        let gap = if cost.is_empty() { String::new() } else { self.paint("2", &format!("  (together {cost})")) };
         self.line(&format!("  {:02}:{:02}  {stage} {news}{gap}", seconds / 60, seconds % 60));
     }
 

@@ -52,6 +52,7 @@ impl<'a> Story<'a> {
         let summary = self.stack.world.jira.issue(&self.key).map(|issue| issue.summary).unwrap_or_default();
         self.screen.heading(&format!("{}  \"{summary}\"      labelled AI in Jira", self.key));
         self.webhook().await?;
+        let killed = crash;
         let mut crash = crash;
         let mut moved = Instant::now();
         let mut asked: Option<Instant> = None;
@@ -69,10 +70,11 @@ impl<'a> Story<'a> {
                     }
                     Stage::Executing if crash => {
                         crash = false;
+                        self.waited_for_person += asked.take().map_or(Duration::ZERO, |asked| asked.elapsed());
                         self.crash()?;
                     }
                     Stage::ReadyForReview if status.doing.contains("waiting") => {
-                        return self.sum_up(&status).await;
+                        return self.sum_up(&status, killed).await;
                     }
                     Stage::Parked => {
                         let why = status.parked.map(|parked| parked.message).unwrap_or_default();
@@ -83,12 +85,11 @@ impl<'a> Story<'a> {
                         return Ok(());
                     }
                     _ => {
-                        if let Some(asked) = asked.take() {
-                            self.waited_for_person += asked.elapsed();
-                        }
+                        self.waited_for_person += asked.take().map_or(Duration::ZERO, |asked| asked.elapsed());
                     }
                 }
             }
+            self.stack.alive()?;
             anyhow::ensure!(moved.elapsed() < STAGE_LIMIT, "nothing happened for {} s", STAGE_LIMIT.as_secs());
             tokio::time::sleep(LOOK).await;
         }
@@ -167,7 +168,7 @@ impl<'a> Story<'a> {
     }
 
     /// The pull request, its diff, proof, CI and cost.
-    async fn sum_up(&self, status: &TicketStatus) -> anyhow::Result<()> {
+    async fn sum_up(&self, status: &TicketStatus, crashed: bool) -> anyhow::Result<()> {
         let github = &self.stack.world.github;
         for link in &status.pull_requests {
             let Some((repository, number)) = pull_request_of(link) else { continue };
@@ -183,9 +184,8 @@ impl<'a> Story<'a> {
             {
                 self.screen.line(&format!("  {line}"));
             }
-            if let Some(line) = pr.body.lines().find(|line| line.starts_with("CI ")) {
-                self.screen.line(&format!("  {line}"));
-            }
+            let ci = self.ci_of(&repository).await;
+            self.screen.line(&format!("  {ci}"));
             self.screen.line("");
             self.screen.diff(&diff);
             self.screen.line("");
@@ -194,21 +194,42 @@ impl<'a> Story<'a> {
             };
             let waited = self.waited_for_person.as_secs();
             self.screen.heading(&format!(
-                "PR #{number}  +{} -{}, {} tasks, proof attached, CI green, {}, {} s ({waited} s of it waiting for approval)",
+                "PR #{number}  +{} -{}, {}, proof attached, {ci}, {}, {} ({} of it waiting for approval)",
                 count('+', "+++"),
                 count('-', "---"),
-                status.tasks_done,
+                workflows::messages::counted(status.tasks_done, "task", "tasks"),
                 status.spent,
-                self.seconds(),
+                duration(self.seconds()),
+                duration(waited),
             ));
         }
-        self.screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash");
+        if crashed {
+            let turns = |kind: &str| self.stack.world.effects.of("bedrock", kind).len();
+            let (answered, again) = (turns("turn.answered"), turns("turn.repeated"));
+            self.screen.line(&format!(
+                "  The worker was killed in the middle: one branch, one pull request; {answered} model calls, {again} of them repeated."
+            ));
+        } else {
+            self.screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash");
+        }
         Ok(())
+    }
+
+    /// What the run's log says of a repository's CI.
+    async fn ci_of(&self, repository: &str) -> String {
+        let log = self.observer.log(&self.key).await.unwrap_or_default();
+        let said = log.iter().rev().find_map(|entry| entry.text.strip_prefix(&format!("{repository}: ")));
+        said.unwrap_or("CI not known").to_owned()
     }
 
     fn seconds(&self) -> u64 {
         self.began.elapsed().as_secs()
     }
+}
+
+/// `36 s`, `23 min 21 s`
+fn duration(seconds: u64) -> String {
+    if seconds < 100 { format!("{seconds} s") } else { format!("{} min {} s", seconds / 60, seconds % 60) }
 }
 
 /// `http://.../acme/shop-api/pull/1` -> (`acme/shop-api`, 1)

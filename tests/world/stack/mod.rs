@@ -133,6 +133,11 @@ impl Stack {
         self.ingress = None;
     }
 
+    /// Fails when worker or ingress have ended by themselves, with the end of their log.
+    pub fn alive(&self) -> anyhow::Result<()> {
+        self.worker.iter().chain(&self.ingress).try_for_each(Process::check)
+    }
+
     /// The worker's process, while it runs.
     pub fn worker(&mut self) -> Option<&mut Process> {
         self.worker.as_mut()

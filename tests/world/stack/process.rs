@@ -37,22 +37,32 @@ impl Process {
     pub async fn wait_until(&self, what: &str, limit: Duration, ready: impl AsyncFn() -> bool) -> anyhow::Result<()> {
         let began = Instant::now();
         while !ready().await {
-            let gone = !Path::new(&format!("/proc/{}/exe", self.id())).exists();
-            if gone || began.elapsed() > limit {
-                let said = std::fs::read_to_string(&self.log).unwrap_or_default();
-                let tail: Vec<&str> = said.lines().rev().take(15).collect();
-                let tail: Vec<&str> = tail.into_iter().rev().collect();
-                anyhow::bail!(
-                    "{}: waited {:?} for: {what}. Its log ({}) ends:\n{}",
-                    self.name,
-                    began.elapsed(),
-                    self.log.display(),
-                    tail.join("\n")
-                );
-            }
+            self.check()?;
+            anyhow::ensure!(
+                began.elapsed() <= limit,
+                "{}: waited {:?} for: {what}. Its log ({}) ends:\n{}",
+                self.name,
+                began.elapsed(),
+                self.log.display(),
+                self.tail()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
+    }
+
+    /// Fails with the end of its log when it has ended by itself.
+    pub fn check(&self) -> anyhow::Result<()> {
+        // Of a process that ended and was not waited for, the link cannot be read any more.
+        let gone = !Path::new(&format!("/proc/{}/exe", self.id())).exists();
+        anyhow::ensure!(!gone, "{} has ended. Its log ({}) ends:\n{}", self.name, self.log.display(), self.tail());
+        Ok(())
+    }
+
+    fn tail(&self) -> String {
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let tail: Vec<&str> = said.lines().rev().take(15).collect();
+        tail.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
     /// Asks it to end (SIGTERM) and waits at most `limit`; then SIGKILL.

@@ -195,6 +195,7 @@ fn try_render(template: Template, context: minijinja::Value) -> Result<String, m
     environment.add_filter("mrkdwn", |text: String| slack::escape(&one_line(&text)));
     environment.add_filter("cell", |text: String| one_line(&text).replace('|', "\\|"));
     environment.add_filter("quiet", |text: String| quiet(&text));
+    environment.add_filter("code_span", |text: String| format!("`{}`", one_line(&text).replace('`', "'")));
     environment.add_filter("slack_date", slack::date);
     environment.add_filter("utc", slack::utc);
     environment.add_filter("code", |text: String| one_line(&text).replace("```", "'''"));
@@ -207,6 +208,11 @@ fn try_render(template: Template, context: minijinja::Value) -> Result<String, m
 /// Text from outside on one line, without invisible characters.
 pub fn one_line(text: &str) -> String {
     visible(text).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `1 task`, `2 tasks`.
+pub fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// Text from outside on one line of at most `characters`.

@@ -166,7 +166,7 @@ fn slack_texts_cannot_be_broken_by_a_ticket() {
 fn the_pull_request_names_each_proof() {
     let text = in_view(Template::PullRequest, &view(), extra()).unwrap();
     assert!(
-        text.contains("- `tests.test_pricing.Larger`: red at `81c0d1e2` (AssertionError: -500 != 0), green here"),
+        text.contains("- `tests.test_pricing.Larger`: red at `81c0d1e2` (`AssertionError: -500 != 0`), green here"),
         "{text}"
     );
     assert!(text.contains("- [x] Clamp the discount (81c0d1e2)"), "{text}");

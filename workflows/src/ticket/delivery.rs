@@ -27,7 +27,8 @@ impl Flow {
     /// Waits for the checks of every pull request.
     pub(super) async fn watch_ci(&self) -> Result<(), Stop> {
         let again = self.read(|s| s.stage) == Stage::Parked;
-        self.enter(Stage::WatchingCi, "waiting for checks");
+        let none_after = self.read(|s| s.policy.ci.none_after_seconds);
+        self.enter(Stage::WatchingCi, format!("waiting for checks (none within {none_after} s: no CI)"));
         if again {
             self.follow_people().await?;
         }

@@ -16,7 +16,7 @@ use crate::contract::plan::TaskResult;
 use crate::contract::status::{ParkReason, Stage};
 use crate::contract::workspace::{Authority, ProofOutcome, Prove, Push, Workspace, Workspaces};
 use crate::kit::now;
-use crate::messages::{one_line, quiet, shorten};
+use crate::messages::{counted, one_line, quiet, shorten};
 use crate::policy::Family;
 
 /// Longest failure message in the log, in characters; the pull request has all of it.
@@ -271,9 +271,9 @@ impl Flow {
         let new = proof.new_tests.len();
         let red = proof.new_tests.first().map(|test| shorten(&test.red, RED_WORDS)).unwrap_or_default();
         self.log(format!(
-            "task {}: {new} new {} red on {} ({red}), green now; suite {} passed; commit {}",
+            "task {}: {} red on {} ({red}), green now; suite {} passed; commit {}",
             n + 1,
-            if new == 1 { "test" } else { "tests" },
+            counted(new, "new test", "new tests"),
             proof.base.short(),
             proof.suite.passed,
             pushed.sha.short()

@@ -45,8 +45,8 @@ impl Flow {
             return Err(park(ParkReason::Unanswered, message));
         };
         self.log(format!(
-            "{} repositories looked at; {} fits best: {:.2} ({})",
-            report.repositories.len(),
+            "{} looked at; {} fits best: {:.2} ({})",
+            messages::counted(report.repositories.len(), "repository", "repositories"),
             first.repository,
             first.score,
             messages::shorten(&first.reason, 80)
@@ -102,9 +102,9 @@ impl Flow {
         let summary = self.read(|s| s.plan.as_ref().map(|v| (v.version, v.hash.short().to_owned())));
         let (version, hash) = summary.unwrap_or_default();
         self.log(format!(
-            "plan v{version} {hash}: {} tasks, {} tests first, {:.1} h, est. {}, at most {cap}",
-            plan.tasks.len(),
-            plan.tests.len(),
+            "plan v{version} {hash}: {}, {} first, {:.1} h, est. {}, at most {cap}",
+            messages::counted(plan.tasks.len(), "task", "tasks"),
+            messages::counted(plan.tests.len(), "test", "tests"),
             plan.hours(),
             self.read(TicketState::estimate),
         ));
