@@ -7,9 +7,9 @@ use serde_json::json;
 use super::flow::{Flow, Stop};
 use crate::contract::access::{Action, Person};
 use crate::contract::status::{ParkReason, Parked, Stage};
-use crate::contract::trigger::Command;
+use crate::contract::trigger::{Command, Steer};
 use crate::kit::{Waited, now, wait_until};
-use crate::messages::Template;
+use crate::messages::{self, Template};
 
 impl Flow {
     /// Parks the ticket until somebody lets it go on; the step that stopped is done again then.
@@ -21,7 +21,9 @@ impl Flow {
         if reason == ParkReason::PlanExpired {
             self.close_approval_message("expired", json!({})).await;
         }
-        self.say("parked", Template::SlackParked, json!({})).await;
+        let text = messages::render(Template::SlackParked, &self.view(), json!({}));
+        let blocks = messages::slack::parked(&text, self.key.as_str());
+        self.post("parked", text, blocks).await;
         self.tell_jira("parked", Template::JiraParked, json!({})).await;
         self.await_person(reason).await?;
         if reason == ParkReason::Budget {
@@ -46,7 +48,7 @@ impl Flow {
                 let inbox = &w.state.inbox;
                 !inbox.retries.is_empty()
                     || !inbox.rejections.is_empty()
-                    || (late_approval_counts && !inbox.approvals.is_empty())
+                    || (late_approval_counts && !(inbox.approvals.is_empty() && inbox.changes.is_empty()))
             })
             .await;
             self.waited_since(began);
@@ -55,8 +57,8 @@ impl Flow {
                 Waited::TimedOut => return Err(Stop::End(Stage::Abandoned)),
                 Waited::Fulfilled => {}
             }
-            // The step that waits for approval takes it from the inbox and judges it.
-            if late_approval_counts && self.read(|s| !s.inbox.approvals.is_empty()) {
+            // The step that waits for a decision takes it from the inbox and judges it.
+            if late_approval_counts && self.read(|s| !(s.inbox.approvals.is_empty() && s.inbox.changes.is_empty())) {
                 return Ok(());
             }
             self.heed_rejections().await?;
@@ -84,6 +86,29 @@ impl Flow {
         }
     }
 
+    /// Keeps in mind what the person said, when they may; a parked ticket goes on with it.
+    pub(super) async fn judge_steer(&self, steer: Steer) {
+        let (by, at) = (steer.by.label(), now(&self.ctx));
+        match self.may(&steer.by, Action::Command).await {
+            Ok(true) => {
+                self.log(format!("{by} says to mind: {}", messages::shorten(&steer.text, 200)));
+                self.write(|s| {
+                    s.mind(&steer.by, &steer.text);
+                    if s.stage == Stage::Parked {
+                        s.inbox.retries.push_back(Command { by: steer.by });
+                    }
+                });
+            }
+            Ok(false) => {}
+            Err(Stop::Park(parked)) => {
+                let text = format!("what {by} said could not be judged: {}", parked.message);
+                self.write(|s| s.note(at, text));
+            }
+            // Cancelled meanwhile.
+            Err(Stop::Cancelled | Stop::End(_)) => {}
+        }
+    }
+
     /// Asks the access rules in force now; a refusal is told where the person looks.
     pub(super) async fn may(&self, who: &Person, action: Action) -> Result<bool, Stop> {
         use crate::contract::access::{Access, MayThey, Verdict};
@@ -99,8 +124,7 @@ impl Flow {
                 let text = format!("{} was refused: {why}", who.label());
                 self.write(|s| s.note(at, text.clone()));
                 self.show();
-                let shown = crate::messages::slack::escape(&text);
-                self.post("refused", shown.clone(), vec![crate::messages::slack::section(&shown)]).await;
+                self.answer(who, "refused", &text).await;
                 Ok(false)
             }
         }

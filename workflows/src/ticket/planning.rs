@@ -86,6 +86,7 @@ impl Flow {
             s.approval = None;
             // Nobody has seen this version yet, so nothing that waits can be about it.
             s.inbox.approvals.clear();
+            s.inbox.changes.clear();
         });
         let text = messages::render(Template::Plan, &self.view(), json!({}));
         if text.len() > PLAN_LIMIT {
