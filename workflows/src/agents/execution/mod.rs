@@ -9,7 +9,7 @@ use crate::contract::money::MicroUsd;
 use crate::contract::plan::TaskResult;
 
 /// The agent. Brief: `ticket_key`, `plan` ([`crate::contract::plan::Plan`]), `task` (one of its tasks), `attempt`, and `refusal`
-/// of the last attempt or an empty text.
+/// of the last attempt or an empty text; `guidance`: what people said to mind.
 pub static SPEC: AgentSpec = AgentSpec {
     name: AgentName::Execution,
     prompt: include_str!("prompt.md"),

@@ -14,7 +14,7 @@ use crate::contract::money::MicroUsd;
 use crate::contract::plan::Plan;
 
 /// The agent. Brief: `ticket`, `repositories` (the ranked ones, best first), `approach`, and `feedback` on an earlier version
-/// or an empty text.
+/// or an empty text; `guidance`: what people said to mind.
 pub static SPEC: AgentSpec = AgentSpec {
     name: AgentName::Planning,
     prompt: include_str!("prompt.md"),
