@@ -9,15 +9,13 @@ use super::state::Approval;
 use crate::contract::access::{Action, Person};
 use crate::contract::github::{GitHub, ReadFile};
 use crate::contract::status::{ParkReason, Stage};
-use crate::contract::trigger::{Approve, RequestChanges};
+use crate::contract::trigger::Approve;
 use crate::kit::{Waited, now, wait_until};
 use crate::messages::{self, Template};
 use crate::policy::Family;
 
 /// Fewest characters of a hash that name a plan.
 const HASH_CHARACTERS: usize = 8;
-/// Most characters of a wish for another plan.
-const CHANGES: usize = 4000;
 
 /// Most characters of the earlier plan that the planning agent reads again.
 const EARLIER_PLAN: usize = 12_000;
@@ -83,25 +81,6 @@ impl Flow {
                 return Ok(Decision::Build);
             }
         }
-    }
-
-    /// Judges a wish for another plan: then the next version is written with it in mind.
-    async fn take_changes(&self, request: RequestChanges) -> Result<bool, Stop> {
-        let (by, hash) = (request.by.label(), request.plan_hash.as_deref());
-        if hash.is_some() && !self.names_this_plan(hash, &by, "change").await {
-            return Ok(false);
-        }
-        if !self.may(&request.by, Action::Command).await? {
-            return Ok(false);
-        }
-        let comment = messages::shorten(&request.comment, CHANGES);
-        self.log(format!("{by} asks for another plan: {comment}"));
-        self.close_approval_message("changes", json!({ "by": by, "comment": comment })).await;
-        self.write(|s| {
-            s.feedback = Some(format!("{by} read the plan and asks for changes:\n\n{comment}"));
-            s.approval = None;
-        });
-        Ok(true)
     }
 
     /// Ends the ticket when somebody who may has rejected its plan.

@@ -71,28 +71,6 @@ impl Flow {
         }
     }
 
-    /// Minds what a person says from now on, when they may; a parked ticket tries again with it.
-    pub(super) async fn judge_steer(&self, steer: Steer) {
-        let (by, text) = (steer.by.label(), messages::shorten(&steer.text, GUIDANCE));
-        match self.may(&steer.by, Action::Command).await {
-            Ok(true) => {
-                self.log(format!("{by} says: {text}"));
-                self.write(|s| {
-                    s.guidance.push(text);
-                    if s.stage == Stage::Parked {
-                        s.inbox.retries.push_back(Command { by: steer.by });
-                    }
-                });
-            }
-            Ok(false) | Err(Stop::Cancelled | Stop::End(_)) => {}
-            Err(Stop::Park(parked)) => {
-                let at = now(&self.ctx);
-                let text = format!("what {by} said could not be judged: {}", parked.message);
-                self.write(|s| s.note(at, text));
-            }
-        }
-    }
-
     /// Cancels the flow when the person may.
     pub(super) async fn judge_cancel(&self, cancel: Command) {
         match self.may(&cancel.by, Action::Command).await {

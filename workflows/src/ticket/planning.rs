@@ -73,7 +73,6 @@ impl Flow {
                 "repositories": changeable,
                 "approach": s.report.as_ref().map(|report| report.approach.clone()).unwrap_or_default(),
                 "feedback": s.feedback.clone().unwrap_or_default(),
-                "guidance": s.guidance,
             })
         });
         let (plan, _): (Plan, _) = self.run_agent(AgentName::Planning, brief, None, 1).await?;

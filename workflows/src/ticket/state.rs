@@ -57,8 +57,6 @@ pub(super) struct TicketState {
     /// What people said to mind from now on.
     pub(super) guidance: VecDeque<String>,
     pub(super) approval: Option<Approval>,
-    /// What people said to mind; part of every later brief.
-    pub(super) guidance: Vec<String>,
     pub(super) expires_at: i64,
     /// Seconds in which the work waited for a person.
     pub(super) waited_seconds: i64,
@@ -189,8 +187,6 @@ pub(super) struct Inbox {
     pub(super) steers: VecDeque<Steer>,
     pub(super) retries: VecDeque<Command>,
     pub(super) cancels: VecDeque<Command>,
-    pub(super) changes: VecDeque<RequestChanges>,
-    pub(super) steers: VecDeque<Steer>,
     pub(super) checks: Vec<ChecksChanged>,
     pub(super) pull_request_news: u32,
     /// A newer event that arrived while the run was closing: the next generation.
