@@ -270,7 +270,7 @@ mod tests {
             "*SHOP-1* · executing (task 2 of 2)   ▓▓▓▓▓▓░░░░ 55 %",
             "Totals &amp; &lt;discounts&gt;",
             "execution agent: task-2 in shop-api",
-            "approved by Ana (Slack) (plan v1 `4f2a91c7`) · $0.09 of $12.00 · last news 12 s ago",
+            "approved by Ana (Slack) (plan v1 `4f2a91c7`) · $0.090 of $12.00 · last news 12 s ago",
             "<https://github.example/acme/shop-api/pull/7|PR #7> · <https://jira.example/browse/SHOP-1|Jira>",
             "`/agent logs SHOP-1`  `/agent steer SHOP-1 &lt;text&gt;`  `/agent cancel SHOP-1`",
         ] {
