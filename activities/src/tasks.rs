@@ -1,4 +1,4 @@
-//! Our own runs, as activities: starting them, and looking at them.
+//! Our own runs, as activities: starting them, and looking at them. The slack agent's tools look through the same trait.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::ids::TicketKey;
-use workflows::contract::tasks::{RunStarted, TaskState, definitions};
+use workflows::contract::status::{LogEntry, Stage};
+use workflows::contract::tasks::{RunStarted, TaskLine, TaskState, definitions};
 use workflows::contract::trigger::{ErrorReported, TicketLabelled};
 
 use crate::failure::ServiceError;
@@ -23,6 +24,15 @@ pub trait Runs: Send + Sync {
 
     /// A ticket's newest run; `None`: Temporal knows none.
     async fn ticket_state(&self, ticket: &TicketKey) -> Result<Option<TaskState>, ServiceError>;
+
+    /// Tickets, newest first: the running ones, or those of a stage.
+    async fn list(&self, stage: Option<Stage>) -> Result<Vec<TaskLine>, ServiceError>;
+
+    /// Tickets whose keys are like a mistyped one.
+    async fn nearest(&self, mistyped: &str) -> Result<Vec<TaskLine>, ServiceError>;
+
+    /// The last entries of a ticket's log; `None`: its run does not answer.
+    async fn log(&self, ticket: &TicketKey, last: usize) -> Result<Option<Vec<LogEntry>>, ServiceError>;
 }
 
 /// Our own runs, as activities.

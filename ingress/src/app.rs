@@ -19,17 +19,16 @@ use crate::config::{Secret, Service, Settings};
 use crate::dispatch::{Dispatcher, Outcome};
 use crate::reply::Reply;
 use crate::signature::{self, Unsigned};
-use crate::slack_answer;
 use crate::temporal::{Temporal, TemporalError};
-use crate::webhook::slack::{Click, Interaction};
-use crate::webhook::{Meaning, Unreadable, delivery_id, github, jira, slack};
+use crate::webhook::{Meaning, Unreadable, delivery_id, github, jira};
+use crate::{slack_answer, slack_door};
 
 /// Largest body, GitHub's own cap: <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>.
 pub const BODY_LIMIT: usize = 25 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long Temporal may take before we answer "try again": below each sender's own limit of 3 s, 10 s and about 20 s.
-const SLACK_DEADLINE: Duration = Duration::from_millis(2500);
+pub(crate) const SLACK_DEADLINE: Duration = Duration::from_millis(2500);
 const GITHUB_DEADLINE: Duration = Duration::from_secs(8);
 const JIRA_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -61,7 +60,9 @@ impl App {
         Router::new()
             .route("/webhooks/jira", post(from_jira))
             .route("/webhooks/github", post(from_github))
-            .route("/slack/interactions", post(from_slack))
+            .route("/slack/interactions", post(slack_door::interaction))
+            .route("/slack/commands", post(slack_door::command))
+            .route("/slack/events", post(slack_door::event))
             .route("/healthz", get(|| async { Reply::Alive }))
             .route("/readyz", get(readiness))
             .fallback(|| async { Reply::NotFound })
@@ -72,7 +73,22 @@ impl App {
             .with_state(self.clone())
     }
 
-    async fn dispatch(&self, trigger: Trigger, delivery: &str, deadline: Duration) -> Result<Outcome, TemporalError> {
+    /// The client for answers to Slack.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// Label that hands a ticket over.
+    pub(crate) fn label(&self) -> &str {
+        &self.settings.label
+    }
+
+    pub(crate) async fn dispatch(
+        &self,
+        trigger: Trigger,
+        delivery: &str,
+        deadline: Duration,
+    ) -> Result<Outcome, TemporalError> {
         let result = tokio::time::timeout(deadline, self.dispatcher.dispatch(trigger, delivery)).await;
         let result =
             result.unwrap_or_else(|_| Err(TemporalError::Unavailable(format!("no answer within {deadline:?}"))));
@@ -86,7 +102,12 @@ impl App {
         result
     }
 
-    async fn handle(&self, meaning: Result<Meaning, Unreadable>, delivery: &str, deadline: Duration) -> Reply {
+    pub(crate) async fn handle(
+        &self,
+        meaning: Result<Meaning, Unreadable>,
+        delivery: &str,
+        deadline: Duration,
+    ) -> Reply {
         match meaning {
             Ok(Meaning::Trigger(trigger)) => match self.dispatch(trigger, delivery, deadline).await {
                 Ok(outcome) => Reply::Done(outcome),
@@ -116,26 +137,6 @@ async fn from_github(State(app): State<App>, delivery: Signed<FromGitHub>) -> Re
     app.handle(meaning, &delivery.id, GITHUB_DEADLINE).await
 }
 
-async fn from_slack(State(app): State<App>, delivery: Signed<FromSlack>) -> Reply {
-    let Click { commanded, response_url } = match slack::read(&delivery.body) {
-        Ok(Interaction::Click(click)) => click,
-        Ok(Interaction::Ignored(why)) => return Reply::Ignored(why),
-        Err(Unreadable(reason)) => return Reply::Unreadable(reason),
-    };
-    let (ticket, word) = (commanded.ticket.clone(), commanded.word.clone());
-    let result = app.dispatch(Trigger::Commanded(commanded), &delivery.id, SLACK_DEADLINE).await;
-    let text = slack_answer::text(&ticket, &word, &result, &app.settings.label);
-    if let (Some(text), Some(url)) = (text, response_url) {
-        // Beside the answer to Slack, which has only what is left of its 3 s.
-        tokio::spawn(slack_answer::post(app.http.clone(), url, text));
-    }
-    match result {
-        Ok(_) => Reply::Clicked,
-        // Slack marks the button with a warning, and the person has the text above.
-        Err(_) => Reply::Unavailable,
-    }
-}
-
 async fn readiness(State(app): State<App>) -> Reply {
     match app.dispatcher.temporal().check().await {
         Ok(()) => Reply::Ready,
@@ -147,7 +148,7 @@ async fn readiness(State(app): State<App>) -> Reply {
 }
 
 /// A service that signs its requests.
-trait Sender: Send + Sync + 'static {
+pub(crate) trait Sender: Send + Sync + 'static {
     const SERVICE: Service;
 
     fn verify(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<(), Unsigned>;
@@ -155,7 +156,7 @@ trait Sender: Send + Sync + 'static {
 
 struct FromJira;
 struct FromGitHub;
-struct FromSlack;
+pub(crate) struct FromSlack;
 
 impl Sender for FromJira {
     const SERVICE: Service = Service::Jira;
@@ -182,11 +183,11 @@ impl Sender for FromSlack {
 }
 
 /// A request that is proven to come from `S`: switched on, within the cap, signed.
-struct Signed<S> {
+pub(crate) struct Signed<S> {
     headers: HeaderMap,
-    body: Bytes,
+    pub(crate) body: Bytes,
     /// Id of the delivery, equal for every redelivery.
-    id: String,
+    pub(crate) id: String,
     sender: PhantomData<S>,
 }
 

@@ -128,7 +128,8 @@ fn milliseconds(time: &Timestamp) -> i64 {
 }
 
 async fn read(client: &Client, info: WorkflowExecutionInfo) -> Execution {
-    let status = info.status();
+    let closed_at = (!is_running(info.status())).then(|| info.close_time.as_ref().map_or(i64::MAX, milliseconds));
+    let state = state_of(&info);
     let last_event_at = match info.memo.and_then(|mut memo| memo.fields.remove(LAST_EVENT_AT)) {
         Some(payload) => {
             let decoded = client.options().data_converter.from_payload(&SerializationContextData::None, payload).await;
@@ -137,13 +138,25 @@ async fn read(client: &Client, info: WorkflowExecutionInfo) -> Execution {
         }
         None => None,
     };
-    let stage = info
-        .search_attributes
-        .and_then(|mut attributes| attributes.indexed_fields.remove(STAGE))
+    Execution {
+        run_id: info.execution.map(|execution| execution.run_id).unwrap_or_default(),
+        closed_at,
+        state,
+        last_event_at,
+    }
+}
+
+fn is_running(status: WorkflowExecutionStatus) -> bool {
+    matches!(status, WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused)
+}
+
+/// Where the ticket of a run stands, in one word; see [`Execution::state`].
+pub(crate) fn state_of(info: &WorkflowExecutionInfo) -> String {
+    let attributes = info.search_attributes.as_ref();
+    let stage = attributes
+        .and_then(|attributes| attributes.indexed_fields.get(STAGE))
         .and_then(|payload| serde_json::from_slice::<String>(&payload.data).ok());
-    let running = matches!(status, WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused);
-    let closed_at = (!running).then(|| info.close_time.as_ref().map_or(i64::MAX, milliseconds));
-    let state = match (status, stage) {
+    match (info.status(), stage) {
         (WorkflowExecutionStatus::Failed, _) => "failed".into(),
         (WorkflowExecutionStatus::Terminated, _) => "terminated".into(),
         (WorkflowExecutionStatus::TimedOut, _) => "timed_out".into(),
@@ -151,12 +164,6 @@ async fn read(client: &Client, info: WorkflowExecutionInfo) -> Execution {
         (_, Some(stage)) => stage,
         (WorkflowExecutionStatus::Completed, None) => "completed".into(),
         (_, None) => "running".into(),
-    };
-    Execution {
-        run_id: info.execution.map(|execution| execution.run_id).unwrap_or_default(),
-        closed_at,
-        state,
-        last_event_at,
     }
 }
 

@@ -21,5 +21,7 @@ pub mod webhook;
 mod access_log;
 mod nudge;
 mod slack_answer;
+mod slack_door;
+mod slack_text;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,10 @@ pub enum Reply {
     Done(Outcome),
     /// Slack's click was taken: an empty 200 leaves the message as it is.
     Clicked,
+    /// A message for the person who gave a command.
+    Told(Value),
+    /// The text with which Slack tests an address.
+    Challenge(String),
     /// Not for us, and why.
     Ignored(String),
     /// The body is signed but cannot be read.
@@ -71,12 +75,14 @@ impl Reply {
                 (status, Some(body))
             }
             Self::Clicked => (StatusCode::OK, None),
+            Self::Told(message) => (StatusCode::OK, Some(message)),
+            Self::Challenge(challenge) => (StatusCode::OK, Some(json!({ "challenge": challenge }))),
             Self::Ignored(why) => (StatusCode::OK, Some(json!({ "ignored": why }))),
             Self::Unreadable(reason) => (StatusCode::BAD_REQUEST, error(reason)),
             Self::Unsigned(reason) => (StatusCode::UNAUTHORIZED, error(reason.to_string())),
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
-                error("no such route: there are /webhooks/jira, /webhooks/github, /slack/interactions, /healthz and /readyz".into()),
+                error("no such route: there are /webhooks/jira, /webhooks/github, /slack/commands, /slack/events, /slack/interactions, /healthz and /readyz".into()),
             ),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, error("this route takes another method".into())),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, error("the request took too long to arrive".into())),

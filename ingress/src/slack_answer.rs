@@ -42,7 +42,7 @@ pub(crate) fn text(
         }
         Ok(_) => None,
         Err(_) => Some(format!(
-            "I could not {verb} {ticket}: Temporal does not answer. Nothing is lost; click again in a minute."
+            "I could not {verb} {ticket}: Temporal does not answer. Nothing was done; try again in a minute."
         )),
     }
 }

@@ -98,6 +98,8 @@ async fn requests_without_a_fitting_signature_get_401() {
         ("github, wrong", "/webhooks/github", github("x", "ping", GITHUB.as_bytes()), "does not fit"),
         ("github, none", "/webhooks/github", vec![("x-github-event", "ping".into())], "X-Hub-Signature-256 is missing"),
         ("slack, wrong", "/slack/interactions", slack("x", 0, slack_body.as_bytes()), "does not fit"),
+        ("slack, command", "/slack/commands", slack("x", 0, slack_body.as_bytes()), "does not fit"),
+        ("slack, stale event", "/slack/events", slack("slack-secret", 330, slack_body.as_bytes()), "5 minutes"),
         ("slack, stale", "/slack/interactions", slack("slack-secret", 330, slack_body.as_bytes()), "5 minutes"),
         ("slack, future", "/slack/interactions", slack("slack-secret", -330, slack_body.as_bytes()), "5 minutes"),
         ("slack, no time", "/slack/interactions", vec![("x-slack-signature", "v0=00".into())], "Timestamp is missing"),
@@ -157,6 +159,35 @@ async fn what_is_not_for_us_gets_200_and_the_reason() {
         let (status, answer) = read(post(&app, path, headers, body.to_owned()).await).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert!(answer["ignored"].as_str().unwrap().contains(reason), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn slack_commands_and_events_are_answered_without_temporal_too() {
+    let app = app();
+    let command = |text: &str| format!("command=%2Fagent&text={text}&user_id=U0ANA&user_name=ana");
+    for (text, part) in [
+        ("", "/agent status SHOP-1"),
+        ("help", "/agent request-changes"),
+        ("dance", "I don't know the command `dance`"),
+        ("status", "needs a ticket"),
+        ("status+SHOP-1", "Temporal does not answer"),
+        ("cancel+SHOP-1", "could not cancel SHOP-1"),
+    ] {
+        let body = command(text);
+        let headers = slack("slack-secret", 0, body.as_bytes());
+        let (status, answer) = read(post(&app, "/slack/commands", headers, body).await).await;
+        assert_eq!((status, &answer["response_type"]), (StatusCode::OK, &json!("ephemeral")), "{text}");
+        assert!(answer["text"].as_str().unwrap().contains(part), "{text}: {answer}");
+        assert_eq!(answer["blocks"][0]["type"], "section");
+    }
+    let test = r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#;
+    let headers = slack("slack-secret", 0, test.as_bytes());
+    let (status, answer) = read(post(&app, "/slack/events", headers, test).await).await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({"challenge": "3eZbrw1a"})));
+    for (path, body) in [("/slack/commands", "text=help"), ("/slack/events", "{")] {
+        let headers = slack("slack-secret", 0, body.as_bytes());
+        assert_eq!(post(&app, path, headers, body).await.status(), StatusCode::BAD_REQUEST, "{path}");
     }
 }
 

@@ -11,4 +11,5 @@ mod lost_replies;
 mod parking;
 mod replay;
 mod scene;
+mod slack;
 mod the_flow;

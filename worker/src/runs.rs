@@ -9,8 +9,12 @@ use ingress::temporal::TemporalError;
 use temporalio_client::Client;
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::TicketKey;
-use workflows::contract::tasks::{RunStarted, TaskState};
+use workflows::contract::status::{LogEntry, Stage};
+use workflows::contract::tasks::{RunStarted, TaskLine, TaskState};
 use workflows::contract::trigger::{ErrorReported, TicketLabelled};
+
+/// Tickets in a list.
+const LISTED: i32 = 100;
 
 /// Runs on the server that the worker is connected to.
 pub(crate) struct TemporalRuns(pub Client);
@@ -27,6 +31,18 @@ impl Runs for TemporalRuns {
 
     async fn ticket_state(&self, ticket: &TicketKey) -> Result<Option<TaskState>, ServiceError> {
         tasks::ticket_state(&self.0, ticket).await.map_err(failed)
+    }
+
+    async fn list(&self, stage: Option<Stage>) -> Result<Vec<TaskLine>, ServiceError> {
+        tasks::list(&self.0, stage, LISTED).await.map_err(failed)
+    }
+
+    async fn nearest(&self, mistyped: &str) -> Result<Vec<TaskLine>, ServiceError> {
+        tasks::nearest(&self.0, mistyped).await.map_err(failed)
+    }
+
+    async fn log(&self, ticket: &TicketKey, last: usize) -> Result<Option<Vec<LogEntry>>, ServiceError> {
+        Ok(tasks::log(&self.0, ticket, last).await)
     }
 }
 

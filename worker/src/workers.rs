@@ -13,7 +13,7 @@ use activities::plans::PlanActivities;
 use activities::policy::PolicyActivities;
 use activities::sandbox::Sandbox;
 use activities::slack::{SlackActivities, SlackClient};
-use activities::tasks::TaskActivities;
+use activities::tasks::{Runs, TaskActivities};
 use activities::tools::ReadToolActivities;
 use activities::workspace::WorkspaceActivities;
 use anyhow::Context as _;
@@ -24,6 +24,7 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use workflows::agent_run::AgentWorkflow;
 use workflows::ci_watch::CiWatchWorkflow;
 use workflows::contract::{MODEL_QUEUE, QUEUE, SANDBOX_QUEUE};
+use workflows::mention::MentionWorkflow;
 use workflows::sentry_issue::SentryIssueWorkflow;
 use workflows::sentry_sweep::SentrySweepWorkflow;
 use workflows::ticket::TicketWorkflow;
@@ -69,6 +70,7 @@ pub(crate) async fn build(
     let bedrock = Bedrock::connect(&config.bedrock).await;
     let github = Arc::new(GitHubClient::new(config.github, config.github_auth)?);
     let jira = Arc::new(JiraClient::new(&config.jira, config.jira_auth)?);
+    let runs: Arc<dyn Runs> = Arc::new(TemporalRuns(client.clone()));
     let slack = config.slack.map(|slack| SlackClient::new(&slack.settings, slack.token)).transpose()?;
 
     let options = |queue: &str, calls: usize| {
@@ -84,13 +86,19 @@ pub(crate) async fn build(
         .register_workflow::<TicketWorkflow>()?
         .register_workflow::<AgentWorkflow>()?
         .register_workflow::<CiWatchWorkflow>()?
+        .register_workflow::<MentionWorkflow>()?
         .register_workflow::<SentryIssueWorkflow>()?
         .register_workflow::<SentrySweepWorkflow>()?
         .register_activities(AccessActivities::new(config.file))
         .register_activities(GitHubActivities { github: Arc::clone(&github) })
         .register_activities(JiraActivities { jira: Arc::clone(&jira) })
-        .register_activities(ReadToolActivities { github: Arc::clone(&github), jira, blobs: blobs.clone() })
-        .register_activities(TaskActivities { runs: Arc::new(TemporalRuns(client.clone())) })
+        .register_activities(ReadToolActivities {
+            github: Arc::clone(&github),
+            jira,
+            blobs: blobs.clone(),
+            runs: Arc::clone(&runs),
+        })
+        .register_activities(TaskActivities { runs })
         .register_activities(PlanActivities { blobs: blobs.clone() })
         .register_activities(PolicyActivities { policy: config.policy });
     let tickets = match slack {

@@ -5,12 +5,14 @@
 
 #![expect(missing_docs, reason = "the SDK's macros generate markers without documentation; our own items have theirs")]
 
+pub mod agent_call;
 pub mod agent_run;
 pub mod agents;
 pub mod budget;
 pub mod ci_watch;
 pub mod contract;
 pub mod kit;
+pub mod mention;
 pub mod messages;
 pub mod policy;
 pub mod search_attributes;

@@ -34,6 +34,7 @@ use crate::contract::trigger::{
     TicketInput,
 };
 use crate::kit;
+use approval::Decision;
 use flow::Flow;
 use flow::Stop;
 use state::TicketState;
@@ -54,8 +55,10 @@ impl Flow {
             self.insist(async || self.write_plan().await).await?;
             self.insist(async || self.open_drafts().await).await?;
             self.ask_for_approval().await;
-            let approved = self.insist(async || self.await_approval().await).await?;
-            if approved && self.insist(async || self.plan_is_untouched().await).await? {
+            if self.insist(async || self.await_approval().await).await? == Decision::PlanAgain {
+                continue;
+            }
+            if self.insist(async || self.plan_is_untouched().await).await? {
                 break;
             }
         }
@@ -120,23 +123,27 @@ impl TicketWorkflow {
     #[signal(name = "request_changes")]
     pub fn request_changes(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(request) = self.receive::<RequestChanges>(ctx, "request_changes", raw)
-            && self.is_decidable(ctx, "ask for another plan", &request.by)
+            && self.says_something(ctx, "ask for changes", &request.by, &request.comment)
+            && self.is_decidable(ctx, "ask for changes", &request.by)
         {
-            self.state.inbox.changes.push_back(request);
+            self.state.inbox.request(request);
         }
     }
 
-    /// A person says what to mind from now on: `{"by":"you","text":"..."}`. Where a plan waits it asks for another one, and a
-    /// parked ticket tries again with it.
+    /// A person says what to mind from now on: `{"by":"you","text":"..."}`. While a plan is shown that is a request for
+    /// changes; a parked ticket goes on with it.
     #[signal(name = "steer")]
     pub fn steer(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
-        let Some(Steer { by, text }) = self.receive::<Steer>(ctx, "steer", raw) else { return };
-        if self.state.is_closing() {
-            self.decline(ctx, "steer", &by, "it ends already");
-        } else if self.state.stage == Stage::AwaitingApproval {
-            self.state.inbox.changes.push_back(RequestChanges { by, comment: text, plan_hash: None });
-        } else {
-            self.state.inbox.steers.push_back(Steer { by, text });
+        if let Some(steer) = self.receive::<Steer>(ctx, "steer", raw)
+            && self.says_something(ctx, "steer", &steer.by, &steer.text)
+        {
+            if self.state.is_closing() {
+                self.decline(ctx, "steer", &steer.by, "it ends already");
+            } else if self.is_shown() {
+                self.state.inbox.request(RequestChanges { by: steer.by, comment: steer.text, plan_hash: None });
+            } else {
+                self.state.inbox.steer(steer);
+            }
         }
     }
 
@@ -213,21 +220,33 @@ impl TicketWorkflow {
     /// plan nobody has seen, a late decision (a second click) has nothing left to decide: both are noted and their maker is
     /// told.
     fn is_decidable(&mut self, ctx: &SyncWorkflowContext<Self>, name: &str, by: &Person) -> bool {
-        let state = &self.state;
-        let shown = state.stage == Stage::AwaitingApproval
-            || state.stage == Stage::Parked
-                && state.parked.as_ref().is_none_or(|parked| parked.reason == ParkReason::PlanExpired);
-        let decidable = state.plan.is_some() && shown || name == "reject" && state.stage == Stage::Parked;
+        let decidable = self.is_shown() || name == "reject" && self.state.stage == Stage::Parked;
         if !decidable {
             self.decline(ctx, name, by, "nothing waits for a decision");
         }
         decidable
     }
 
+    /// A plan is there to be decided about.
+    fn is_shown(&self) -> bool {
+        let state = &self.state;
+        let expired = state.stage == Stage::Parked
+            && state.parked.as_ref().is_none_or(|parked| parked.reason == ParkReason::PlanExpired);
+        state.plan.is_some() && (state.stage == Stage::AwaitingApproval || expired)
+    }
+
+    fn says_something(&mut self, ctx: &SyncWorkflowContext<Self>, what: &str, by: &Person, text: &str) -> bool {
+        let says = !text.trim().is_empty();
+        if !says {
+            self.decline(ctx, what, by, "and no text came with it");
+        }
+        says
+    }
+
     fn decline(&mut self, ctx: &SyncWorkflowContext<Self>, what: &str, by: &Person, why: &str) {
         let (at, stage) = (sync_now(ctx), self.state.stage.as_str().replace('_', " "));
         let text = format!("{} could not {what}: {} is {stage}, {why}", by.label(), self.state.key());
-        self.state.decline(at, text);
+        self.state.decline(at, by, text);
     }
 
     /// Decodes a signal; what does not decode is noted where people look.

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use workflows::contract::failure::FailureKind;
-use workflows::contract::slack::{MessageRef, PostMessage, UpdateMessage};
+use workflows::contract::slack::{MessageRef, PostMessage, TellPerson, UpdateMessage};
 
 use crate::failure::ServiceError;
 use crate::http;
@@ -116,6 +116,22 @@ impl SlackClient {
             }
             _ => Ok(at(ts)),
         }
+    }
+
+    /// Shows a note to one person (`chat.postEphemeral`). Somebody who is not in the channel cannot be told there: that is no
+    /// failure, for nobody else may read the note.
+    pub(super) async fn tell(&self, note: &TellPerson) -> Result<(), ServiceError> {
+        let channel = self.channel_id(&note.channel).await?;
+        let mut body = json!({ "channel": channel, "user": note.person, "text": note.text });
+        if let Some(thread) = &note.thread {
+            body["thread_ts"] = json!(thread);
+        }
+        let (reply, _) = self.ask("chat.postEphemeral", &body).await?;
+        if reply["error"] == "user_not_in_channel" {
+            tracing::info!(person = note.person, channel, "a person outside the channel was not told");
+            return Ok(());
+        }
+        judged("chat.postEphemeral", reply).map(|_| ())
     }
 
     pub(super) async fn update(&self, update: &UpdateMessage) -> Result<(), ServiceError> {

@@ -1,4 +1,4 @@
-//! Slack's Web API (<https://api.slack.com/web>): post once, update.
+//! Slack's Web API (<https://api.slack.com/web>): post once, update, tell one person.
 
 mod client;
 #[cfg(test)]
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
-use workflows::contract::slack::{MessageRef, PostMessage, UpdateMessage, definitions};
+use workflows::contract::slack::{MessageRef, PostMessage, TellPerson, UpdateMessage, definitions};
 
 use crate::heartbeat::to_its_end;
 pub use client::{Identity, Settings, SlackClient};
@@ -30,6 +30,12 @@ impl SlackActivities {
         message: PostMessage,
     ) -> Result<MessageRef, ActivityError> {
         to_its_end(&ctx, self.slack.post_once(&message)).await
+    }
+
+    /// Shows a note to one person.
+    #[activity(definition = definitions::TellPerson)]
+    pub async fn tell_person(self: Arc<Self>, ctx: ActivityContext, note: TellPerson) -> Result<(), ActivityError> {
+        to_its_end(&ctx, self.slack.tell(&note)).await
     }
 
     /// Replaces a message's content; the same content twice changes nothing.

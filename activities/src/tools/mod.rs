@@ -1,7 +1,8 @@
-//! The read-only tools of the agents: GitHub and Jira as readable text.
+//! The read-only tools of the agents: GitHub, Jira and our own tickets as readable text.
 //!
 //! Wrong input and missing objects are replies the model can act on; outages are failures that Temporal retries.
 
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -22,12 +23,12 @@ use crate::blobs::Blobs;
 use crate::failure::ServiceError;
 use crate::github::GitHubClient;
 use crate::jira::JiraClient;
+use crate::tasks::Runs;
 
 /// Repositories in a listing.
 const REPOSITORIES: usize = 200;
 
 /// Read-only tools, as an activity.
-#[derive(Debug)]
 pub struct ReadToolActivities {
     /// Code.
     pub github: Arc<GitHubClient>,
@@ -35,6 +36,8 @@ pub struct ReadToolActivities {
     pub jira: Arc<JiraClient>,
     /// Inputs and outputs.
     pub blobs: Blobs,
+    /// Our own tickets.
+    pub runs: Arc<dyn Runs>,
 }
 
 #[activities]
@@ -111,6 +114,9 @@ impl ReadToolActivities {
                 let found = self.jira.search(project(of_ticket(ticket)?), &words).await?;
                 Ok(if found.is_empty() { "No ticket has these words.".to_owned() } else { found.join("\n") })
             }
+            "task_status" => tasks::status(&*self.runs, decoded(tool, input)?).await,
+            "list_tasks" => tasks::list(&*self.runs, decoded(tool, input)?).await,
+            "task_log" => tasks::log(&*self.runs, decoded(tool, input)?).await,
             other => Err(Trouble::Told(format!("There is no tool {other:?} here."))),
         }
     }

@@ -39,6 +39,7 @@ impl Tools {
             github: GitHubClient::new(github, GitHubAuth::Token("t".to_owned().into())).unwrap().into(),
             jira: JiraClient::new(&jira, Auth::Bearer("j".to_owned().into())).unwrap().into(),
             blobs: Blobs::open(directory.path().to_str().unwrap()).unwrap(),
+            runs: std::sync::Arc::new(super::tasks::tests::OneTicket),
         };
         Self { activities, server, _directory: directory }
     }

@@ -4,6 +4,8 @@
 pub mod github;
 pub mod jira;
 pub mod slack;
+pub mod slack_command;
+pub mod slack_event;
 
 use sha2::{Digest, Sha256};
 use workflows::contract::trigger::Trigger;

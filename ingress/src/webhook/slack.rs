@@ -1,23 +1,40 @@
-//! Slack's interactions: somebody clicked a button under a plan.
+//! Slack's interactions: somebody clicked a button under one of our messages.
 //!
 //! The body is a form with one field `payload` that holds JSON:
 //! <https://docs.slack.dev/reference/interaction-payloads/block_actions-payload>. Our buttons have the action ids
-//! `approve` and `reject` and the value `{"ticket": "SHOP-1", "plan_hash": "4f2a91c7"}`. Whether the person may decide is
-//! asked by the workflow, not here.
+//! `approve`, `reject`, `request_changes`, `retry`, `view_logs` and `confirm_command` and the value
+//! `{"ticket": "SHOP-1", "plan_hash": "4f2a91c7"}`, without the hash where no plan is decided about. Whether the person may
+//! do it is asked by the workflow, not here.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use url::Url;
 use workflows::contract::access::{Person, Via};
+use workflows::contract::analysis::ProposedWord;
 use workflows::contract::ids::TicketKey;
-use workflows::contract::trigger::{Approve, Commanded, Reject, Word};
+use workflows::contract::trigger::{Approve, Command, Commanded, Reject, RequestChanges, Word};
+use workflows::messages::slack::{CHANGES_BLOCK, CHANGES_INPUT};
 
 use super::Unreadable;
 
 /// What an interaction means to us.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Interaction {
-    /// A decision about a plan.
+    /// A decision, or a command.
     Click(Click),
+    /// Somebody wants to read a ticket's log.
+    Logs {
+        /// The ticket.
+        ticket: TicketKey,
+        /// Where the log goes.
+        response_url: Option<Url>,
+    },
+    /// Changes are asked for, but not which.
+    Incomplete {
+        /// Where the person is told.
+        response_url: Option<Url>,
+    },
     /// Nothing, and why.
     Ignored(String),
 }
@@ -29,7 +46,12 @@ pub struct Click {
     pub commanded: Commanded,
     /// Takes up to five answers within 30 minutes.
     pub response_url: Option<Url>,
+    /// The button belongs to an answer to a mention, which does not change by itself: the person is told what becomes of it.
+    pub confirmed: bool,
 }
+
+/// Longest text that a person can give, in characters.
+const TEXT: usize = 4000;
 
 #[derive(Debug, Deserialize)]
 struct Payload {
@@ -39,6 +61,29 @@ struct Payload {
     response_url: Option<String>,
     #[serde(default)]
     actions: Vec<ActionTaken>,
+    #[serde(default)]
+    state: State,
+}
+
+/// What stands in the input fields of the message: block id -> action id -> element.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct State {
+    values: BTreeMap<String, BTreeMap<String, Input>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Input {
+    value: Option<String>,
+}
+
+impl State {
+    fn text(&self, block: &str, action: &str) -> Option<String> {
+        let typed = self.values.get(block)?.get(action)?.value.as_deref()?.trim();
+        let text: String = typed.chars().take(TEXT).collect();
+        (!text.is_empty()).then_some(text)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,7 +104,12 @@ struct ActionTaken {
 struct ButtonValue {
     ticket: TicketKey,
     plan_hash: Option<String>,
+    /// The command that a button confirms.
+    word: Option<ProposedWord>,
 }
+
+/// Action ids of our buttons that do something here; those that open a link do not.
+const BUTTONS: [&str; 6] = ["approve", "reject", "request_changes", "retry", "view_logs", "confirm_command"];
 
 /// Reads an interaction.
 ///
@@ -81,21 +131,29 @@ pub fn read(body: &[u8]) -> Result<Interaction, Unreadable> {
     if payload.kind != "block_actions" {
         return Ok(Interaction::Ignored(format!("the interaction {:?} is not a button click", payload.kind)));
     }
-    let ours = |action: &&ActionTaken| matches!(action.action_id.as_str(), "approve" | "reject");
+    let ours = |action: &&ActionTaken| BUTTONS.contains(&action.action_id.as_str());
     let Some(action) = payload.actions.iter().find(ours) else {
         return Ok(Interaction::Ignored("no button of ours was clicked".into()));
     };
     let user = payload.user.ok_or_else(|| Unreadable("the field user is missing".into()))?;
     let by = Person { via: Via::Slack, id: user.id, name: user.name.or(user.username).unwrap_or_default() };
-    let value: ButtonValue = serde_json::from_str(action.value.as_deref().unwrap_or_default())
+    let ButtonValue { ticket, plan_hash, word } = serde_json::from_str(action.value.as_deref().unwrap_or_default())
         .map_err(|error| Unreadable(format!("the value of the button is not one of ours: {error}")))?;
-    let word = if action.action_id == "approve" {
-        Word::Approve(Approve { by, plan_hash: value.plan_hash, comment: None })
-    } else {
-        Word::Reject(Reject { plan_hash: value.plan_hash, by, comment: None })
-    };
     let response_url = payload.response_url.and_then(|url| url.parse().ok());
-    Ok(Interaction::Click(Click { commanded: Commanded { ticket: value.ticket, word }, response_url }))
+    let word = match (action.action_id.as_str(), word) {
+        ("view_logs", _) => return Ok(Interaction::Logs { ticket, response_url }),
+        ("approve", _) => Word::Approve(Approve { by, plan_hash, comment: None }),
+        ("reject", _) => Word::Reject(Reject { plan_hash, by, comment: None }),
+        ("request_changes", _) => match payload.state.text(CHANGES_BLOCK, CHANGES_INPUT) {
+            Some(comment) => Word::RequestChanges(RequestChanges { by, comment, plan_hash }),
+            None => return Ok(Interaction::Incomplete { response_url }),
+        },
+        ("retry", _) | (_, Some(ProposedWord::Retry)) => Word::Retry(Command { by }),
+        (_, Some(ProposedWord::Cancel)) => Word::Cancel(Command { by }),
+        (_, None) => return Err(Unreadable("the value of the button names no command".into())),
+    };
+    let confirmed = action.action_id == "confirm_command";
+    Ok(Interaction::Click(Click { commanded: Commanded { ticket, word }, response_url, confirmed }))
 }
 
 #[cfg(test)]
@@ -113,7 +171,7 @@ mod tests {
     fn click(payload: &serde_json::Value) -> Click {
         match read(&form(&payload.to_string())).unwrap() {
             Interaction::Click(click) => click,
-            Interaction::Ignored(why) => panic!("{why}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -134,6 +192,37 @@ mod tests {
         payload["user"] = serde_json::json!({"id": "U0BO", "username": "bo"});
         let Word::Reject(reject) = click(&payload).commanded.word else { panic!() };
         assert_eq!((reject.by.id.as_str(), reject.by.name.as_str()), ("U0BO", "bo"));
+    }
+
+    #[test]
+    fn changes_come_from_the_field_of_the_same_message() {
+        let mut payload = fixture();
+        payload["actions"][0]["action_id"] = "request_changes".into();
+        let asked = |payload: &serde_json::Value| read(&form(&payload.to_string())).unwrap();
+        assert!(matches!(asked(&payload), Interaction::Incomplete { response_url: Some(_) }));
+        payload["state"] =
+            serde_json::json!({"values": {"changes": {"text": {"type": "plain_text_input", "value": null}}}});
+        assert!(matches!(asked(&payload), Interaction::Incomplete { .. }));
+        payload["state"]["values"]["changes"]["text"]["value"] = " Keep the old name. ".into();
+        let Word::RequestChanges(request) = click(&payload).commanded.word else { panic!() };
+        assert_eq!((request.comment.as_str(), request.plan_hash.as_deref()), ("Keep the old name.", Some("4f2a91c7")));
+    }
+
+    #[test]
+    fn the_other_buttons_name_their_ticket() {
+        let mut payload = fixture();
+        payload["actions"][0]["value"] = r#"{"ticket":"SHOP-1"}"#.into();
+        payload["actions"][0]["action_id"] = "retry".into();
+        let retry = click(&payload);
+        assert!(matches!(retry.commanded.word, Word::Retry(_)) && !retry.confirmed);
+        payload["actions"][0]["action_id"] = "view_logs".into();
+        let logs = read(&form(&payload.to_string())).unwrap();
+        assert!(matches!(logs, Interaction::Logs { ticket, .. } if ticket.as_str() == "SHOP-1"));
+        payload["actions"][0]["action_id"] = "confirm_command".into();
+        assert!(read(&form(&payload.to_string())).is_err(), "no command");
+        payload["actions"][0]["value"] = r#"{"ticket":"SHOP-1","word":"cancel"}"#.into();
+        let cancel = click(&payload);
+        assert!(matches!(cancel.commanded.word, Word::Cancel(_)) && cancel.confirmed);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// Where blocks are shown; some are allowed in one place only.
+/// Where blocks are shown: more fit into a modal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Surface {
     Message,
@@ -24,7 +24,7 @@ pub(super) fn problems(blocks: &[Value], surface: Surface) -> Vec<String> {
     let mut ids = BTreeSet::new();
     for (at, block) in blocks.iter().enumerate() {
         let place = format!("/blocks/{at}");
-        check.block(block, surface, &place);
+        check.block(block, &place);
         if let Some(id) = block["block_id"].as_str() {
             check.at_most(id, 255, &format!("{place}/block_id"));
             if !ids.insert(id) {
@@ -106,7 +106,7 @@ impl Check {
         }
     }
 
-    fn block(&mut self, block: &Value, surface: Surface, place: &str) {
+    fn block(&mut self, block: &Value, place: &str) {
         let list = |name: &str| block[name].as_array().map_or(&[][..], Vec::as_slice);
         match block["type"].as_str().unwrap_or_default() {
             "section" => {
@@ -155,7 +155,7 @@ impl Check {
                 None | Some("") => self.say("missing required field: text".into(), place),
                 Some(text) => self.at_most(text, 12_000, &format!("{place}/text")),
             },
-            "input" if surface == Surface::Modal => {
+            "input" => {
                 self.text(&block["label"], Kind::Plain, 2000, &format!("{place}/label"));
                 if let Some(hint) = block.get("hint") {
                     self.text(hint, Kind::Plain, 2000, &format!("{place}/hint"));
@@ -255,6 +255,7 @@ mod tests {
             json!({"type": "header", "text": text("plain_text", 150)}),
             json!({"type": "section", "text": text("mrkdwn", 3000), "fields": vec![text("mrkdwn", 2000); 10]}),
             json!({"type": "divider"}),
+            json!({"type": "input", "label": text("plain_text", 1), "element": {"type": "plain_text_input"}}),
             json!({"type": "context", "elements": vec![text("mrkdwn", 10); 10]}),
             button("value", json!("v".repeat(2000))),
             button("style", json!("danger")),
@@ -281,7 +282,7 @@ mod tests {
             button("action_id", json!("a".repeat(256))),
             button("style", json!("default")),
             button("confirm", json!({"title": text("plain_text", 101)})),
-            json!({"type": "input", "label": text("plain_text", 1), "element": {"type": "plain_text_input"}}),
+            json!({"type": "input", "label": text("mrkdwn", 1), "element": {"type": "plain_text_input"}}),
             json!({"type": "markdown", "text": "x".repeat(12_001)}),
             json!({"type": "poll"}),
         ];

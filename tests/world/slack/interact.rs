@@ -77,6 +77,17 @@ impl Slack {
 
     /// A person clicks a button of a message (`ts`). Waits for the app's answer.
     pub async fn click(&self, user: &str, ts: &str, action_id: &str) -> anyhow::Result<Delivery> {
+        self.click_with(user, ts, action_id, &[]).await
+    }
+
+    /// The same after the person has typed into the message's input fields: `block_id`, `action_id`, text.
+    pub async fn click_with(
+        &self,
+        user: &str,
+        ts: &str,
+        action_id: &str,
+        typed: &[(&str, &str, &str)],
+    ) -> anyhow::Result<Delivery> {
         let payload = {
             let mut state = self.lock();
             let user = state.user(user).with_context(|| format!("there is no user {user}"))?.clone();
@@ -91,6 +102,7 @@ impl Slack {
                 let there: Vec<&String> = buttons.iter().map(|button| &button.action_id).collect();
                 format!("message {ts} has no button {action_id}, it has {there:?}: {}", message.text)
             })?;
+            let values = input_values(&message, typed)?;
             let response = ResponseUrl {
                 channel: message.channel.clone(),
                 user: user.id.clone(),
@@ -118,7 +130,7 @@ impl Slack {
                 "is_enterprise_install": false,
                 "channel": {"id": message.channel, "name": channel},
                 "message": state.message_json(&message, true),
-                "state": {"values": {}},
+                "state": {"values": values},
                 "response_url": state.response_url(response),
                 "actions": [action],
             })
@@ -270,6 +282,23 @@ impl Slack {
         let kind = if message.ephemeral_to.is_some() { "ephemeral.posted" } else { "message.posted" };
         self.announce(state, kind, &message);
     }
+}
+
+/// What stands in the input fields of a message, as a click carries it; an empty field has the value null.
+fn input_values(message: &Message, typed: &[(&str, &str, &str)]) -> anyhow::Result<Value> {
+    let mut values = json!({});
+    for block in message.blocks.iter().filter(|block| block["type"] == "input") {
+        let (Some(id), Some(action)) = (block["block_id"].as_str(), block["element"]["action_id"].as_str()) else {
+            continue;
+        };
+        let text = typed.iter().find(|(block, field, _)| *block == id && *field == action).map(|(_, _, text)| *text);
+        let text = text.filter(|text| !text.is_empty());
+        values[id][action] = json!({"type": block["element"]["type"], "value": text});
+    }
+    for (block, action, _) in typed {
+        anyhow::ensure!(!values[*block][*action].is_null(), "the message has no input {block}/{action}");
+    }
+    Ok(values)
 }
 
 /// Type of a modal's input element.

@@ -195,6 +195,14 @@ fn one_block(block: &Value, ts: &str, state: &State) -> String {
             let parts: String = list("elements").iter().map(|part| element(part, block, ts)).collect();
             format!("<div class=\"actions\">{parts}</div>")
         }
+        "input" => {
+            let text = |value: &Value| html(value.as_str().unwrap_or_default());
+            let name = format!("{} {}", text(&block["block_id"]), text(&block["element"]["action_id"]));
+            format!(
+                "<label class=\"field\">{}<textarea name=\"{name}\" rows=\"2\"></textarea></label>",
+                text(&block["label"]["text"])
+            )
+        }
         "divider" => "<hr>".into(),
         "image" => image(block),
         "markdown" => format!("<div class=\"markdown\">{}</div>", html(block["text"].as_str().unwrap_or_default())),

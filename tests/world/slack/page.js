@@ -68,8 +68,14 @@ async function refresh() {
   }));
   if (shown !== feed.html) {
     const list = $("feed"), atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+    // What somebody is typing into a message outlives the news around it.
+    const typed = [...list.querySelectorAll("textarea[name]")].filter((f) => f.value)
+      .map((f) => [f.closest("article").dataset.ts, f.name, f.value]);
     // The server escapes everything that people and the app wrote.
     list.innerHTML = feed.html || `<div class="empty">Nothing here yet.</div>`;
+    for (const [ts, name, value] of typed) {
+      for (const f of list.querySelectorAll(`article[data-ts="${ts}"] textarea[name]`)) if (f.name === name) f.value = value;
+    }
     if (atEnd || !shown) list.scrollTop = list.scrollHeight;
     shown = feed.html;
   }
@@ -97,7 +103,9 @@ document.addEventListener("click", (event) => {
   if (!button || !button.dataset.ts) return;
   if (button.dataset.confirm && !confirm(button.dataset.confirm)) return;
   button.disabled = true;
-  send("click", { user, ts: button.dataset.ts, action_id: button.dataset.action }).then(() => { button.disabled = false; });
+  const fields = [...button.closest("article").querySelectorAll("textarea[name]")];
+  const values = Object.fromEntries(fields.filter((f) => f.value.trim()).map((f) => [f.name, f.value]));
+  send("click", { user, ts: button.dataset.ts, action_id: button.dataset.action, values }).then(() => { button.disabled = false; });
 });
 
 $("modal").addEventListener("cancel", () => send("close", { view: $("modal").dataset.view }));

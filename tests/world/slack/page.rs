@@ -187,10 +187,14 @@ struct Click {
     user: String,
     ts: String,
     action_id: String,
+    /// Name of an input of the message (`block_id action_id`) to its text.
+    #[serde(default)]
+    values: HashMap<String, String>,
 }
 
 async fn click(State(slack): State<Slack>, axum::Json(click): axum::Json<Click>) -> Response {
-    told(slack.click(&click.user, &click.ts, &click.action_id).await.map(Some))
+    let typed = inputs(&click.values);
+    told(slack.click_with(&click.user, &click.ts, &click.action_id, &typed).await.map(Some))
 }
 
 #[derive(Debug, Deserialize)]
@@ -220,12 +224,14 @@ struct Submit {
     values: HashMap<String, String>,
 }
 
+fn inputs(values: &HashMap<String, String>) -> Vec<(&str, &str, &str)> {
+    let parts =
+        values.iter().filter_map(|(name, value)| name.split_once(' ').map(|(block, action)| (block, action, value)));
+    parts.map(|(block, action, value)| (block, action, value.as_str())).collect()
+}
+
 async fn submit(State(slack): State<Slack>, axum::Json(submit): axum::Json<Submit>) -> Response {
-    let values: Vec<(&str, &str, &str)> = submit
-        .values
-        .iter()
-        .filter_map(|(name, value)| name.split_once(' ').map(|(block, action)| (block, action, value.as_str())))
-        .collect();
+    let values = inputs(&submit.values);
     told(slack.submit_view(&submit.view, &values).await.map(Some))
 }
 

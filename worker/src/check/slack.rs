@@ -10,8 +10,10 @@ use crate::config::Config;
 const SERVICE: &str = "Slack";
 
 /// Scopes of the bot token, with what they are for.
-const SCOPES: [(&str, &str); 3] = [
+const SCOPES: [(&str, &str); 5] = [
+    ("app_mentions:read", "hear mentions"),
     ("chat:write", "post plans and news"),
+    ("commands", "take /agent"),
     ("channels:read", "find the channels"),
     ("channels:history", "see what was posted before, so that nothing is posted twice"),
 ];
@@ -94,9 +96,9 @@ mod tests {
     fn a_missing_scope_is_named_with_its_purpose() {
         let scopes = ["chat:write".to_owned(), "channels:read".to_owned()];
         let found = with_scopes(Finding::good(SERVICE, "x"), &scopes);
-        assert_eq!((found.mark, found.notes.len()), (Mark::Bad, 2));
+        assert_eq!((found.mark, found.notes.len()), (Mark::Bad, 6));
         assert_eq!(
-            found.notes[0],
+            found.notes[4],
             "✗ scope channels:history, to see what was posted before, so that nothing is posted twice"
         );
     }

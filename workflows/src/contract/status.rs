@@ -42,6 +42,23 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All stages, in the order of a ticket's life.
+    pub const ALL: [Self; 13] = [
+        Self::Discovering,
+        Self::Planning,
+        Self::AwaitingApproval,
+        Self::Executing,
+        Self::WatchingCi,
+        Self::ReadyForReview,
+        Self::Parked,
+        Self::CleaningUp,
+        Self::Merged,
+        Self::Closed,
+        Self::Rejected,
+        Self::Cancelled,
+        Self::Abandoned,
+    ];
+
     /// Wire name, as people see it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,6 +75,23 @@ impl Stage {
             Self::Rejected => "rejected",
             Self::Cancelled => "cancelled",
             Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// The stage of that wire name, however it is written: `awaiting approval` too.
+    pub fn named(name: &str) -> Option<Self> {
+        let name = name.trim().to_lowercase().replace([' ', '-'], "_");
+        Self::ALL.into_iter().find(|stage| stage.as_str() == name)
+    }
+
+    /// The agent that works in this stage, if one does.
+    pub fn agent(self) -> Option<super::agent::AgentName> {
+        use super::agent::AgentName;
+        match self {
+            Self::Discovering => Some(AgentName::Discovery),
+            Self::Planning => Some(AgentName::Planning),
+            Self::Executing => Some(AgentName::Execution),
+            _ => None,
         }
     }
 
@@ -167,6 +201,12 @@ pub struct TicketStatus {
     pub commands: Vec<String>,
     /// Seconds since 1970 of the last news.
     pub updated_at: i64,
+    /// Link of the ticket in Jira, once it was read.
+    #[serde(default)]
+    pub ticket_url: String,
+    /// Link of the run in Temporal's Web UI, or empty.
+    #[serde(default)]
+    pub run_url: String,
 }
 
 /// How far an agent's run got: all that continue-as-new has to carry.

@@ -31,6 +31,19 @@ pub struct TaskState {
     pub state: String,
 }
 
+/// One ticket in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskLine {
+    /// The ticket.
+    pub ticket: TicketKey,
+    /// Its stage, or how its run ended.
+    pub state: String,
+    /// Seconds since 1970 when its run began.
+    pub started_at: i64,
+    /// Seconds since 1970 when it ended; absent while it runs.
+    pub ended_at: Option<i64>,
+}
+
 /// Runs of Ticketwright, as activities.
 pub struct Tasks;
 

@@ -2,6 +2,11 @@
 
 use serde_json::{Value, json};
 
+/// Id of the block with the field that says what should be different, as it comes back with a click.
+pub const CHANGES_BLOCK: &str = "changes";
+/// Id of that field.
+pub const CHANGES_INPUT: &str = "text";
+
 /// Longest text of a section block, from Slack's Block Kit reference.
 const SECTION_TEXT: usize = 3000;
 
@@ -57,27 +62,71 @@ pub fn context(text: &str) -> Value {
     json!({"type": "context", "elements": [{"type": "mrkdwn", "text": cut(text)}]})
 }
 
-/// The approval message: the plan, the buttons, the small print. Each button carries ticket and plan hash.
+/// The approval message: the plan, a field for changes, the buttons, the small print. Each button carries ticket and plan hash.
 pub fn approval(text: &str, foot: &str, ticket: &str, plan_hash: &str) -> Vec<Value> {
-    let value = json!({"ticket": ticket, "plan_hash": plan_hash}).to_string();
-    let button = |action: &str, label: &str, style: &str| {
-        json!({
-            "type": "button",
-            "action_id": action,
-            "text": {"type": "plain_text", "text": label},
-            "style": style,
-            "value": value,
-        })
-    };
+    let value = json!({"ticket": ticket, "plan_hash": plan_hash});
     vec![
         section(text),
         json!({
+            "type": "input",
+            "block_id": CHANGES_BLOCK,
+            "optional": true,
+            "label": {"type": "plain_text", "text": "What should be different? (for Request changes)"},
+            "element": {"type": "plain_text_input", "action_id": CHANGES_INPUT, "multiline": true, "max_length": 3000},
+        }),
+        json!({
             "type": "actions",
             "block_id": "decision",
-            "elements": [button("approve", "Approve", "primary"), button("reject", "Reject", "danger")],
+            "elements": [
+                button("approve", "Approve", Some("primary"), &value),
+                button("request_changes", "Request changes", None, &value),
+                button("reject", "Reject", Some("danger"), &value),
+                button("view_logs", "View logs", None, &value),
+            ],
         }),
         context(foot),
     ]
+}
+
+/// A message about a parked ticket, with what a person can do about it.
+pub fn parked(text: &str, ticket: &str) -> Vec<Value> {
+    let value = json!({ "ticket": ticket });
+    let buttons = [button("retry", "Retry", Some("primary"), &value), button("view_logs", "View logs", None, &value)];
+    vec![section(text), json!({"type": "actions", "block_id": "parked", "elements": buttons})]
+}
+
+/// An answer with a command that the person has to confirm.
+pub fn proposal(text: &str, ticket: &str, word: &str) -> Vec<Value> {
+    let label = match word {
+        "retry" => format!("Retry {ticket}"),
+        _ => format!("Cancel {ticket}"),
+    };
+    let what = match word {
+        "retry" => format!("{ticket} tries again what stopped it."),
+        _ => format!("{ticket} stops. Its draft pull requests are closed and its branches deleted."),
+    };
+    let style = if word == "retry" { "primary" } else { "danger" };
+    let mut button = button("confirm_command", &label, Some(style), &json!({"ticket": ticket, "word": word}));
+    button["confirm"] = json!({
+        "title": {"type": "plain_text", "text": format!("{label}?")},
+        "text": {"type": "plain_text", "text": what},
+        "confirm": {"type": "plain_text", "text": "Do it"},
+        "deny": {"type": "plain_text", "text": "Leave it"},
+    });
+    vec![section(text), json!({"type": "actions", "block_id": "proposal", "elements": [button]})]
+}
+
+fn button(action: &str, label: &str, style: Option<&str>, value: &Value) -> Value {
+    let mut button = json!({
+        "type": "button",
+        "action_id": action,
+        "text": {"type": "plain_text", "text": label},
+        "value": value.to_string(),
+    });
+    if let Some(style) = style {
+        button["style"] = json!(style);
+    }
+    button
 }
 
 /// The approval message after the decision: the plan without buttons, and what was decided.

@@ -6,18 +6,28 @@ use serde_json::json;
 
 use super::flow::{Flow, Stop, park};
 use super::state::Approval;
-use crate::contract::access::Action;
+use crate::contract::access::{Action, Person};
 use crate::contract::github::{GitHub, ReadFile};
 use crate::contract::status::{ParkReason, Stage};
-use crate::contract::trigger::{Approve, RequestChanges};
+use crate::contract::trigger::Approve;
 use crate::kit::{Waited, now, wait_until};
 use crate::messages::{self, Template};
 use crate::policy::Family;
 
 /// Fewest characters of a hash that name a plan.
 const HASH_CHARACTERS: usize = 8;
-/// Most characters of a wish for another plan.
-const CHANGES: usize = 4000;
+
+/// Most characters of the earlier plan that the planning agent reads again.
+const EARLIER_PLAN: usize = 12_000;
+
+/// What people decided about a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// It is approved.
+    Build,
+    /// Another version is wanted.
+    PlanAgain,
+}
 
 impl Flow {
     /// Shows the plan to people: Slack with buttons, Jira with links.
@@ -36,9 +46,8 @@ impl Flow {
         self.tell_jira("plan", Template::JiraPlan, json!({})).await;
     }
 
-    /// Waits for a decision: true when the plan is approved, false when another one is asked for. Parks when the time is up. A
-    /// late approval of the unchanged plan counts.
-    pub(super) async fn await_approval(&self) -> Result<bool, Stop> {
+    /// Waits for a decision; parks when the time is up. A late approval of the unchanged plan counts, and so do changes.
+    pub(super) async fn await_approval(&self) -> Result<Decision, Stop> {
         let undecided = self.read(|s| s.inbox.approvals.is_empty() && s.inbox.changes.is_empty());
         if self.read(|s| s.stage) == Stage::Parked && undecided {
             // A retry: the old message has lost its buttons, so people are asked anew.
@@ -63,43 +72,22 @@ impl Flow {
                 Waited::Fulfilled => {}
             }
             self.heed_rejections().await?;
+            if self.heed_changes().await? {
+                return Ok(Decision::PlanAgain);
+            }
             if let Some(approve) = self.write(|s| s.inbox.approvals.pop_front())
                 && self.accept(approve).await?
             {
-                return Ok(true);
-            }
-            if let Some(request) = self.write(|s| s.inbox.changes.pop_front())
-                && self.take_changes(request).await?
-            {
-                return Ok(false);
+                return Ok(Decision::Build);
             }
         }
-    }
-
-    /// Judges a wish for another plan: then the next version is written with it in mind.
-    async fn take_changes(&self, request: RequestChanges) -> Result<bool, Stop> {
-        let (by, hash) = (request.by.label(), request.plan_hash.as_deref());
-        if hash.is_some() && !self.names_this_plan(hash, &by, "change").await {
-            return Ok(false);
-        }
-        if !self.may(&request.by, Action::Command).await? {
-            return Ok(false);
-        }
-        let comment = messages::shorten(&request.comment, CHANGES);
-        self.log(format!("{by} asks for another plan: {comment}"));
-        self.close_approval_message("changes", json!({ "by": by, "comment": comment })).await;
-        self.write(|s| {
-            s.feedback = Some(format!("{by} read the plan and asks for changes:\n\n{comment}"));
-            s.approval = None;
-        });
-        Ok(true)
     }
 
     /// Ends the ticket when somebody who may has rejected its plan.
     pub(super) async fn heed_rejections(&self) -> Result<(), Stop> {
         while let Some(rejection) = self.write(|s| s.inbox.rejections.pop_front()) {
             let (by, hash) = (rejection.by.label(), rejection.plan_hash.as_deref());
-            if hash.is_some() && !self.names_this_plan(hash, &by, "reject").await {
+            if hash.is_some() && !self.names_this_plan(hash, &rejection.by, "reject").await {
                 continue;
             }
             if self.may(&rejection.by, Action::Command).await? {
@@ -111,8 +99,43 @@ impl Flow {
         Ok(())
     }
 
+    /// Takes what people want to be different, if they may want it; then the plan has to be written again.
+    async fn heed_changes(&self) -> Result<bool, Stop> {
+        let mut wanted: Vec<(String, String)> = vec![];
+        while let Some(request) = self.write(|s| s.inbox.changes.pop_front()) {
+            let hash = request.plan_hash.as_deref();
+            if hash.is_some() && !self.names_this_plan(hash, &request.by, "ask for changes of").await {
+                continue;
+            }
+            if self.may(&request.by, Action::Command).await? {
+                self.log(format!(
+                    "{} asks for changes: {}",
+                    request.by.label(),
+                    messages::shorten(&request.comment, 200)
+                ));
+                wanted.push((request.by.label(), request.comment));
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        let requests: Vec<String> =
+            wanted.iter().map(|(by, comment)| format!("{by} asks for changes: {comment}")).collect();
+        let people: Vec<&str> = wanted.iter().map(|(by, _)| by.as_str()).collect();
+        let comments: Vec<&str> = wanted.iter().map(|(_, comment)| comment.as_str()).collect();
+        let extra = json!({ "by": people.join(", "), "comment": messages::shorten(&comments.join("; "), 300) });
+        self.close_approval_message("changes", extra).await;
+        self.write(|s| {
+            let earlier = s.plan.as_ref().map_or("", |version| version.text.as_str());
+            let earlier: String = earlier.chars().take(EARLIER_PLAN).collect();
+            s.feedback = Some(format!("{}\n\nThe plan they read:\n\n{earlier}", requests.join("\n")));
+            s.approval = None;
+        });
+        Ok(true)
+    }
+
     /// Whether a decision is about the plan in force; a person who decided about another version is told.
-    async fn names_this_plan(&self, given: Option<&str>, by: &str, decision: &str) -> bool {
+    async fn names_this_plan(&self, given: Option<&str>, by: &Person, decision: &str) -> bool {
         let Some((version, hash)) = self.read(|s| s.plan.as_ref().map(|v| (v.version, v.hash.clone()))) else {
             return false;
         };
@@ -123,13 +146,14 @@ impl Flow {
         if !fits {
             let given = given.map_or_else(|| "no hash".to_owned(), |given| messages::shorten(given, 12));
             let text = format!(
-                "{by} wanted to {decision} plan {given}, but the plan is v{version} {}. Read that one and decide again.",
+                "{} wanted to {decision} plan {given}, but the plan is v{version} {}. Read that one and decide again.",
+                by.label(),
                 hash.short()
             );
-            let (at, shown) = (now(&self.ctx), messages::slack::escape(&text));
-            self.write(|s| s.note(at, text));
+            let at = now(&self.ctx);
+            self.write(|s| s.note(at, text.clone()));
             self.show();
-            self.post("wrong_plan", shown.clone(), vec![messages::slack::section(&shown)]).await;
+            self.answer(by, "wrong_plan", &text).await;
         }
         fits
     }
@@ -139,7 +163,7 @@ impl Flow {
         let Some((version, hash)) = self.read(|s| s.plan.as_ref().map(|v| (v.version, v.hash.clone()))) else {
             return Ok(false);
         };
-        if !self.names_this_plan(approve.plan_hash.as_deref(), &approve.by.label(), "approve").await {
+        if !self.names_this_plan(approve.plan_hash.as_deref(), &approve.by, "approve").await {
             return Ok(false);
         }
         if !self.may(&approve.by, Action::Approve).await? {

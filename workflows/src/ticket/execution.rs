@@ -167,7 +167,6 @@ impl Flow {
                 "plan": s.plan.as_ref().map(|version| &version.plan),
                 "task": task.map(|task| &task.plan),
                 "attempt": attempt,
-                "guidance": s.guidance,
                 "refusal": task.map(|task| task.refusal.clone()).unwrap_or_default(),
             });
             (base, workspace, brief)

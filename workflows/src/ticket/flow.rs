@@ -8,8 +8,9 @@ use temporalio_workflow::{
 
 use super::TicketWorkflow;
 use super::state::TicketState;
-use crate::agent_run::{AgentWorkflow, decode_answer};
-use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
+use crate::agent_call::{self, Errand};
+use crate::agent_run::decode_answer;
+use crate::contract::agent::{AgentEnd, AgentName, AgentResult};
 use crate::contract::failure::FailureKind;
 use crate::contract::ids::{EffectKey, Generation, RepositoryName, TicketKey};
 use crate::contract::money::MicroUsd;
@@ -262,29 +263,28 @@ impl Flow {
         let Some(lease) = self.write(|s| s.budget.lease(shares)) else {
             return Err(Unanswered::without_work(self.out_of_money(None)));
         };
-        let (model, command_seconds) =
-            self.read(|s| (s.policy.models.get(agent.as_str()).cloned(), s.policy.execution.command_seconds));
-        let Some(model) = model else {
-            self.write(|s| s.budget.settle(lease, MicroUsd::default()));
-            let message = format!("The policy names no model for the {agent} agent. Add [policy.models.{agent}].");
-            return Err(Unanswered::without_work(park(ParkReason::Upstream, message)));
-        };
-        let input = AgentInput {
+        let guidance: Vec<String> = self.read(|s| s.guidance.iter().cloned().collect());
+        let mut brief = brief;
+        if let Some(brief) = brief.as_object_mut() {
+            brief.insert("guidance".to_owned(), guidance.into());
+        }
+        let policy = self.read(|s| s.policy.clone());
+        let errand = Errand {
             agent,
             ticket: Some(self.key.clone()),
             generation: self.generation.clone(),
-            model,
             brief,
             workspace: place.map(|(_, workspace)| workspace),
-            command_seconds,
             lease,
-            progress: None,
         };
-        let raw = RawValue::from_value(&input, self.ctx.payload_converter());
-        let id = format!("{base}/{n}");
-        let title = format!("{}: {agent}", self.key);
-        let nothing = std::future::pending();
-        let ended = kit::run_child(&self.ctx, &self.token, AgentWorkflow::run, raw, id, title, nothing).await;
+        let (id, title) = (format!("{base}/{n}"), format!("{}: {agent}", self.key));
+        let ended = match agent_call::call(&self.ctx, &self.token, &policy, id, title, errand).await {
+            Ok(ended) => ended,
+            Err(message) => {
+                self.write(|s| s.budget.settle(lease, MicroUsd::default()));
+                return Err(Unanswered::without_work(park(ParkReason::Upstream, message)));
+            }
+        };
         match ended {
             Ok(result) => {
                 self.write(|s| s.budget.settle(lease, result.spent));

@@ -11,9 +11,6 @@ use crate::contract::trigger::{Command, Steer};
 use crate::kit::{Waited, now, wait_until};
 use crate::messages::{self, Template};
 
-/// Most characters of one thing to mind.
-const GUIDANCE: usize = 2000;
-
 impl Flow {
     /// Parks the ticket until somebody lets it go on; the step that stopped is done again then.
     pub(super) async fn park(&self, parked: Parked) -> Result<(), Stop> {
@@ -24,7 +21,9 @@ impl Flow {
         if reason == ParkReason::PlanExpired {
             self.close_approval_message("expired", json!({})).await;
         }
-        self.say("parked", Template::SlackParked, json!({})).await;
+        let text = messages::render(Template::SlackParked, &self.view(), json!({}));
+        let blocks = messages::slack::parked(&text, self.key.as_str());
+        self.post("parked", text, blocks).await;
         self.tell_jira("parked", Template::JiraParked, json!({})).await;
         self.await_person(reason).await?;
         if reason == ParkReason::Budget {
@@ -58,7 +57,7 @@ impl Flow {
                 Waited::TimedOut => return Err(Stop::End(Stage::Abandoned)),
                 Waited::Fulfilled => {}
             }
-            // The step that waits for approval takes it from the inbox and judges it.
+            // The step that waits for a decision takes it from the inbox and judges it.
             if late_approval_counts && self.read(|s| !(s.inbox.approvals.is_empty() && s.inbox.changes.is_empty())) {
                 return Ok(());
             }
@@ -68,28 +67,6 @@ impl Flow {
             {
                 self.log(format!("retry by {}", retry.by.label()));
                 return Ok(());
-            }
-        }
-    }
-
-    /// Minds what a person says from now on, when they may; a parked ticket tries again with it.
-    pub(super) async fn judge_steer(&self, steer: Steer) {
-        let (by, text) = (steer.by.label(), messages::shorten(&steer.text, GUIDANCE));
-        match self.may(&steer.by, Action::Command).await {
-            Ok(true) => {
-                self.log(format!("{by} says: {text}"));
-                self.write(|s| {
-                    s.guidance.push(text);
-                    if s.stage == Stage::Parked {
-                        s.inbox.retries.push_back(Command { by: steer.by });
-                    }
-                });
-            }
-            Ok(false) | Err(Stop::Cancelled | Stop::End(_)) => {}
-            Err(Stop::Park(parked)) => {
-                let at = now(&self.ctx);
-                let text = format!("what {by} said could not be judged: {}", parked.message);
-                self.write(|s| s.note(at, text));
             }
         }
     }
@@ -109,6 +86,29 @@ impl Flow {
         }
     }
 
+    /// Keeps in mind what the person said, when they may; a parked ticket goes on with it.
+    pub(super) async fn judge_steer(&self, steer: Steer) {
+        let (by, at) = (steer.by.label(), now(&self.ctx));
+        match self.may(&steer.by, Action::Command).await {
+            Ok(true) => {
+                self.log(format!("{by} says to mind: {}", messages::shorten(&steer.text, 200)));
+                self.write(|s| {
+                    s.mind(&steer.by, &steer.text);
+                    if s.stage == Stage::Parked {
+                        s.inbox.retries.push_back(Command { by: steer.by });
+                    }
+                });
+            }
+            Ok(false) => {}
+            Err(Stop::Park(parked)) => {
+                let text = format!("what {by} said could not be judged: {}", parked.message);
+                self.write(|s| s.note(at, text));
+            }
+            // Cancelled meanwhile.
+            Err(Stop::Cancelled | Stop::End(_)) => {}
+        }
+    }
+
     /// Asks the access rules in force now; a refusal is told where the person looks.
     pub(super) async fn may(&self, who: &Person, action: Action) -> Result<bool, Stop> {
         use crate::contract::access::{Access, MayThey, Verdict};
@@ -124,8 +124,7 @@ impl Flow {
                 let text = format!("{} was refused: {why}", who.label());
                 self.write(|s| s.note(at, text.clone()));
                 self.show();
-                let shown = crate::messages::slack::escape(&text);
-                self.post("refused", shown.clone(), vec![crate::messages::slack::section(&shown)]).await;
+                self.answer(who, "refused", &text).await;
                 Ok(false)
             }
         }

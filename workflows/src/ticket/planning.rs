@@ -73,7 +73,6 @@ impl Flow {
                 "repositories": changeable,
                 "approach": s.report.as_ref().map(|report| report.approach.clone()).unwrap_or_default(),
                 "feedback": s.feedback.clone().unwrap_or_default(),
-                "guidance": s.guidance,
             })
         });
         let (plan, _): (Plan, _) = self.run_agent(AgentName::Planning, brief, None, 1).await?;
@@ -87,6 +86,7 @@ impl Flow {
             s.approval = None;
             // Nobody has seen this version yet, so nothing that waits can be about it.
             s.inbox.approvals.clear();
+            s.inbox.changes.clear();
         });
         let text = messages::render(Template::Plan, &self.view(), json!({}));
         if text.len() > PLAN_LIMIT {

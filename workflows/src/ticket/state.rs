@@ -27,6 +27,12 @@ const LOG_ENTRIES: usize = 200;
 const NOTES: usize = 3;
 /// Answers that wait to be posted; more at once are a flood, not a conversation.
 const ANSWERS: usize = 5;
+/// What people said to mind: so many remarks are kept, the newest ones, each of so many characters.
+const GUIDANCE: (usize, usize) = (10, 2000);
+/// Requests and remarks that wait to be judged; more at once are a flood.
+const WAITING: usize = 10;
+/// Longest request for changes, in characters.
+const REQUEST: usize = 4000;
 
 /// The run's state.
 #[derive(Default)]
@@ -48,9 +54,9 @@ pub(super) struct TicketState {
     pub(super) plan: Option<PlanVersion>,
     /// Why the plan has to be written again.
     pub(super) feedback: Option<String>,
+    /// What people said to mind from now on.
+    pub(super) guidance: VecDeque<String>,
     pub(super) approval: Option<Approval>,
-    /// What people said to mind; part of every later brief.
-    pub(super) guidance: Vec<String>,
     pub(super) expires_at: i64,
     /// Seconds in which the work waited for a person.
     pub(super) waited_seconds: i64,
@@ -62,8 +68,8 @@ pub(super) struct TicketState {
     pub(super) inbox: Inbox,
     pub(super) log: VecDeque<LogEntry>,
     pub(super) notes: VecDeque<String>,
-    /// What people who signalled in vain are told in the thread.
-    pub(super) answers: VecDeque<String>,
+    /// What people who signalled in vain are told.
+    pub(super) answers: VecDeque<(Person, String)>,
     /// A remark is not in the current details yet.
     pub(super) unshown: bool,
     pub(super) occurrences: BTreeMap<String, u32>,
@@ -177,10 +183,10 @@ pub(super) struct SlackThread {
 pub(super) struct Inbox {
     pub(super) approvals: VecDeque<Approve>,
     pub(super) rejections: VecDeque<Reject>,
-    pub(super) retries: VecDeque<Command>,
-    pub(super) cancels: VecDeque<Command>,
     pub(super) changes: VecDeque<RequestChanges>,
     pub(super) steers: VecDeque<Steer>,
+    pub(super) retries: VecDeque<Command>,
+    pub(super) cancels: VecDeque<Command>,
     pub(super) checks: Vec<ChecksChanged>,
     pub(super) pull_request_news: u32,
     /// A newer event that arrived while the run was closing: the next generation.
@@ -188,6 +194,21 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// Notes a request for changes.
+    pub(super) fn request(&mut self, mut request: RequestChanges) {
+        if self.changes.len() < WAITING {
+            request.comment = request.comment.trim().chars().take(REQUEST).collect();
+            self.changes.push_back(request);
+        }
+    }
+
+    /// Notes a remark.
+    pub(super) fn steer(&mut self, steer: Steer) {
+        if self.steers.len() < WAITING {
+            self.steers.push_back(steer);
+        }
+    }
+
     /// Notes a nudge once; they are coalesced per head.
     pub(super) fn nudge(&mut self, news: ChecksChanged) {
         if !self.checks.contains(&news) && self.checks.len() < 100 {
@@ -226,11 +247,20 @@ impl TicketState {
     }
 
     /// Notes a decision that changes nothing, and has its maker told once.
-    pub(super) fn decline(&mut self, at: i64, text: String) {
+    pub(super) fn decline(&mut self, at: i64, by: &Person, text: String) {
         if !self.notes.contains(&text) && self.answers.len() < ANSWERS {
-            self.answers.push_back(text.clone());
+            self.answers.push_back((by.clone(), text.clone()));
         }
         self.note(at, text);
+    }
+
+    /// Keeps what somebody said to mind.
+    pub(super) fn mind(&mut self, by: &Person, text: &str) {
+        let text: String = text.trim().chars().take(GUIDANCE.1).collect();
+        self.guidance.push_back(format!("{}: {text}", by.label()));
+        if self.guidance.len() > GUIDANCE.0 {
+            self.guidance.pop_front();
+        }
     }
 
     /// The flow is being undone or is over.
@@ -305,12 +335,22 @@ impl TicketState {
             self.parked.as_ref().is_some_and(|p| p.reason == crate::contract::status::ParkReason::PlanExpired);
         match self.stage {
             Stage::AwaitingApproval => {
-                vec![approve(), line("reject", r#"{"by":"you","comment":"why"}"#.to_owned())]
+                let changes = r#"{"by":"you","comment":"what should be different"}"#.to_owned();
+                let reject = r#"{"by":"you","comment":"why"}"#.to_owned();
+                vec![approve(), line("request_changes", changes), line("reject", reject)]
             }
             Stage::Parked if expired => vec![approve(), line("retry", by_me()), line("cancel", by_me())],
             Stage::Parked => vec![line("retry", by_me()), line("cancel", by_me())],
             stage if stage.is_end() || stage == Stage::CleaningUp => vec![],
             _ => vec![line("cancel", by_me())],
+        }
+    }
+
+    /// Link of the run in Temporal's Web UI, or empty.
+    pub(super) fn run_url(&self) -> String {
+        match self.policy.temporal_ui_url.trim_end_matches('/') {
+            "" => String::new(),
+            ui => format!("{ui}/namespaces/{}/workflows/ticket-{}", self.policy.temporal_namespace, self.key()),
         }
     }
 
@@ -332,6 +372,8 @@ impl TicketState {
             cap: self.budget.cap,
             commands: self.commands(),
             updated_at: self.updated_at,
+            ticket_url: self.ticket.as_ref().map(|t| t.url.clone()).unwrap_or_default(),
+            run_url: self.run_url(),
         }
     }
 }

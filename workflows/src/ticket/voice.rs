@@ -9,11 +9,12 @@ use temporalio_workflow::WaitConditionOptions;
 use super::TicketWorkflow;
 use super::flow::Flow;
 use super::state::{Delivery, Task};
+use crate::contract::access::{Person, Via};
 use crate::contract::github::{EditPullRequest, GitHub};
 use crate::contract::ids::RepositoryName;
 use crate::contract::jira::{Jira, MoveTicket, Moved, WriteComment};
 use crate::contract::plan::TaskResult;
-use crate::contract::slack::{MessageRef, PostMessage, Slack, UpdateMessage};
+use crate::contract::slack::{MessageRef, PostMessage, Slack, TellPerson, UpdateMessage};
 use crate::kit::{self, CallError};
 use crate::messages::{self, PullRequestView, TaskView, Template, TicketView};
 use crate::policy::Family;
@@ -53,7 +54,7 @@ impl Flow {
                 spent: s.budget.spent.to_string(),
                 cap: s.budget.cap.to_string(),
                 expires_at: s.expires_at,
-                run_url: run_url(&s.policy.temporal_ui_url, &s.policy.temporal_namespace, self.ctx.workflow_id()),
+                run_url: s.run_url(),
                 commands: s.commands(),
                 slack_channel: s.policy.slack.channel.clone(),
                 began_at: s.began_at,
@@ -103,7 +104,27 @@ impl Flow {
         }
     }
 
-    /// Attends to people beside the flow: judges cancels, answers in the thread whoever decided when there was nothing to
+    /// Answers somebody whose word had no effect: a person in Slack alone, anybody else in the ticket's thread.
+    pub(super) async fn answer(&self, person: &Person, step: &str, text: &str) {
+        let shown = messages::slack::escape(&messages::one_line(text));
+        if person.via != Via::Slack {
+            self.post(step, shown.clone(), vec![messages::slack::section(&shown)]).await;
+            return;
+        }
+        let (channel, root) = self.read(|s| (s.policy.slack.channel.clone(), s.slack.root.clone()));
+        if channel.is_empty() {
+            return;
+        }
+        // In the channel, where the buttons are: a note in a thread that the person has not open stays unseen.
+        let channel = root.map_or(channel, |root| root.channel);
+        let note = TellPerson { channel, thread: None, person: person.id.clone(), text: shown };
+        let summary = format!("tell {}: {}", person.label(), step.replace('_', " "));
+        if let Err(error) = self.call(Family::Effect, &summary, Slack::tell_person, note).await {
+            self.undelivered("Slack", &error);
+        }
+    }
+
+    /// Attends to people beside the flow: judges cancels and remarks, answers whoever decided when there was nothing to
     /// decide, shows remarks. Never ends.
     pub(super) async fn attend(&self) -> Infallible {
         loop {
@@ -123,9 +144,8 @@ impl Flow {
                 self.judge_steer(steer).await;
             }
             self.show();
-            while let Some(text) = self.write(|s| s.answers.pop_front()) {
-                let text = format!("{}.", messages::slack::escape(&messages::one_line(&text)));
-                self.post("declined", text.clone(), vec![messages::slack::section(&text)]).await;
+            while let Some((person, text)) = self.write(|s| s.answers.pop_front()) {
+                self.answer(&person, "declined", &format!("{text}.")).await;
             }
         }
     }
@@ -288,12 +308,4 @@ fn pull_request_view(delivery: &Delivery) -> Option<PullRequestView> {
         base: delivery.repository.default_branch.clone(),
         ci: delivery.ci.clone(),
     })
-}
-
-/// Link of a run in Temporal's Web UI; ids contain `/`, which it wants encoded.
-fn run_url(ui: &str, namespace: &str, workflow_id: &str) -> String {
-    if ui.is_empty() {
-        return String::new();
-    }
-    format!("{}/namespaces/{namespace}/workflows/{}", ui.trim_end_matches('/'), workflow_id.replace('/', "%2F"))
 }

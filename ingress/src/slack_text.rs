@@ -1,0 +1,322 @@
+//! What people in Slack read: where tickets stand, their logs, the commands there are. All of it in mrkdwn, for one person.
+
+use workflows::contract::ids::TicketKey;
+use workflows::contract::status::{LogEntry, Stage, TicketStatus};
+use workflows::contract::tasks::{TaskLine, TaskState};
+use workflows::contract::trigger::Word;
+use workflows::messages::slack::{date, escape};
+
+/// Steps of a progress bar.
+const BAR: usize = 10;
+/// Longest list of log entries, in characters: a section of Slack takes 3,000.
+const LOG: usize = 2800;
+
+/// Every command, with what it is for.
+pub(crate) const HELP: &str = "*What you can ask me*\n\
+    `/agent status SHOP-1` where a ticket stands\n\
+    `/agent list [stage]` running tickets, or those of one stage\n\
+    `/agent logs SHOP-1 [20]` what happened last\n\
+    *What you can tell me*\n\
+    `/agent approve SHOP-1 [plan hash]` build the plan; the hash stands under it, from version 2 on it is needed\n\
+    `/agent request-changes SHOP-1 what should be different` a new plan, and a new approval\n\
+    `/agent reject SHOP-1 [why]` no; drafts and branches are removed\n\
+    `/agent steer SHOP-1 what to mind` from now on; a parked ticket goes on with it\n\
+    `/agent retry SHOP-1` let a parked ticket go on\n\
+    `/agent cancel SHOP-1` stop and clean up\n\
+    Or mention me with a question. Work begins with the label on a ticket in Jira.";
+
+/// A command that cannot be understood.
+pub(crate) fn usage(fault: &str) -> String {
+    format!("{}\n`/agent help` lists all commands.", escape(fault))
+}
+
+/// Where a ticket stands. `now`: seconds since 1970.
+pub(crate) fn status(ticket: &TicketKey, state: &TaskState, now: i64) -> String {
+    let Some(status) = &state.status else {
+        let when = if state.running { "It runs on as soon as a worker is back" } else { "Its history is gone" };
+        return format!("*{ticket}* · {}\nNo worker answers, so this is all I know. {when}.", words(&state.state));
+    };
+    // A run that was terminated says nothing of it itself.
+    let stage = match (state.running, status.stage.is_end()) {
+        (false, false) => words(&state.state),
+        _ => words(status.stage.as_str()),
+    };
+    let mut lines = vec![format!("*{ticket}* · {stage}{}{}", task(status), bar(status))];
+    if !status.summary.is_empty() {
+        lines.push(escape(&status.summary));
+    }
+    match (&status.parked, state.running) {
+        (Some(parked), _) => lines.push(format!("⏸ {}: {}", words(parked.reason.as_str()), escape(&parked.message))),
+        (None, true) => {
+            let agent = status.stage.agent().map_or_else(String::new, |agent| format!("{agent} agent: "));
+            lines.push(format!("{agent}{}", escape(&status.doing)));
+        }
+        (None, false) => {}
+    }
+    lines.push(facts(status, now));
+    let links = links(status);
+    if !links.is_empty() {
+        lines.push(links);
+    }
+    lines.push(format!("`/agent logs {ticket}`{}", next(ticket, status)));
+    lines.join("\n")
+}
+
+fn task(status: &TicketStatus) -> String {
+    if status.stage == Stage::Executing && status.tasks > 0 {
+        format!(" (task {} of {})", (status.tasks_done + 1).min(status.tasks), status.tasks)
+    } else {
+        String::new()
+    }
+}
+
+/// How far a ticket is, in per cent: of its way, not of its time.
+fn progress(status: &TicketStatus) -> usize {
+    let tasks = status.tasks_done * 50 / status.tasks.max(1);
+    match status.stage {
+        Stage::Discovering => 5,
+        Stage::Planning => 15,
+        Stage::AwaitingApproval => 25,
+        Stage::Executing => 30 + tasks,
+        Stage::WatchingCi => 85,
+        Stage::ReadyForReview => 95,
+        Stage::Parked if status.plan_version == 0 => 10,
+        Stage::Parked => 25 + tasks,
+        _ => 100,
+    }
+}
+
+fn bar(status: &TicketStatus) -> String {
+    if status.stage.is_end() || status.stage == Stage::CleaningUp {
+        return String::new();
+    }
+    let done = progress(status);
+    let full = (done * BAR + 50) / 100;
+    format!("   {}{} {done} %", "▓".repeat(full), "░".repeat(BAR.saturating_sub(full)))
+}
+
+fn facts(status: &TicketStatus, now: i64) -> String {
+    let mut facts = vec![];
+    let plan = status.plan_hash.as_ref().map(|hash| format!("plan v{} `{hash}`", status.plan_version));
+    match (&status.approved_by, plan) {
+        (Some(by), Some(plan)) => facts.push(format!("approved by {} ({plan})", escape(by))),
+        (_, Some(plan)) => facts.push(plan),
+        _ => {}
+    }
+    facts.push(format!("{} of {}", status.spent, status.cap));
+    facts.push(format!("last news {} ago", ago(now - status.updated_at)));
+    facts.join(" · ")
+}
+
+fn links(status: &TicketStatus) -> String {
+    let pull_requests = status.pull_requests.iter().map(|url| {
+        let number = url.rsplit('/').next().unwrap_or_default();
+        format!("<{url}|PR #{number}>")
+    });
+    let others = [("Jira", &status.ticket_url), ("Web UI", &status.run_url)];
+    let others = others.into_iter().filter(|(_, url)| !url.is_empty()).map(|(name, url)| format!("<{url}|{name}>"));
+    pull_requests.chain(others).collect::<Vec<_>>().join(" · ")
+}
+
+/// The commands that make sense now.
+fn next(ticket: &TicketKey, status: &TicketStatus) -> String {
+    let commands: &[&str] = match status.stage {
+        Stage::AwaitingApproval => &["approve", "request-changes", "reject"],
+        Stage::Parked => &["retry", "steer", "cancel"],
+        Stage::Discovering | Stage::Planning | Stage::Executing | Stage::WatchingCi => &["steer", "cancel"],
+        _ => &[],
+    };
+    let hash = status.plan_hash.as_deref().unwrap_or_default();
+    let line = |command: &&str| match *command {
+        "approve" => format!("  `/agent approve {ticket} {hash}`"),
+        "steer" | "request-changes" => {
+            format!("  `/agent {command} {ticket} <text>`").replace('<', "&lt;").replace('>', "&gt;")
+        }
+        _ => format!("  `/agent {command} {ticket}`"),
+    };
+    commands.iter().map(line).collect()
+}
+
+/// Tickets, one per line.
+pub(crate) fn list(lines: &[TaskLine], stage: Option<Stage>, now: i64) -> String {
+    if lines.is_empty() {
+        return match stage {
+            Some(stage) => format!("No ticket is {}.", words(stage.as_str())),
+            None => "No ticket is running. Work begins with the label on a ticket in Jira.".to_owned(),
+        };
+    }
+    let shown = lines.iter().map(|line| {
+        let when = match line.ended_at {
+            Some(at) => format!("ended {} ago", ago(now - at)),
+            None => format!("started {} ago", ago(now - line.started_at)),
+        };
+        format!("*{}* · {} · {when}", line.ticket, words(&line.state))
+    });
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+/// The last entries of a log, as many of the newest as fit; what stopped a parked ticket and its checks stand first.
+pub(crate) fn log(ticket: &TicketKey, entries: &[LogEntry], status: Option<&TicketStatus>) -> String {
+    let mut head = vec![format!("*{ticket}* · last {} log entries", entries.len())];
+    if let Some(parked) = status.and_then(|status| status.parked.as_ref()) {
+        head.push(format!("⏸ {}: {}", words(parked.reason.as_str()), escape(&parked.message)));
+    }
+    if let Some(status) = status.filter(|status| !status.pull_requests.is_empty()) {
+        let checks = status.pull_requests.iter().map(|url| format!("<{url}/checks|checks of PR #{}>", tail(url)));
+        let run = Some(&status.run_url).filter(|url| !url.is_empty()).map(|url| format!("<{url}|Web UI>"));
+        head.push(checks.chain(run).collect::<Vec<_>>().join(" · "));
+    }
+    let mut room = LOG.saturating_sub(head.iter().map(|line| line.chars().count() + 1).sum());
+    let mut lines: Vec<String> = vec![];
+    for entry in entries.iter().rev() {
+        let line = format!("{}  {}", date(entry.at), escape(&entry.text));
+        let length = line.chars().count() + 1;
+        if length > room {
+            break;
+        }
+        room -= length;
+        lines.push(line);
+    }
+    head.extend(lines.into_iter().rev());
+    head.join("\n")
+}
+
+fn tail(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or_default()
+}
+
+/// A key that nobody knows, and what may have been meant.
+pub(crate) fn unknown(typed: &str, near: &[TaskLine], label: &str) -> String {
+    let typed: String = typed.chars().take(60).collect();
+    let typed = escape(&typed);
+    let names: Vec<String> = near.iter().map(|line| format!("*{}* ({})", line.ticket, words(&line.state))).collect();
+    match names.split_last() {
+        None => format!(
+            "I don't know {typed}. `/agent list` shows the running tickets; a ticket starts with the label {label} in Jira."
+        ),
+        Some((last, [])) => format!("I don't know {typed}. Did you mean {last}?"),
+        Some((last, rest)) => format!("I don't know {typed}. Did you mean {} or {last}?", rest.join(", ")),
+    }
+}
+
+/// What becomes of a command that was passed on.
+pub(crate) fn taken(ticket: &TicketKey, word: &Word) -> String {
+    match word {
+        Word::Approve(_) => {
+            format!("I take your approval of {ticket} to its plan. The plan's message changes when it counts.")
+        }
+        Word::Reject(_) => format!("I reject the plan of {ticket}. Its message changes when that is done."),
+        Word::RequestChanges(_) => {
+            format!("I take your changes to {ticket}. A new plan follows, and asks for approval again.")
+        }
+        Word::Retry(_) => format!("{ticket} tries again, if it is parked."),
+        Word::Cancel(_) => format!("{ticket} stops and cleans up."),
+        Word::Steer(_) => format!("{ticket} minds that from now on."),
+    }
+}
+
+fn words(name: &str) -> String {
+    escape(&name.replace('_', " "))
+}
+
+/// A time span in its largest unit.
+fn ago(seconds: i64) -> String {
+    match seconds.max(0) {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7_200 => format!("{} min", s / 60),
+        s @ 7_200..172_800 => format!("{} h", s / 3_600),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use workflows::contract::money::MicroUsd;
+    use workflows::contract::status::{ParkReason, Parked};
+
+    use super::*;
+
+    fn executing() -> TicketStatus {
+        TicketStatus {
+            ticket: "SHOP-1".into(),
+            summary: "Totals & <discounts>".into(),
+            stage: Stage::Executing,
+            parked: None,
+            doing: "task-2 in shop-api".into(),
+            plan_hash: Some("4f2a91c7".into()),
+            plan_version: 1,
+            approved_by: Some("Ana (Slack)".into()),
+            tasks_done: 1,
+            tasks: 2,
+            pull_requests: vec!["https://github.example/acme/shop-api/pull/7".into()],
+            spent: MicroUsd(90_000),
+            cap: MicroUsd(12_000_000),
+            commands: vec![],
+            updated_at: 1_000,
+            ticket_url: "https://jira.example/browse/SHOP-1".into(),
+            run_url: String::new(),
+        }
+    }
+
+    fn key() -> TicketKey {
+        "SHOP-1".parse().unwrap()
+    }
+
+    #[test]
+    fn a_status_says_everything_at_a_glance() {
+        let state = TaskState { status: Some(executing()), running: true, state: "executing".into() };
+        let text = status(&key(), &state, 1_012);
+        for part in [
+            "*SHOP-1* · executing (task 2 of 2)   ▓▓▓▓▓▓░░░░ 55 %",
+            "Totals &amp; &lt;discounts&gt;",
+            "execution agent: task-2 in shop-api",
+            "approved by Ana (Slack) (plan v1 `4f2a91c7`) · $0.090 of $12.00 · last news 12 s ago",
+            "<https://github.example/acme/shop-api/pull/7|PR #7> · <https://jira.example/browse/SHOP-1|Jira>",
+            "`/agent logs SHOP-1`  `/agent steer SHOP-1 &lt;text&gt;`  `/agent cancel SHOP-1`",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_worker_the_stage_is_still_known() {
+        let state = TaskState { status: None, running: true, state: "awaiting_approval".into() };
+        let text = status(&key(), &state, 0);
+        assert!(text.starts_with("*SHOP-1* · awaiting approval\nNo worker answers"), "{text}");
+        let ended = TaskState { status: Some(executing()), running: false, state: "terminated".into() };
+        assert!(status(&key(), &ended, 0).contains("· terminated"));
+    }
+
+    #[test]
+    fn a_log_keeps_its_newest_entries_and_says_what_stopped_the_ticket() {
+        let entries: Vec<LogEntry> =
+            (0..50).map(|n| LogEntry { at: n, text: format!("entry {n} {}", "x".repeat(200)) }).collect();
+        let mut parked = executing();
+        let message = "`test` is red".to_owned();
+        parked.parked = Some(Parked { reason: ParkReason::CiFailed, message });
+        let text = log(&key(), &entries, Some(&parked));
+        assert!(
+            text.contains("⏸ ci failed: `test` is red") && text.contains("/pull/7/checks|checks of PR #7>"),
+            "{text}"
+        );
+        assert!(text.contains("entry 49") && !text.contains("entry 0 "), "{text}");
+        assert!(text.chars().count() <= 3000);
+    }
+
+    #[test]
+    fn an_unknown_key_gets_the_nearest_ones() {
+        let near = |ticket: &str, state: &str| TaskLine {
+            ticket: ticket.parse().unwrap(),
+            state: state.into(),
+            started_at: 0,
+            ended_at: None,
+        };
+        assert_eq!(
+            unknown("SHOP-11", &[near("SHOP-1", "executing"), near("SHOP-10", "merged")], "AI"),
+            "I don't know SHOP-11. Did you mean *SHOP-1* (executing) or *SHOP-10* (merged)?"
+        );
+        assert!(unknown("<X>", &[], "AI").starts_with("I don't know &lt;X&gt;. `/agent list`"));
+        assert_eq!(list(&[], Some(Stage::Parked), 0), "No ticket is parked.");
+        assert_eq!(list(&[near("SHOP-1", "watching_ci")], None, 300), "*SHOP-1* · watching ci · started 5 min ago");
+    }
+}

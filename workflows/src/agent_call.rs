@@ -1,0 +1,65 @@
+//! Sending an agent on an errand: the child workflow that runs it, under the model and limits of a policy. Who sends it
+//! decides about money and about what an answer that is none means.
+
+use serde_json::Value;
+use temporalio_common::data_converters::RawValue;
+use temporalio_workflow::{WorkflowCancellationToken, WorkflowContext};
+
+use crate::agent_run::AgentWorkflow;
+use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
+use crate::contract::ids::{Generation, TicketKey};
+use crate::contract::money::MicroUsd;
+use crate::contract::policy::Policy;
+use crate::contract::workspace::Workspace;
+use crate::kit::{self, CallError};
+
+/// What an agent is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Errand {
+    /// Which agent.
+    pub agent: AgentName,
+    /// For which ticket; `None` where none is involved.
+    pub ticket: Option<TicketKey>,
+    /// Generation of the run that sends it.
+    pub generation: Generation,
+    /// Variables of the agent's prompt.
+    pub brief: Value,
+    /// The workspace, for agents that work in one.
+    pub workspace: Option<Workspace>,
+    /// What it may spend.
+    pub lease: MicroUsd,
+}
+
+/// Runs an agent to its end as a child with this workflow id.
+///
+/// # Errors
+/// The policy names no model for it, in words for people; nothing was started then.
+pub async fn call<W>(
+    ctx: &WorkflowContext<W>,
+    token: &WorkflowCancellationToken,
+    policy: &Policy,
+    id: String,
+    title: String,
+    errand: Errand,
+) -> Result<Result<AgentResult, CallError>, String> {
+    let Errand { agent, ticket, generation, brief, workspace, lease } = errand;
+    let Some(model) = policy.models.get(agent.as_str()).cloned() else {
+        return Err(format!("The policy names no model for the {agent} agent. Add [policy.models.{agent}]."));
+    };
+    let command_seconds = policy.execution.command_seconds;
+    let progress = None;
+    let input = AgentInput { agent, ticket, generation, model, brief, workspace, command_seconds, lease, progress };
+    let raw = RawValue::from_value(&input, ctx.payload_converter());
+    Ok(kit::run_child(ctx, token, AgentWorkflow::run, raw, id, title, std::future::pending()).await)
+}
+
+/// Why an agent's end is no answer, in words for people; `None`: it answered.
+pub fn fault(end: &AgentEnd) -> Option<String> {
+    match end {
+        AgentEnd::Answered(_) => None,
+        AgentEnd::InvalidAnswer(fault) => Some(format!("the answer did not fit after three tries: {fault}")),
+        AgentEnd::Limit(limit) => Some(limit.clone()),
+        AgentEnd::Budget { needed } => Some(format!("the money is used up, the next model call may cost {needed}")),
+        AgentEnd::Failed(message) => Some(message.clone()),
+    }
+}
