@@ -23,6 +23,7 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use workflows::agent_run::AgentWorkflow;
 use workflows::ci_watch::CiWatchWorkflow;
 use workflows::contract::{MODEL_QUEUE, QUEUE, SANDBOX_QUEUE};
+use workflows::pull_request::PullRequestWorkflow;
 use workflows::ticket::TicketWorkflow;
 
 use crate::config::Config;
@@ -80,6 +81,7 @@ pub(crate) async fn build(
         .register_workflow::<TicketWorkflow>()?
         .register_workflow::<AgentWorkflow>()?
         .register_workflow::<CiWatchWorkflow>()?
+        .register_workflow::<PullRequestWorkflow>()?
         .register_activities(AccessActivities::new(config.file))
         .register_activities(GitHubActivities { github: Arc::clone(&github) })
         .register_activities(JiraActivities { jira: Arc::clone(&jira) })

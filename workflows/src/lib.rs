@@ -7,11 +7,13 @@
 
 pub mod agent_run;
 pub mod agents;
+pub mod branch;
 pub mod budget;
 pub mod ci_watch;
 pub mod contract;
 pub mod kit;
 pub mod messages;
 pub mod policy;
+pub mod pull_request;
 pub mod search_attributes;
 pub mod ticket;

@@ -4,6 +4,7 @@
 //! tests here; at run time such a text says what is wrong instead of failing a workflow task.
 
 mod quiet;
+pub mod replies;
 pub mod slack;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -170,6 +171,15 @@ pub fn render(template: Template, view: &TicketView, extra: Value) -> String {
 
 fn try_render(template: Template, view: &TicketView, extra: Value) -> Result<String, minijinja::Error> {
     let (name, source) = template.source();
+    let mut environment = environment();
+    environment.add_template(name, source)?;
+    let context = minijinja::context! { t => view, ..minijinja::Value::from_serialize(extra) };
+    let text = environment.get_template(name)?.render(context)?;
+    Ok(text.trim().to_owned())
+}
+
+/// What every template may use.
+fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -181,10 +191,7 @@ fn try_render(template: Template, view: &TicketView, extra: Value) -> Result<Str
     environment.add_filter("quiet", |text: String| quiet(&text));
     environment.add_filter("slack_date", slack::date);
     environment.add_filter("short", |text: String| text.chars().take(8).collect::<String>());
-    environment.add_template(name, source)?;
-    let context = minijinja::context! { t => view, ..minijinja::Value::from_serialize(extra) };
-    let text = environment.get_template(name)?.render(context)?;
-    Ok(text.trim().to_owned())
+    environment
 }
 
 /// Text from outside on one line, without invisible characters.
