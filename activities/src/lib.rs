@@ -16,5 +16,6 @@ pub mod plans;
 pub mod policy;
 pub mod sandbox;
 pub mod slack;
+pub mod tasks;
 pub mod tools;
 pub mod workspace;

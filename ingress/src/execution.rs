@@ -5,12 +5,13 @@ use prost_wkt_types::Timestamp;
 use temporalio_client::Client;
 use temporalio_client::grpc::WorkflowService;
 use temporalio_client::tonic::{Code, IntoRequest, Status};
-use temporalio_common::data_converters::{SerializationContextData, TemporalSerializable};
+use temporalio_common::data_converters::{SerializationContextData, TemporalDeserializable, TemporalSerializable};
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution};
 use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
+use temporalio_common::protos::temporal::api::query::v1::WorkflowQuery;
 use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DescribeWorkflowExecutionRequest, SignalWorkflowExecutionRequest,
+    DescribeWorkflowExecutionRequest, QueryWorkflowRequest, SignalWorkflowExecutionRequest,
 };
 
 use crate::temporal::TemporalError;
@@ -89,6 +90,27 @@ pub async fn signal(client: &Client, signal: Signal<'_>, input: Payload) -> Resu
         Err(status) if is_missing_run(&status) => Ok(false),
         Err(status) => Err(status.into()),
     }
+}
+
+/// Asks a workflow's newest run. Answered by a worker: the caller limits the time.
+///
+/// # Errors
+/// When there is no such run, no such query, or no answer that decodes.
+pub async fn query<T>(client: &Client, workflow_id: &str, name: &str) -> Result<T, TemporalError>
+where
+    T: TemporalDeserializable + 'static,
+{
+    let request = QueryWorkflowRequest {
+        namespace: client.options().namespace.clone(),
+        execution: Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }),
+        query: Some(WorkflowQuery { query_type: name.to_owned(), ..Default::default() }),
+        ..Default::default()
+    };
+    let answer = client.clone().query_workflow(request.into_request()).await?.into_inner();
+    let payload = answer.query_result.and_then(|mut result| result.payloads.pop());
+    let payload = payload.ok_or_else(|| TemporalError::Refused(format!("{workflow_id} answered nothing to {name}")))?;
+    let decoded = client.options().data_converter.from_payload(&SerializationContextData::None, payload).await;
+    decoded.map_err(|error| TemporalError::Refused(format!("the answer to {name} does not decode: {error}")))
 }
 
 /// Encodes a value with the client's converter and codec.

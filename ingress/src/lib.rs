@@ -2,7 +2,7 @@
 //! trigger starts or signals one workflow.
 //!
 //! A request goes through [`signature`] (is it really from that service), [`webhook`] (what does it mean), and
-//! [`dispatch`] (which workflow starts or is told). [`start`] holds the one function that starts tickets. Raw JSON never
+//! [`dispatch`] (which workflow starts or is told). [`start`] holds the one function that starts runs. Raw JSON never
 //! leaves this crate.
 
 pub mod app;
@@ -13,6 +13,7 @@ pub mod reply;
 pub mod serve;
 pub mod signature;
 pub mod start;
+pub mod tasks;
 pub mod temporal;
 pub mod webhook;
 

@@ -5,6 +5,8 @@ mod check;
 mod config;
 mod problem;
 mod remote;
+mod runs;
+mod schedule;
 mod secrets;
 mod supervise;
 mod telemetry;

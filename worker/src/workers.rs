@@ -13,6 +13,7 @@ use activities::plans::PlanActivities;
 use activities::policy::PolicyActivities;
 use activities::sandbox::Sandbox;
 use activities::slack::{SlackActivities, SlackClient};
+use activities::tasks::TaskActivities;
 use activities::tools::ReadToolActivities;
 use activities::workspace::WorkspaceActivities;
 use anyhow::Context as _;
@@ -24,11 +25,14 @@ use workflows::agent_run::AgentWorkflow;
 use workflows::ci_watch::CiWatchWorkflow;
 use workflows::contract::{MODEL_QUEUE, QUEUE, SANDBOX_QUEUE};
 use workflows::pull_request::PullRequestWorkflow;
+use workflows::sentry_issue::SentryIssueWorkflow;
+use workflows::sentry_sweep::SentrySweepWorkflow;
 use workflows::ticket::TicketWorkflow;
 
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::remote::GitHubRemote;
+use crate::runs::TemporalRuns;
 use crate::supervise::GRACE;
 
 /// A cancelled activity hears of it within this time: heartbeats are passed on at most this often.
@@ -82,10 +86,13 @@ pub(crate) async fn build(
         .register_workflow::<AgentWorkflow>()?
         .register_workflow::<CiWatchWorkflow>()?
         .register_workflow::<PullRequestWorkflow>()?
+        .register_workflow::<SentryIssueWorkflow>()?
+        .register_workflow::<SentrySweepWorkflow>()?
         .register_activities(AccessActivities::new(config.file))
         .register_activities(GitHubActivities { github: Arc::clone(&github) })
         .register_activities(JiraActivities { jira: Arc::clone(&jira) })
         .register_activities(ReadToolActivities { github: Arc::clone(&github), jira, blobs: blobs.clone() })
+        .register_activities(TaskActivities { runs: Arc::new(TemporalRuns(client.clone())) })
         .register_activities(PlanActivities { blobs: blobs.clone() })
         .register_activities(PolicyActivities { policy: config.policy });
     let tickets = match slack {

@@ -16,4 +16,6 @@ pub mod messages;
 pub mod policy;
 pub mod pull_request;
 pub mod search_attributes;
+pub mod sentry_issue;
+pub mod sentry_sweep;
 pub mod ticket;

@@ -161,19 +161,34 @@ templates! {
     SlackEnd = "slack_end.md";
     /// Current details in Temporal's Web UI.
     Details = "details.md";
+    /// Jira: description of the bug that an error becomes.
+    ErrorBug = "error_bug.md";
+    /// Jira: an error is back.
+    ErrorEvidence = "error_evidence.md";
+    /// Slack: an error.
+    SlackError = "slack_error.md";
+    /// Slack: what became of an error.
+    SlackErrorEnd = "slack_error_end.md";
+    /// Current details of an error's run.
+    ErrorDetails = "error_details.md";
 }
 
 /// Renders a template with the view and extra variables.
 pub fn render(template: Template, view: &TicketView, extra: Value) -> String {
-    try_render(template, view, extra)
+    try_render(template, minijinja::context! { t => view, ..minijinja::Value::from_serialize(extra) })
         .unwrap_or_else(|error| format!("This message could not be written ({error}). The run goes on."))
 }
 
-fn try_render(template: Template, view: &TicketView, extra: Value) -> Result<String, minijinja::Error> {
+/// Renders a template that is not about one ticket's run.
+pub fn render_text(template: Template, variables: Value) -> String {
+    try_render(template, minijinja::Value::from_serialize(variables))
+        .unwrap_or_else(|error| format!("This message could not be written ({error}). The run goes on."))
+}
+
+fn try_render(template: Template, context: minijinja::Value) -> Result<String, minijinja::Error> {
     let (name, source) = template.source();
     let mut environment = environment();
     environment.add_template(name, source)?;
-    let context = minijinja::context! { t => view, ..minijinja::Value::from_serialize(extra) };
     let text = environment.get_template(name)?.render(context)?;
     Ok(text.trim().to_owned())
 }
@@ -190,6 +205,8 @@ fn environment() -> Environment<'static> {
     environment.add_filter("cell", |text: String| one_line(&text).replace('|', "\\|"));
     environment.add_filter("quiet", |text: String| quiet(&text));
     environment.add_filter("slack_date", slack::date);
+    environment.add_filter("utc", slack::utc);
+    environment.add_filter("code", |text: String| one_line(&text).replace("```", "'''"));
     environment.add_filter("short", |text: String| text.chars().take(8).collect::<String>());
     environment
 }

@@ -17,7 +17,7 @@ pub fn date(seconds: i64) -> String {
 }
 
 /// `2026-11-22 06:49 UTC`, by the proleptic Gregorian calendar (Howard Hinnant's `civil_from_days`).
-fn utc(seconds: i64) -> String {
+pub fn utc(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400) + 719_468, seconds.rem_euclid(86_400));
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -32,6 +32,24 @@ fn utc(seconds: i64) -> String {
 /// A section with `text` in mrkdwn.
 pub fn section(text: &str) -> Value {
     json!({"type": "section", "text": {"type": "mrkdwn", "text": cut(text)}})
+}
+
+/// A text with links as buttons under it.
+pub fn with_links(text: &str, links: &[(&str, &str)]) -> Vec<Value> {
+    let button = |(label, url): &(&str, &str)| {
+        json!({
+            "type": "button",
+            "action_id": format!("open {label}").to_lowercase().replace(' ', "_"),
+            "text": {"type": "plain_text", "text": label},
+            "url": url,
+        })
+    };
+    let links: Vec<Value> = links.iter().filter(|(_, url)| !url.is_empty()).map(button).collect();
+    let mut blocks = vec![section(text)];
+    if !links.is_empty() {
+        blocks.push(json!({"type": "actions", "block_id": "links", "elements": links}));
+    }
+    blocks
 }
 
 /// Small print.

@@ -90,18 +90,45 @@ fn view() -> TicketView {
     }
 }
 
+fn issue() -> Value {
+    json!({
+        "id": "4711", "short_id": "SHOP-API-4K", "title": "ZeroDivisionError: division by zero", "culprit": "shop.pricing in total",
+        "level": "error", "unresolved": true, "project": "shop-api", "platform": "python", "events_24h": 12, "events": 40, "users": 3,
+        "first_seen": 1_795_330_157, "last_seen": 1_795_330_157, "url": "http://sentry/4711", "fingerprint": "abc",
+    })
+}
+
+fn event() -> Value {
+    json!({
+        "id": "e", "at": 0, "message": "division by zero", "environment": "production", "release": "1.2", "tags": [], "request": "",
+        "frames": [{"path": "shop/pricing.py", "function": "total", "line": 7, "in_app": true, "text": "return a / b ```"}],
+    })
+}
+
+fn analysis() -> Value {
+    json!({
+        "summary": "Empty carts divide by zero.", "root_cause": "total() divides by the number of lines.", "confidence": 0.9,
+        "frames": ["shop/pricing.py:7 total"], "fixability": "likely", "proposed_test": "an empty cart", "repository": "acme/shop-api",
+    })
+}
+
 fn extra() -> Value {
     json!({
         "tasks": view().tasks, "base": "main", "ci": "green", "look_here": [], "not_done": [], "plan_text": "...",
         "repositories": ["shop-api"], "decision": "approved", "by": "Ana", "at": 0, "comment": "", "left_behind": "", "new_tests": 1,
-        "suite": {"passed": 43, "skipped": 0}, "notes": ["approve without a name"],
+        "suite": {"passed": 43, "skipped": 0}, "issue": issue(), "event": event(), "analysis": analysis(), "ticket": "SHOP-9",
+        "ticket_url": "http://jira/browse/SHOP-9", "why": "It is back.", "how": "It stayed gone.", "doing": "at work", "spent": "$0.10", "notes": ["approve without a name"],
     })
+}
+
+fn in_view(template: Template, view: &TicketView, extra: Value) -> Result<String, minijinja::Error> {
+    try_render(template, minijinja::context! { t => view, ..minijinja::Value::from_serialize(extra) })
 }
 
 #[test]
 fn every_template_renders() {
     for template in Template::ALL {
-        let text = try_render(*template, &view(), extra()).unwrap_or_else(|error| panic!("{template:?}: {error:#}"));
+        let text = in_view(*template, &view(), extra()).unwrap_or_else(|error| panic!("{template:?}: {error:#}"));
         assert!(!text.is_empty(), "{template:?}");
         assert!(!text.contains("\n\n\n"), "{template:?} has a hole:\n{text}");
     }
@@ -112,7 +139,7 @@ fn every_end_has_its_words() {
     for stage in [Stage::Merged, Stage::Closed, Stage::Rejected, Stage::Cancelled, Stage::Abandoned] {
         for template in [Template::JiraEnd, Template::SlackEnd] {
             let view = TicketView { stage, ..view() };
-            assert!(!try_render(template, &view, extra()).unwrap().is_empty());
+            assert!(!in_view(template, &view, extra()).unwrap().is_empty());
         }
     }
 }
@@ -120,9 +147,7 @@ fn every_end_has_its_words() {
 #[test]
 fn details_render_before_anything_is_known() {
     let empty = TicketView { key: "SHOP-1".into(), ..TicketView::default() };
-    assert!(
-        try_render(Template::Details, &empty, json!({"notes": []})).unwrap().starts_with("**SHOP-1 · discovering**")
-    );
+    assert!(in_view(Template::Details, &empty, json!({"notes": []})).unwrap().starts_with("**SHOP-1 · discovering**"));
 }
 
 #[test]
@@ -133,13 +158,13 @@ fn a_date_reads_without_slack_too() {
 
 #[test]
 fn slack_texts_cannot_be_broken_by_a_ticket() {
-    let text = try_render(Template::SlackApproval, &view(), extra()).unwrap();
+    let text = in_view(Template::SlackApproval, &view(), extra()).unwrap();
     assert!(text.contains("Cart total is &lt;wrong&gt;"), "{text}");
 }
 
 #[test]
 fn the_pull_request_names_each_proof() {
-    let text = try_render(Template::PullRequest, &view(), extra()).unwrap();
+    let text = in_view(Template::PullRequest, &view(), extra()).unwrap();
     assert!(
         text.contains("- `tests.test_pricing.Larger`: red at `81c0d1e2` (AssertionError: -500 != 0), green here"),
         "{text}"
