@@ -54,7 +54,7 @@ impl Desk {
 
     /// What the instruction comes to.
     async fn carry_out(&self, asked: &Instructed) -> Result<Answer, Stop> {
-        let pull_request = self.read_pull_request(asked).await?;
+        let pull_request = self.read_pull_request().await?;
         if let Some(refusal) = self.cannot_push_to(&pull_request).await? {
             return Ok(refusal);
         }

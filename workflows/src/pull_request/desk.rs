@@ -243,7 +243,7 @@ impl Desk {
         }
     }
 
-    pub(super) async fn read_pull_request(&self, _asked: &Instructed) -> Result<PullRequest, Stop> {
+    pub(super) async fn read_pull_request(&self) -> Result<PullRequest, Stop> {
         let summary = format!("look at PR #{}", self.address.number);
         let read = self.call(Family::Read, &summary, GitHub::get_pull_request, self.address.clone()).await?;
         self.write(|s| s.pull_request = Some(read.clone()));

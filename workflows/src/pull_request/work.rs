@@ -59,7 +59,7 @@ impl Desk {
                 Err(CallError::Failed(failure)) if failure.kind == FailureKind::Conflict && round < ROUNDS => {
                     round += 1;
                     self.log(failure.message);
-                    pull_request = self.read_pull_request(asked).await?;
+                    pull_request = self.read_pull_request().await?;
                     if let Some(refusal) = self.cannot_push_to(&pull_request).await? {
                         return Ok(refusal);
                     }
