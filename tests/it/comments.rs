@@ -14,6 +14,7 @@ const INSTRUCTION: &str = "Nice.\n\n@Agent show thousands with a comma";
 /// People at GitHub, and a pull request that no ticket of ours made.
 async fn foreign_pull_request(scene: &Scene) -> anyhow::Result<u64> {
     let github = &scene.stack.world.github;
+    scene.observer.wait_until_ready(STAGE).await?;
     github.add_user("ana", Permission::Write);
     github.add_user("mallory", Permission::Read);
     github.add_bot("helper");

@@ -25,6 +25,7 @@ pub(crate) async fn tell(stack: &Stack, observer: &Observer, screen: &Screen, sc
     if scripted {
         stack.world.bedrock.set_script(samples::script("comment")?);
     }
+    observer.wait_until_ready(STAGE_LIMIT).await?;
     github.push_commit(REPOSITORY, BRANCH, "docs/money.md", "# Amounts\n\nAmounts are cents.\n", "bo").await?;
     let number = github.open_pull_request(REPOSITORY, BRANCH, TITLE, "bo").await?;
     let run = format!("pr-acme.shop-api-{number}");

@@ -110,6 +110,17 @@ impl Observer {
         Ok((description.run_id().to_owned(), over))
     }
 
+    /// Waits until the first worker has created the search attributes: runs that carry them cannot start before, and GitHub
+    /// delivers an event that was refused only when a person asks for it.
+    pub async fn wait_until_ready(&self, limit: Duration) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while let Err(error) = self.runs("RequestedBy = 'nobody' AND CostUsd = 0").await {
+            anyhow::ensure!(began.elapsed() < limit, "the worker has not created the search attributes: {error:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
     /// All runs that match a visibility query, newest first.
     pub async fn runs(&self, query: &str) -> anyhow::Result<Vec<Run>> {
         let mut found = self.client.list_workflows(query, WorkflowListOptions::builder().limit(100).build());
