@@ -133,7 +133,7 @@ async fn from_github(State(app): State<App>, delivery: Signed<FromGitHub>) -> Re
     let Some(event) = delivery.headers.get("X-GitHub-Event").and_then(|event| event.to_str().ok()) else {
         return Reply::Unreadable("the header X-GitHub-Event is missing".into());
     };
-    let meaning = github::read(event, &delivery.body, &app.settings.branches);
+    let meaning = github::read(event, &delivery.body, &app.settings.branches, &app.settings.handle);
     app.handle(meaning, &delivery.id, GITHUB_DEADLINE).await
 }
 

@@ -86,6 +86,8 @@ pub struct Settings {
     pub label: String,
     /// How our branches are named.
     pub branches: BranchTemplate,
+    /// How people call us in comments of pull requests, without `@`.
+    pub handle: String,
     /// Account id of the bot in Jira; its own changes start nothing.
     pub jira_bot_account_id: Option<String>,
 }
@@ -228,6 +230,12 @@ impl Options {
         if file.policy.label.trim().is_empty() || file.policy.label.contains(char::is_whitespace) {
             return Err(invalid("policy.label must be one word: labels in Jira have no spaces".into()));
         }
+        let handle = file.policy.conventions.handle;
+        if handle.is_empty() || !handle.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(invalid(
+                "policy.conventions.handle must be a name without @: letters, digits and - only".into(),
+            ));
+        }
         let branches = file.policy.conventions.branch.parse().map_err(|error| invalid(format!("policy.{error}")))?;
         let secret = |service: Service, value, secret_file, section: Option<toml::Table>| {
             let secret = secret(service, value, secret_file)?;
@@ -252,6 +260,7 @@ impl Options {
             slack_secret,
             label: file.policy.label,
             branches,
+            handle,
             jira_bot_account_id: self.jira_bot_account_id.filter(|id| !id.is_empty()),
         })
     }

@@ -6,7 +6,6 @@
 //! leaves this crate.
 
 pub mod app;
-pub mod branch;
 pub mod config;
 pub mod dispatch;
 pub mod execution;
@@ -17,6 +16,8 @@ pub mod start;
 pub mod tasks;
 pub mod temporal;
 pub mod webhook;
+
+pub use workflows::branch;
 
 mod access_log;
 mod nudge;

@@ -5,6 +5,9 @@
 //! run is the latest; a run remembers in its memo the time of the newest event it accepted, and older or equal events are
 //! dropped; a closed run is followed by a new one only for an event that happened after it closed. Signal-with-start does
 //! none of this: on a closed run it forks a new run with every delivery.
+//!
+//! Instructions differ: each is a matter of its own, two may come within GitHub's one second, and one may arrive when the run
+//! it was written under has closed. Their times decide nothing; the run finds by its own reply on GitHub that one was done.
 
 use temporalio_client::Client;
 use temporalio_client::grpc::WorkflowService;
@@ -74,6 +77,8 @@ struct Beginning {
     workflow_id: String,
     kind: &'static str,
     event: EventId,
+    /// A newer event supersedes older ones. Otherwise each counts, and the run itself knows what it has done.
+    superseding: bool,
     input: Payload,
     /// Signal to the running run, and what it says.
     news: (&'static str, Payload),
@@ -100,6 +105,7 @@ pub async fn start_ticket(client: &Client, labelled: &TicketLabelled) -> Result<
         workflow_id: ticket.workflow_id(),
         kind: TICKET_WORKFLOW,
         event: event.clone(),
+        superseding: true,
         input: execution::encode(client, &input).await?,
         news: ("trigger", execution::encode(client, &joined).await?),
         attributes,
@@ -117,6 +123,7 @@ pub async fn start_error(client: &Client, reported: &ErrorReported) -> Result<St
         workflow_id: reported.issue.workflow_id(),
         kind: SENTRY_WORKFLOW,
         event: reported.event.clone(),
+        superseding: true,
         input: execution::encode(client, reported).await?,
         news: ("reported", execution::encode(client, reported).await?),
         attributes: vec![],
@@ -134,6 +141,7 @@ pub async fn start_instruction(client: &Client, instructed: &Instructed) -> Resu
         workflow_id: instructed.repository.pull_request_workflow_id(instructed.number),
         kind: PULL_REQUEST_WORKFLOW,
         event: instructed.event.clone(),
+        superseding: false,
         input: execution::encode(client, instructed).await?,
         news: ("instruct", execution::encode(client, instructed).await?),
         attributes: vec![("RequestedBy", instructed.by.name.clone())],
@@ -151,6 +159,7 @@ pub async fn start_mention(client: &Client, mentioned: &Mentioned) -> Result<Sta
         workflow_id: mentioned.workflow_id(),
         kind: MENTION_WORKFLOW,
         event: mentioned.event.clone(),
+        superseding: true,
         input: execution::encode(client, mentioned).await?,
         // One run per mention: only a redelivery can meet it, and that is dropped.
         news: ("mentioned", execution::encode(client, mentioned).await?),
@@ -161,7 +170,7 @@ pub async fn start_mention(client: &Client, mentioned: &Mentioned) -> Result<Sta
 }
 
 async fn start(client: &Client, beginning: Beginning) -> Result<Started, TemporalError> {
-    let Beginning { workflow_id, event, .. } = &beginning;
+    let Beginning { workflow_id, event, superseding, .. } = &beginning;
     for _ in 0..LOOKS {
         let latest = execution::describe(client, workflow_id).await?;
         let (run_id, outcome) = match latest {
@@ -169,7 +178,7 @@ async fn start(client: &Client, beginning: Beginning) -> Result<Started, Tempora
                 Some(run_id) => (run_id, StartOutcome::Started),
                 None => continue,
             },
-            Some(known) if known.last_event_at.is_some_and(|last| event.at <= last) => {
+            Some(known) if *superseding && known.last_event_at.is_some_and(|last| event.at <= last) => {
                 (known.run_id, StartOutcome::Dropped)
             }
             Some(Execution { run_id, closed_at: None, .. }) => {
@@ -178,7 +187,7 @@ async fn start(client: &Client, beginning: Beginning) -> Result<Started, Tempora
                 }
                 (run_id, StartOutcome::Joined)
             }
-            Some(Execution { run_id, closed_at: Some(closed_at), .. }) if event.at <= closed_at => {
+            Some(Execution { run_id, closed_at: Some(closed_at), .. }) if *superseding && event.at <= closed_at => {
                 (run_id, StartOutcome::Dropped)
             }
             Some(_) => match begin(client, &beginning).await? {

@@ -10,6 +10,7 @@ use temporalio_common::protos::temporal::api::history::v1::History;
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 use workflows::agent_run::AgentWorkflow;
 use workflows::ci_watch::CiWatchWorkflow;
+use workflows::pull_request::PullRequestWorkflow;
 use workflows::ticket::TicketWorkflow;
 
 fn goldens(directory: &Path) -> Vec<PathBuf> {
@@ -40,6 +41,11 @@ async fn every_released_history_replays() {
             )
             .and_then(
                 temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<CiWatchWorkflow>,
+            )
+            .and_then(
+                temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<
+                    PullRequestWorkflow,
+                >,
             )
             .unwrap()
             .build();

@@ -17,4 +17,8 @@ impl Remote for GitHubRemote {
         let (url, username, token) = self.0.push_credentials(repository).await?;
         Ok(GitRemote { url, username, token })
     }
+
+    async fn may_push(&self, repository: &RepositoryName, login: &str) -> Result<bool, ServiceError> {
+        self.0.may_push(repository, login).await
+    }
 }

@@ -25,6 +25,7 @@ use workflows::agent_run::AgentWorkflow;
 use workflows::ci_watch::CiWatchWorkflow;
 use workflows::contract::{MODEL_QUEUE, QUEUE, SANDBOX_QUEUE};
 use workflows::mention::MentionWorkflow;
+use workflows::pull_request::PullRequestWorkflow;
 use workflows::sentry_issue::SentryIssueWorkflow;
 use workflows::sentry_sweep::SentrySweepWorkflow;
 use workflows::ticket::TicketWorkflow;
@@ -87,6 +88,7 @@ pub(crate) async fn build(
         .register_workflow::<AgentWorkflow>()?
         .register_workflow::<CiWatchWorkflow>()?
         .register_workflow::<MentionWorkflow>()?
+        .register_workflow::<PullRequestWorkflow>()?
         .register_workflow::<SentryIssueWorkflow>()?
         .register_workflow::<SentrySweepWorkflow>()?
         .register_activities(AccessActivities::new(config.file))

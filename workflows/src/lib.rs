@@ -8,6 +8,7 @@
 pub mod agent_call;
 pub mod agent_run;
 pub mod agents;
+pub mod branch;
 pub mod budget;
 pub mod ci_watch;
 pub mod contract;
@@ -15,6 +16,7 @@ pub mod kit;
 pub mod mention;
 pub mod messages;
 pub mod policy;
+pub mod pull_request;
 pub mod search_attributes;
 pub mod sentry_issue;
 pub mod sentry_sweep;

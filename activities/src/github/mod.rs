@@ -5,6 +5,7 @@ mod answer;
 mod auth;
 mod checks;
 mod client;
+mod conversation;
 mod read;
 mod reply;
 #[cfg(test)]
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::github::{
-    BranchRef, Checks, CommitRef, CreateBranch, EditPullRequest, OpenPullRequest, PullRequest, PullRequestRef,
-    ReadFile, Repository, WritePlan, definitions,
+    BranchRef, Checks, CommitRef, CreateBranch, EditPullRequest, FindReply, MayPush, OpenPullRequest, PullRequest,
+    PullRequestRef, React, ReadFile, Repository, WritePlan, WriteReply, definitions,
 };
 use workflows::contract::ids::{CommitSha, RepositoryName};
 
@@ -140,6 +141,39 @@ impl GitHubActivities {
     #[activity(definition = definitions::DeleteBranch)]
     pub async fn delete_branch(self: Arc<Self>, ctx: ActivityContext, request: BranchRef) -> Result<(), ActivityError> {
         to_its_end(&ctx, self.github.delete_branch(&request)).await
+    }
+
+    /// Whether a person has write access. No effect.
+    #[activity(definition = definitions::MayPush)]
+    pub async fn may_push(self: Arc<Self>, ctx: ActivityContext, question: MayPush) -> Result<bool, ActivityError> {
+        let asked = self.github.may_push(&question.repository, &question.login);
+        asked.await.map_err(|error| error.into_activity_error(ctx.info().attempt))
+    }
+
+    /// Leaves a reaction; GitHub keeps one of a kind per person.
+    #[activity(definition = definitions::React)]
+    pub async fn react(self: Arc<Self>, ctx: ActivityContext, reaction: React) -> Result<(), ActivityError> {
+        to_its_end(&ctx, self.github.react(&reaction)).await
+    }
+
+    /// Writes a comment once; looks for its marker first.
+    #[activity(definition = definitions::WriteReply)]
+    pub async fn write_reply(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        reply: WriteReply,
+    ) -> Result<String, ActivityError> {
+        to_its_end(&ctx, self.github.write_reply(&reply)).await
+    }
+
+    /// Looks for a comment by its marker. No effect.
+    #[activity(definition = definitions::FindReply)]
+    pub async fn find_reply(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        reply: FindReply,
+    ) -> Result<Option<String>, ActivityError> {
+        while_beating(&ctx, self.github.find_reply(&reply)).await
     }
 
     /// Reads all checks of a commit. No effect.

@@ -36,6 +36,7 @@ use crate::blobs::Blobs;
 use crate::failure::ServiceError;
 use crate::heartbeat::while_beating;
 use crate::sandbox::{Command, Exit, Sandbox};
+use judge::Demand;
 use mirror::Mirror;
 use repository::Tools;
 
@@ -157,7 +158,13 @@ impl WorkspaceActivities {
     /// Makes a proof; no effect but the log.
     #[activity(definition = definitions::Prove)]
     pub async fn prove(self: Arc<Self>, ctx: ActivityContext, request: Prove) -> Result<ProofOutcome, ActivityError> {
-        while_beating(&ctx, self.prove_for(&Claim::of(ctx.info()), request)).await
+        while_beating(&ctx, self.prove_for(&Claim::of(ctx.info()), request, Demand::RedToGreen)).await
+    }
+
+    /// Runs the suite on both sides of a change; no effect but the log.
+    #[activity(definition = definitions::Check)]
+    pub async fn check(self: Arc<Self>, ctx: ActivityContext, request: Prove) -> Result<ProofOutcome, ActivityError> {
+        while_beating(&ctx, self.prove_for(&Claim::of(ctx.info()), request, Demand::Green)).await
     }
 
     /// Pushes one commit; looks first, and a branch that has it is left alone.

@@ -12,7 +12,7 @@ use workflows::contract::ids::CommitSha;
 use workflows::contract::workspace::{Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace};
 
 use super::area::{Area, Claim};
-use super::judge::Refusal;
+use super::judge::{Demand, Refusal};
 use super::mirror::Mirror;
 use super::repository::{self, is_test};
 use super::suite::{Fate, Run, Suite};
@@ -44,7 +44,12 @@ struct Making<'a> {
 
 impl WorkspaceActivities {
     /// Makes the proof. Repeating it changes nothing but the log.
-    pub(super) async fn prove_for(&self, claim: &Claim, request: Prove) -> Result<ProofOutcome, ServiceError> {
+    pub(super) async fn prove_for(
+        &self,
+        claim: &Claim,
+        request: Prove,
+        demand: Demand,
+    ) -> Result<ProofOutcome, ServiceError> {
         let area = Area::claim(&self.settings, claim).await?;
         let mirror = self.mirror(&request.head).await?;
         let base_tree = mirror.ensure(&request.base, &self.blobs, area.path()).await?;
@@ -58,7 +63,7 @@ impl WorkspaceActivities {
             log: String::new(),
         };
         let red_on = commit_of(&request.base);
-        let outcome = making.make(&base_tree, &head_tree).await?;
+        let outcome = making.make(&base_tree, &head_tree, demand).await?;
         let log = self.blobs.put(making.log).await?;
         Ok(match outcome {
             Ok((command, new_tests, suite)) => {
@@ -66,6 +71,16 @@ impl WorkspaceActivities {
             }
             Err(reason) => ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log },
         })
+    }
+}
+
+/// What became of the suite's tests.
+fn counted(run: &Run) -> SuiteCount {
+    let count = |wanted: fn(&Fate) -> bool| u32::try_from(run.report.with(wanted).len()).unwrap_or(u32::MAX);
+    SuiteCount {
+        passed: count(|fate| *fate == Fate::Passed),
+        failed: count(|fate| matches!(fate, Fate::Failed(_))),
+        skipped: count(|fate| *fate == Fate::Skipped),
     }
 }
 
@@ -79,6 +94,7 @@ impl Making<'_> {
         &mut self,
         base_tree: &str,
         head_tree: &str,
+        demand: Demand,
     ) -> Result<Result<(String, Vec<ProvenTest>, SuiteCount), Refusal>, ServiceError> {
         let suite = match self.suite(head_tree).await? {
             Ok(suite) => suite,
@@ -86,7 +102,8 @@ impl Making<'_> {
         };
         let changed = self.changed(base_tree, head_tree).await?;
         let (tests, _): (Vec<_>, Vec<_>) = changed.iter().partition(|change| is_test(&change.path));
-        if !tests.iter().any(|change| change.status != 'D') {
+        let tested = tests.iter().any(|change| change.status != 'D');
+        if demand == Demand::RedToGreen && !tested {
             return Ok(Err(
                 "No test file was added or changed. Write a test that fails without your change and passes \
                            with it, in a file that is named like a test or lies in a folder of tests."
@@ -100,6 +117,9 @@ impl Making<'_> {
             judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command))
         {
             return Ok(Err(refusal));
+        }
+        if !tested {
+            return Ok(Ok((suite.command, Vec::new(), counted(&head))));
         }
 
         let with_tests = self.overlay(base_tree, tests.iter().copied().filter(|change| change.status != 'D')).await?;
@@ -125,18 +145,15 @@ impl Making<'_> {
         ];
         let diff = self.mirror.git.run(diff).await.map_err(super::git::GitFailed::unexpected)?;
         let additions = Additions::of_diff(&String::from_utf8_lossy(&diff));
-        let new_tests =
-            match judge::proven(&judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() }, &additions) {
-                Ok(new_tests) => new_tests,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-        let count = |wanted: fn(&Fate) -> bool| u32::try_from(head.report.with(wanted).len()).unwrap_or(u32::MAX);
-        let suite_count = SuiteCount {
-            passed: count(|fate| *fate == Fate::Passed),
-            failed: count(|fate| matches!(fate, Fate::Failed(_))),
-            skipped: count(|fate| *fate == Fate::Skipped),
+        let new_tests = match judge::proven(
+            &judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() },
+            &additions,
+            demand,
+        ) {
+            Ok(new_tests) => new_tests,
+            Err(refusal) => return Ok(Err(refusal)),
         };
-        Ok(Ok((suite.command, new_tests, suite_count)))
+        Ok(Ok((suite.command, new_tests, counted(&head))))
     }
 
     /// The suite, as the base commit tells. A base without any test is judged by what the head brings.

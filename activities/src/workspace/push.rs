@@ -1,11 +1,13 @@
-//! Puts one commit on a branch of our own, on top of the commit where it must stand.
+//! Puts one commit on a branch, on top of the commit where it must stand: a branch of our own by an approved plan, or the
+//! branch of a pull request on the word of somebody who may push there.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use workflows::contract::access::{Person, Via};
 use workflows::contract::failure::FailureKind;
-use workflows::contract::ids::{CommitSha, RepositoryName, TicketKey};
+use workflows::contract::ids::{CommitSha, Digest, RepositoryName, TicketKey};
 use workflows::contract::money::MicroUsd;
 use workflows::contract::plan::Plan;
 use workflows::contract::workspace::{Authority, Push, Pushed};
@@ -27,13 +29,13 @@ impl WorkspaceActivities {
     /// Pushes once: the commit is a function of the request, and a branch that has it already is left alone.
     pub(super) async fn push_for(&self, claim: &Claim, request: Push) -> Result<Pushed, ServiceError> {
         let plan = self.check_authority(&request).await?;
-        check_branch(&request)?;
         let area = Area::claim(&self.settings, claim).await?;
         let mirror = self.mirror(&request.workspace).await?;
         let tree = mirror.ensure(&request.workspace, &self.blobs, area.path()).await?;
         mirror.ensure_commit(&request.parent).await?;
 
-        let commit = Change { mirror: &mirror, area: &area, request: &request, plan: &plan }.commit(&tree).await?;
+        let commit =
+            Change { mirror: &mirror, area: &area, request: &request, plan: plan.as_ref() }.commit(&tree).await?;
         let remote = self.remote.clone_url_and_credentials(&request.workspace.repository).await?;
         let (default, now) = look(&mirror, &remote, &request).await?;
         if default.as_deref() == Some(request.branch.as_str()) {
@@ -59,11 +61,38 @@ impl WorkspaceActivities {
         counted(&mirror, &request.parent, commit).await
     }
 
+    /// What gives the right to push, asked again at the time of use: the plan that a human approved, `None` for an instruction.
+    async fn check_authority(&self, request: &Push) -> Result<Option<Plan>, ServiceError> {
+        match &request.authority {
+            Authority::ApprovedPlan { hash, plan, .. } => {
+                let plan = self.check_plan(request, hash, plan).await?;
+                check_branch(request)?;
+                Ok(Some(plan))
+            }
+            Authority::Commanded { by, comment } => {
+                self.check_command(request, by, *comment).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Only somebody who may push there themselves can have us push, and the commit says who that was.
+    async fn check_command(&self, request: &Push, by: &Person, comment: u64) -> Result<(), ServiceError> {
+        let repository = &request.workspace.repository;
+        if by.via != Via::Github || !self.remote.may_push(repository, &by.id).await? {
+            let message = format!("{} has no write access to {repository}; nothing was pushed", by.label());
+            return Err(ServiceError::new(FailureKind::Unauthorized, message));
+        }
+        let named = |line: &str| line.strip_prefix("Instructed-by: ").is_some_and(|who| who == format!("@{}", by.id));
+        let told = |line: &str| line.strip_prefix("Comment: ").is_some_and(|id| id == comment.to_string());
+        if !request.message.lines().any(named) || !request.message.lines().any(told) {
+            return Err(invalid("the commit message does not say who asked for it, and in which comment"));
+        }
+        Ok(())
+    }
+
     /// Reads the approved plan again: only what a human saw may be pushed.
-    async fn check_authority(&self, request: &Push) -> Result<Plan, ServiceError> {
-        let Authority::ApprovedPlan { hash, plan, .. } = &request.authority else {
-            return Err(invalid("an instruction gives no right to push here"));
-        };
+    async fn check_plan(&self, request: &Push, hash: &Digest, plan: &Digest) -> Result<Plan, ServiceError> {
         if plan != hash {
             return Err(invalid(format!("the approval is for plan {}, not for {}", hash.short(), plan.short())));
         }
@@ -108,7 +137,8 @@ struct Change<'a> {
     mirror: &'a Mirror<'a>,
     area: &'a Area,
     request: &'a Push,
-    plan: &'a Plan,
+    /// `None`: an instruction, which lists no files.
+    plan: Option<&'a Plan>,
 }
 
 impl Change<'_> {
@@ -163,7 +193,7 @@ impl Change<'_> {
     /// plan that it changes.
     async fn refuse_unplanned_ci(&self, before: &str, after: &str) -> Result<(), ServiceError> {
         let repository = &self.request.workspace.repository;
-        let tasks = self.plan.tasks.iter().filter(|task| &task.repository == repository);
+        let tasks = self.plan.map_or(&[][..], |plan| &plan.tasks).iter().filter(|task| &task.repository == repository);
         let listed: Vec<InnerPath> =
             tasks.flat_map(|task| &task.files).filter_map(|file| InnerPath::parse(file).ok()).collect();
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", before, after];
@@ -172,6 +202,11 @@ impl Change<'_> {
         let unplanned = changed.find(|path| defines_ci(path) && !listed.iter().any(|file| file.as_path() == *path));
         match unplanned {
             None => Ok(()),
+            Some(path) if self.plan.is_none() => Err(invalid(format!(
+                "The change touches {} in {repository}, which says what CI runs with the repository's secrets. I change that only \
+                 by an approved plan. Nothing was pushed.",
+                path.display()
+            ))),
             Some(path) => Err(invalid(format!(
                 "The change touches {} in {repository}, which says what CI runs, and no task of the approved plan lists that \
                  file. Nothing was pushed. Request changes to the plan so that a task names it, or make that change yourself.",

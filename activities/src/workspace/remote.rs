@@ -22,4 +22,7 @@ pub struct GitRemote {
 pub trait Remote: Send + Sync {
     /// Address of `repository`, with a token that may read it and push to it.
     async fn clone_url_and_credentials(&self, repository: &RepositoryName) -> Result<GitRemote, ServiceError>;
+
+    /// Whether the person with this GitHub login has write access to `repository` now.
+    async fn may_push(&self, repository: &RepositoryName, login: &str) -> Result<bool, ServiceError>;
 }

@@ -1,14 +1,16 @@
-//! GitHub's webhooks about our own branches: checks that finished and pull requests that changed.
+//! GitHub's webhooks: checks that finished, pull requests of our own branches that changed, and comments that call us.
 //!
-//! Shapes: <https://docs.github.com/en/webhooks/webhook-events-and-payloads>. Who is told is decided by the branch name
-//! alone; a branch of a fork is never ours, whatever it is called.
+//! Shapes: <https://docs.github.com/en/webhooks/webhook-events-and-payloads>. Which ticket is told is decided by the branch
+//! name alone; a branch of a fork is never ours, whatever it is called. Checks also go to whoever works on a pull request with
+//! that head.
 
 use serde::Deserialize;
 use workflows::contract::github::PullRequestState;
 use workflows::contract::ids::{CommitSha, RepositoryName};
 use workflows::contract::trigger::{ChecksChanged, PullRequestChanged, Trigger};
 
-use super::{Meaning, Unreadable, json};
+use super::comment::{Comment, Issue};
+use super::{Meaning, Unreadable, comment, json};
 use crate::branch::{BranchTemplate, OurBranch};
 
 /// Changes of a pull request that its ticket hears of.
@@ -20,6 +22,8 @@ struct Delivery {
     action: String,
     repository: Option<Repository>,
     sender: Option<User>,
+    issue: Option<Issue>,
+    comment: Option<Comment>,
     pull_request: Option<PullRequest>,
     check_suite: Option<CheckSuite>,
     check_run: Option<CheckRun>,
@@ -33,6 +37,8 @@ struct Delivery {
 
 #[derive(Debug, Deserialize)]
 struct Repository {
+    #[serde(default)]
+    id: u64,
     full_name: String,
 }
 
@@ -69,12 +75,34 @@ struct Head {
 struct CheckSuite {
     head_branch: Option<String>,
     head_sha: Option<String>,
+    #[serde(default)]
+    pull_requests: Vec<OfChecks>,
 }
 
 #[derive(Debug, Deserialize)]
 struct CheckRun {
     head_sha: String,
     check_suite: Option<CheckSuite>,
+    #[serde(default)]
+    pull_requests: Vec<OfChecks>,
+}
+
+/// An open pull request whose head was checked, in any repository of the fork network.
+#[derive(Debug, Deserialize)]
+struct OfChecks {
+    number: u64,
+    base: Side,
+    head: Side,
+}
+
+#[derive(Debug, Deserialize)]
+struct Side {
+    repo: SideRepository,
+}
+
+#[derive(Debug, Deserialize)]
+struct SideRepository {
+    id: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,21 +113,31 @@ struct WorkflowRun {
     sha: String,
     #[serde(rename = "head_repository")]
     repository: Option<Repository>,
+    #[serde(default)]
+    pull_requests: Vec<OfChecks>,
 }
 
-/// Reads a delivery of the event named by the header `X-GitHub-Event`.
+/// Reads a delivery of the event named by the header `X-GitHub-Event`. `handle`: how people call us in comments, without `@`.
 ///
 /// # Errors
-/// When the body is not JSON of that shape, or an event about one of our branches lacks what identifies it.
-pub fn read(event: &str, body: &[u8], branches: &BranchTemplate) -> Result<Meaning, Unreadable> {
+/// When the body is not JSON of that shape, or an event that matters lacks what identifies it.
+pub fn read(event: &str, body: &[u8], branches: &BranchTemplate, handle: &str) -> Result<Meaning, Unreadable> {
     if event == "ping" {
         return Meaning::ignored("ping: the webhook is set up and its signature fits");
     }
-    if !["pull_request", "check_suite", "check_run", "workflow_run", "status"].contains(&event) {
-        return Meaning::ignored(format!("the event {event:?} is not about checks or pull requests"));
+    if !["issue_comment", "pull_request", "check_suite", "check_run", "workflow_run", "status"].contains(&event) {
+        return Meaning::ignored(format!("the event {event:?} is not about checks, pull requests or comments"));
     }
     let delivery: Delivery = json(body)?;
     match event {
+        "issue_comment" if delivery.action != "created" => {
+            Meaning::ignored(format!("the comment is {:?}, not new", delivery.action))
+        }
+        "issue_comment" => {
+            let (issue, comment) = (required(delivery.issue, "issue")?, required(delivery.comment, "comment")?);
+            let repository = required(delivery.repository, "repository")?.full_name.parse()?;
+            comment::read(repository, &issue, &comment, handle)
+        }
         "pull_request" => pull_request(delivery, branches),
         "status" => status(delivery, branches),
         _ if delivery.action != "completed" => {
@@ -107,25 +145,30 @@ pub fn read(event: &str, body: &[u8], branches: &BranchTemplate) -> Result<Meani
         }
         "check_suite" => {
             let suite = required(delivery.check_suite, event)?;
-            checks(delivery.repository, suite.head_branch, suite.head_sha, branches)
+            let pull_requests = numbers(&suite.pull_requests, delivery.repository.as_ref());
+            checks(delivery.repository, suite.head_branch, suite.head_sha, pull_requests, branches)
         }
         "check_run" => {
             let run = required(delivery.check_run, event)?;
-            checks(
-                delivery.repository,
-                run.check_suite.and_then(|suite| suite.head_branch),
-                Some(run.head_sha),
-                branches,
-            )
+            let pull_requests = numbers(&run.pull_requests, delivery.repository.as_ref());
+            let branch = run.check_suite.and_then(|suite| suite.head_branch);
+            checks(delivery.repository, branch, Some(run.head_sha), pull_requests, branches)
         }
         _ => {
             let run = required(delivery.workflow_run, event)?;
             if is_fork(run.repository.as_ref(), delivery.repository.as_ref()) {
                 return Meaning::ignored("the branch is in a fork");
             }
-            checks(delivery.repository, run.branch, Some(run.sha), branches)
+            let pull_requests = numbers(&run.pull_requests, delivery.repository.as_ref());
+            checks(delivery.repository, run.branch, Some(run.sha), pull_requests, branches)
         }
     }
+}
+
+/// Pull requests of this repository from one of its own branches; nobody of ours works on others.
+fn numbers(pull_requests: &[OfChecks], repository: Option<&Repository>) -> Vec<u64> {
+    let here = |side: &Side| repository.is_some_and(|repository| repository.id == side.repo.id);
+    pull_requests.iter().filter(|pr| here(&pr.base) && here(&pr.head)).map(|pr| pr.number).collect()
 }
 
 fn pull_request(delivery: Delivery, branches: &BranchTemplate) -> Result<Meaning, Unreadable> {
@@ -162,7 +205,7 @@ fn status(delivery: Delivery, branches: &BranchTemplate) -> Result<Meaning, Unre
     }
     // GitHub lists the branches whose head is this commit, at most ten.
     match delivery.branches.into_iter().find_map(|branch| branches.read(&branch.name)) {
-        Some(ours) => nudge(ours, delivery.repository, delivery.sha),
+        Some(ours) => nudge(Some(ours), vec![], delivery.repository, delivery.sha),
         None => Meaning::ignored("the status is on none of our branches"),
     }
 }
@@ -171,22 +214,29 @@ fn checks(
     repository: Option<Repository>,
     branch: Option<String>,
     sha: Option<String>,
+    pull_requests: Vec<u64>,
     branches: &BranchTemplate,
 ) -> Result<Meaning, Unreadable> {
-    // GitHub leaves the branch out for checks of forks.
-    let Some(branch) = branch else { return Meaning::ignored("the checks name no branch") };
-    match branches.read(&branch) {
-        Some(ours) => nudge(ours, repository, sha),
-        None => not_ours(&branch),
+    let ours = branch.as_deref().and_then(|branch| branches.read(branch));
+    match branch {
+        _ if ours.is_some() || !pull_requests.is_empty() => nudge(ours, pull_requests, repository, sha),
+        Some(branch) => not_ours(&branch),
+        // GitHub leaves the branch out for checks of forks.
+        None => Meaning::ignored("the checks name no branch"),
     }
 }
 
-fn nudge(ours: OurBranch, repository: Option<Repository>, sha: Option<String>) -> Result<Meaning, Unreadable> {
+fn nudge(
+    ours: Option<OurBranch>,
+    pull_requests: Vec<u64>,
+    repository: Option<Repository>,
+    sha: Option<String>,
+) -> Result<Meaning, Unreadable> {
     let repository: RepositoryName = required(repository, "repository")?.full_name.parse()?;
     let sha: CommitSha = required(sha, "sha")?.parse()?;
     Ok(Meaning::Trigger(Trigger::ChecksChanged {
-        ticket: Some(ours.ticket),
-        pull_requests: vec![],
+        ticket: ours.map(|ours| ours.ticket),
+        pull_requests,
         news: ChecksChanged { repository, sha },
     }))
 }
@@ -221,7 +271,7 @@ mod tests {
     }
 
     fn read_json(event: &str, body: &Value) -> Result<Meaning, Unreadable> {
-        read(event, body.to_string().as_bytes(), &template())
+        read(event, body.to_string().as_bytes(), &template(), "agent")
     }
 
     fn trigger(event: &str, body: &Value) -> Trigger {
@@ -313,6 +363,54 @@ mod tests {
     }
 
     #[test]
+    fn checks_of_anybodys_branch_nudge_who_works_on_its_pull_request() {
+        let repository = json!({"id": 7, "full_name": "acme/shop-api"});
+        let side = |id: u64| json!({"repo": {"id": id}});
+        let pull_requests = json!([
+            {"number": 3, "base": side(7), "head": side(7)},
+            {"number": 4, "base": side(8), "head": side(7)},
+            {"number": 5, "base": side(7), "head": side(9)},
+        ]);
+        let suite = json!({"head_branch": "faster-cart", "head_sha": sha(), "pull_requests": pull_requests});
+        for (event, body) in [
+            ("check_suite", json!({"action": "completed", "check_suite": suite, "repository": repository})),
+            (
+                "check_run",
+                json!({"action": "completed", "repository": repository, "check_run":
+                    {"head_sha": sha(), "check_suite": suite, "pull_requests": pull_requests}}),
+            ),
+            (
+                "workflow_run",
+                json!({"action": "completed", "repository": repository, "workflow_run": {"head_branch": "faster-cart",
+                    "head_sha": sha(), "head_repository": repository, "pull_requests": pull_requests}}),
+            ),
+        ] {
+            let Trigger::ChecksChanged { ticket, pull_requests, news } = trigger(event, &body) else {
+                panic!("{event}")
+            };
+            assert_eq!((ticket, pull_requests, news.sha.as_str()), (None, vec![3], sha()), "{event}");
+        }
+    }
+
+    #[test]
+    fn a_new_comment_is_read_and_other_changes_of_comments_are_not() {
+        let mut body = json!({
+            "action": "created", "repository": {"full_name": "acme/shop-api"},
+            "issue": {"number": 3, "pull_request": {}},
+            "comment": {"id": 77, "body": "@agent go on", "created_at": "2026-11-21T06:00:00Z",
+                        "user": {"login": "ana", "type": "User"}},
+        });
+        let Trigger::Instructed(instructed) = trigger("issue_comment", &body) else { panic!() };
+        assert_eq!((instructed.number, instructed.instruction.as_str()), (3, "go on"));
+        for action in ["edited", "deleted"] {
+            body["action"] = json!(action);
+            assert!(ignored("issue_comment", &body).contains("not new"));
+        }
+        let empty = json!({"action": "created", "repository": {"full_name": "acme/shop-api"}});
+        assert!(read_json("issue_comment", &empty).unwrap_err().to_string().contains("issue"));
+    }
+
+    #[test]
     fn unfinished_checks_and_foreign_branches_are_ignored() {
         let repository = json!({"full_name": "acme/shop-api"});
         let fork = json!({"full_name": "mallory/shop-api"});
@@ -346,7 +444,7 @@ mod tests {
         assert!(
             read_json("check_suite", &json!({"action": "completed"})).unwrap_err().to_string().contains("check_suite")
         );
-        let form = read("check_suite", b"payload=%7B%7D", &template()).unwrap_err().to_string();
+        let form = read("check_suite", b"payload=%7B%7D", &template(), "agent").unwrap_err().to_string();
         assert!(form.contains("JSON"), "{form}");
         let mut body = fixture();
         body["repository"]["full_name"] = json!("acme/../x");

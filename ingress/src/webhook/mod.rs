@@ -1,6 +1,7 @@
 //! What the services send, each read by its own minimal structs. Unknown fields are ignored and nearly every field is
 //! optional: the services add and drop fields without notice.
 
+mod comment;
 pub mod github;
 pub mod jira;
 pub mod slack;

@@ -1,5 +1,6 @@
 //! `make demo`: the main job, live, on this machine. A labelled ticket becomes a human-approved, CI-green pull request.
 
+mod comment;
 mod screen;
 mod story;
 
@@ -33,6 +34,7 @@ struct Options {
     #[arg(long, env = "MODEL", default_value = "scripted")]
     model: String,
     /// `jira`: the flow as it is. `crash`: the worker is killed in the middle and started again.
+    /// `comment`: an instruction in a comment on somebody's pull request.
     #[arg(long, env = "SCENARIO", default_value = "jira")]
     scenario: String,
     /// `1`: approve without waiting for you.
@@ -94,8 +96,8 @@ async fn stopped() {
 
 async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) -> anyhow::Result<()> {
     anyhow::ensure!(
-        matches!(options.scenario.as_str(), "jira" | "crash"),
-        "SCENARIO={} is unknown. There are: jira, crash.",
+        matches!(options.scenario.as_str(), "jira" | "crash" | "comment"),
+        "SCENARIO={} is unknown. There are: jira, crash, comment.",
         options.scenario
     );
     screen.heading("Ticketwright demo");
@@ -138,10 +140,14 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
         screen.line("  The model's answers come from a script; costs are what its tokens would cost on Bedrock.");
     }
     screen.line("");
-    let began = Instant::now();
-    let key = stack.world.jira.create_issue(ticket.project().unwrap_or("SHOP"), ticket.clone());
-    let mut story = story::Story::new(&mut stack, &observer, screen, key, began);
-    story.tell(!options.yes.is_empty(), options.scenario == "crash").await?;
+    if options.scenario == "comment" {
+        comment::tell(&stack, &observer, screen, options.model != "bedrock").await?;
+    } else {
+        let began = Instant::now();
+        let key = stack.world.jira.create_issue(ticket.project().unwrap_or("SHOP"), ticket.clone());
+        let mut story = story::Story::new(&mut stack, &observer, screen, key, began);
+        story.tell(!options.yes.is_empty(), options.scenario == "crash").await?;
+    }
     if options.yes.is_empty() {
         screen.line("");
         screen.line("Look around; Ctrl-C ends the demo and everything it started.");

@@ -13,6 +13,7 @@ use super::faults::Fault;
 use super::git::Git;
 use super::git_objects::{Person, TreeChange};
 use super::hub::Place;
+use super::pull_life::NewPull;
 use super::pushes::{Pusher, RefChange, refs_changed};
 use super::reply::Failure;
 use super::state::{App, Permission, Repository, User};
@@ -91,6 +92,40 @@ impl GitHub {
         state.users.insert(login.to_ascii_lowercase(), User { permission, ..user });
     }
 
+    /// Adds an account of kind `Bot`, as other Apps have one.
+    pub fn add_bot(&self, login: &str) {
+        self.hub.state().user(login, "Bot");
+    }
+
+    /// A person opens a pull request of a branch into the default branch. Answers its number.
+    ///
+    /// # Errors
+    /// When GitHub would refuse it: no such branch, no commits.
+    pub async fn open_pull_request(&self, repo: &str, branch: &str, title: &str, by: &str) -> anyhow::Result<u64> {
+        let place = self.place(repo)?;
+        let new = new_pull(&place, branch, title);
+        Ok(self.hub.clone().open_pull(&place, new, &Pusher::person(by)).await?.number)
+    }
+
+    /// A person changes one file on a branch of their own fork and opens a pull request. Answers its number.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub async fn open_pull_request_of_fork(
+        &self,
+        repo: &str,
+        branch: &str,
+        (path, content): (&str, &str),
+        title: &str,
+        by: &str,
+    ) -> anyhow::Result<u64> {
+        let place = self.place(repo)?;
+        let parent = place.git.resolve(&place.default_branch).await.context("the repository is empty")?;
+        let sha = commit_file(&place, &parent, path, content, by).await?;
+        let new = new_pull(&place, branch, title);
+        Ok(self.hub.clone().open_pull_of_fork(&place, new, &sha, &Pusher::person(by)).await?.number)
+    }
+
     /// Installs a GitHub App for everything: its id, its slug and the public half of its key (PEM). Answers the
     /// installation's id.
     pub fn set_app(&self, app_id: u64, slug: &str, public_pem: &str) -> u64 {
@@ -152,13 +187,7 @@ impl GitHub {
             Some(sha) => sha.clone(),
             None => place.git.resolve(&place.default_branch).await.context("the repository is empty")?,
         };
-        let blob = place.git.write_blob(content.as_bytes()).await?;
-        let change = TreeChange { path: path.to_owned(), to: Some(("100644".into(), blob)) };
-        let tree = place.git.write_tree(Some(&parent), &[change]).await?;
-        let email = format!("{by}@acme.example");
-        let person = Person { name: by.to_owned(), email, at: Utc::now().timestamp() };
-        let message = format!("Change {path}\n");
-        let sha = place.git.write_commit(&tree, &[parent], &person, &person, &message).await?;
+        let sha = commit_file(&place, &parent, path, content, by).await?;
         place.git.update_reference(&name, &sha, None).await?;
         let change = RefChange { name, before, after: Some(sha.clone()) };
         refs_changed(&self.hub, &place, &Pusher::person(by), &[change]).await;
@@ -241,4 +270,25 @@ impl GitHub {
     pub async fn redeliver(&self, index: usize) -> anyhow::Result<Delivery> {
         self.hub.redeliver(index).await
     }
+}
+
+fn new_pull(place: &Place, branch: &str, title: &str) -> NewPull {
+    NewPull {
+        title: Some(title.to_owned()),
+        body: None,
+        head: branch.to_owned(),
+        base: place.default_branch.clone(),
+        draft: false,
+    }
+}
+
+/// Writes a commit that changes one file. No branch has it yet.
+async fn commit_file(place: &Place, parent: &str, path: &str, content: &str, by: &str) -> anyhow::Result<String> {
+    let blob = place.git.write_blob(content.as_bytes()).await?;
+    let change = TreeChange { path: path.to_owned(), to: Some(("100644".into(), blob)) };
+    let tree = place.git.write_tree(Some(parent), &[change]).await?;
+    let email = format!("{by}@acme.example");
+    let person = Person { name: by.to_owned(), email, at: Utc::now().timestamp() };
+    let message = format!("Change {path}\n");
+    Ok(place.git.write_commit(&tree, &[parent.to_owned()], &person, &person, &message).await?)
 }

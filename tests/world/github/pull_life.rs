@@ -52,7 +52,7 @@ impl Hub {
             let mut state = self.state();
             let id = state.next_id();
             let repository = state.repository_mut(&place.full).ok_or_else(Failure::not_found)?;
-            let twin = |pull: &&Pull| pull.open && pull.head_branch == head && pull.base_branch == new.base;
+            let twin = |pull: &&Pull| pull.open && pull.own_branch() == Some(&head) && pull.base_branch == new.base;
             if repository.pulls.values().any(|pull| twin(&pull)) {
                 let text = format!("A pull request already exists for {}:{head}.", place.owner);
                 return Err(Failure::rule("PullRequest", text));
@@ -69,6 +69,7 @@ impl Hub {
                 merged_by: None,
                 merge_commit: None,
                 head_branch: head,
+                fork: None,
                 head_sha,
                 base_branch: new.base,
                 base_sha,
@@ -95,6 +96,49 @@ impl Hub {
         }
         self.announce_pull(place, pull.number, "opened", &by.login, json!({})).await;
         actions::start(&self, place, Occasion::pull(&pull, "opened", &by.login)).await;
+        Ok(pull)
+    }
+
+    /// Opens a pull request from a person's fork: its commits are here, its branch is not.
+    pub(super) async fn open_pull_of_fork(
+        self: Arc<Self>,
+        place: &Place,
+        new: NewPull,
+        head_sha: &str,
+        by: &Pusher,
+    ) -> Result<Pull, Failure> {
+        let base_sha = place.git.reference(&format!("refs/heads/{}", new.base)).await;
+        let base_sha = base_sha.ok_or_else(|| Failure::field("PullRequest", "base", "invalid"))?;
+        let pull = {
+            let mut state = self.state();
+            let id = state.next_id();
+            let repository = state.repository_mut(&place.full).ok_or_else(Failure::not_found)?;
+            repository.next_number += 1;
+            let pull = Pull {
+                id,
+                number: repository.next_number,
+                title: new.title.unwrap_or_default(),
+                body: new.body,
+                open: true,
+                draft: new.draft,
+                merged_by: None,
+                merge_commit: None,
+                head_branch: new.head,
+                fork: Some(by.login.clone()),
+                head_sha: head_sha.to_owned(),
+                base_branch: new.base,
+                base_sha,
+                user: by.login.clone(),
+                labels: Vec::new(),
+                created: Utc::now(),
+                updated: Utc::now(),
+                closed: None,
+            };
+            repository.pulls.insert(pull.number, pull.clone());
+            pull
+        };
+        place.git.update_reference(&format!("refs/pull/{}/head", pull.number), &pull.head_sha, None).await?;
+        self.announce_pull(place, pull.number, "opened", &by.login, json!({})).await;
         Ok(pull)
     }
 

@@ -21,6 +21,19 @@ impl Hub {
                 "label": format!("{}:{branch}", place.owner), "ref": branch, "sha": sha, "user": owner, "repo": repository,
             })
         };
+        let mut head = side(&pull.head_branch, &pull.head_sha);
+        if let Some(fork) = &pull.fork {
+            let user = self.user(fork);
+            let full = format!("{fork}/{}", place.name);
+            let id = repository["id"].as_u64().unwrap_or_default() + 1_000_000;
+            let of_fork = json!({
+                "id": id, "name": place.name, "full_name": full, "owner": user, "fork": true,
+                "html_url": format!("{}/{full}", self.base), "url": self.api(&format!("/repos/{full}")),
+            });
+            head["label"] = json!(format!("{fork}:{}", pull.head_branch));
+            head["user"] = user;
+            head["repo"] = joined(repository.clone(), of_fork);
+        }
         let link = |href: &str| json!({"href": href});
         let addresses = json!({
             "url": url,
@@ -55,7 +68,7 @@ impl Hub {
             "assignees": [],
             "requested_reviewers": [],
             "requested_teams": [],
-            "head": side(&pull.head_branch, &pull.head_sha),
+            "head": head,
             "base": side(&pull.base_branch, &pull.base_sha),
             "author_association": "COLLABORATOR",
             "auto_merge": null,

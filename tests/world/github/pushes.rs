@@ -68,7 +68,7 @@ pub(super) async fn refs_changed(hub: &SharedHub, place: &Place, pusher: &Pusher
             let occasion = Occasion::push(branch, after, change.before.as_deref(), &pusher.login);
             actions::start(hub, place, occasion).await;
         }
-        for pull in hub.open_pulls(place, |pull| pull.head_branch == branch) {
+        for pull in hub.open_pulls(place, |pull| pull.own_branch() == Some(branch)) {
             head_moved(hub, place, pusher, &pull, change).await;
         }
         for pull in hub.open_pulls(place, |pull| pull.base_branch == branch) {

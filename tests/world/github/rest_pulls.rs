@@ -26,7 +26,8 @@ pub(super) fn list(hub: &Hub, call: &Call, place: &Place) -> Answer {
     if let Some(head) = call.query("head") {
         // GitHub ignores a head that does not have the form owner:branch.
         if let Some((owner, branch)) = head.split_once(':') {
-            pulls.retain(|pull| owner.eq_ignore_ascii_case(&place.owner) && pull.head_branch == branch);
+            let owner_of = |pull: &Pull| pull.fork.as_ref().unwrap_or(&place.owner).to_ascii_lowercase();
+            pulls.retain(|pull| owner_of(pull) == owner.to_ascii_lowercase() && pull.head_branch == branch);
         }
     }
     if let Some(base) = call.query("base") {

@@ -73,6 +73,8 @@ pub(super) struct Pull {
     pub(super) merged_by: Option<String>,
     pub(super) merge_commit: Option<String>,
     pub(super) head_branch: String,
+    /// Owner of the fork that holds the branch; `None`: it lies in this repository.
+    pub(super) fork: Option<String>,
     pub(super) head_sha: String,
     pub(super) base_branch: String,
     /// Tip of the base branch; frozen when the pull request ends, so that its diff stays what it was.
@@ -85,6 +87,11 @@ pub(super) struct Pull {
 }
 
 impl Pull {
+    /// The branch, if it lies in this repository.
+    pub(super) fn own_branch(&self) -> Option<&str> {
+        self.fork.is_none().then_some(self.head_branch.as_str())
+    }
+
     pub(super) fn merged(&self) -> bool {
         self.merged_by.is_some()
     }

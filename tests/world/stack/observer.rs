@@ -10,6 +10,7 @@ use temporalio_client::{
 use temporalio_common::data_converters::RawValue;
 use workflows::contract::plan::Plan;
 use workflows::contract::status::{LogEntry, Stage, TicketStatus};
+use workflows::pull_request::{PullRequestStatus, PullRequestWorkflow};
 use workflows::ticket::TicketWorkflow;
 
 use futures::StreamExt as _;
@@ -87,6 +88,37 @@ impl Observer {
     /// Waits for a stage.
     pub async fn wait_for_stage(&self, key: &str, stage: Stage, limit: Duration) -> anyhow::Result<TicketStatus> {
         self.wait_for(key, &format!("stage {stage}"), limit, |status| status.stage == stage).await
+    }
+
+    /// The `status` query of a pull request's newest run of instructions. Needs a worker.
+    pub async fn instruction_status(&self, workflow_id: &str) -> anyhow::Result<PullRequestStatus> {
+        let handle = self.client.get_workflow_handle::<PullRequestWorkflow>(workflow_id.to_owned());
+        Ok(handle.query(PullRequestWorkflow::status, nothing(), WorkflowQueryOptions::default()).await?)
+    }
+
+    /// Its `log` query, everything.
+    pub async fn instruction_log(&self, workflow_id: &str) -> anyhow::Result<Vec<LogEntry>> {
+        let handle = self.client.get_workflow_handle::<PullRequestWorkflow>(workflow_id.to_owned());
+        Ok(handle.query(PullRequestWorkflow::log, nothing(), WorkflowQueryOptions::default()).await?)
+    }
+
+    /// Run id of a workflow's newest run, and whether it is over.
+    pub async fn newest_run(&self, workflow_id: &str) -> anyhow::Result<(String, bool)> {
+        let handle = self.client.get_workflow_handle::<TicketWorkflow>(workflow_id.to_owned());
+        let description = handle.describe(WorkflowDescribeOptions::default()).await.context("describe")?;
+        let over = format!("{:?}", description.status()) != "Running";
+        Ok((description.run_id().to_owned(), over))
+    }
+
+    /// Waits until the first worker has created the search attributes: runs that carry them cannot start before, and GitHub
+    /// delivers an event that was refused only when a person asks for it.
+    pub async fn wait_until_ready(&self, limit: Duration) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while let Err(error) = self.runs("RequestedBy = 'nobody' AND CostUsd = 0").await {
+            anyhow::ensure!(began.elapsed() < limit, "the worker has not created the search attributes: {error:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
     }
 
     /// All runs that match a visibility query, newest first.

@@ -228,6 +228,15 @@ pub struct WriteReply {
     pub body: String,
 }
 
+/// A comment of ours to look for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FindReply {
+    /// On which pull request.
+    pub pull_request: PullRequestRef,
+    /// The key it was written with.
+    pub effect: super::ids::EffectKey,
+}
+
 /// Whether a person may push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MayPush {
@@ -334,6 +343,12 @@ impl GitHub {
     /// Writes a comment once; returns its link.
     #[activity(name = "github.write_reply")]
     pub fn write_reply(_reply: WriteReply) -> Result<String, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Looks for a comment that was written with this key; its link. No effect.
+    #[activity(name = "github.find_reply")]
+    pub fn find_reply(_reply: FindReply) -> Result<Option<String>, ActivityError> {
         unimplemented!()
     }
 

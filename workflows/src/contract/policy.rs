@@ -220,6 +220,8 @@ pub struct SlackPolicy {
 pub struct Conventions {
     /// Branch template with `{key}`, `{slug}` and `{generation}`. Default `agent/{key}/{slug}-{generation}`.
     pub branch: String,
+    /// Name by which people call us in a pull request's comments, without `@`. Default `agent`.
+    pub handle: String,
     /// Keep PLAN.md on the branch. Default false: it leaves with the last push, its text stays in the pull request.
     pub keep_plan: bool,
 }
@@ -305,7 +307,7 @@ impl Default for SlackPolicy {
 
 impl Default for Conventions {
     fn default() -> Self {
-        Self { branch: "agent/{key}/{slug}-{generation}".into(), keep_plan: false }
+        Self { branch: "agent/{key}/{slug}-{generation}".into(), handle: "agent".into(), keep_plan: false }
     }
 }
 

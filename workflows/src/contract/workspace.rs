@@ -224,6 +224,13 @@ impl Workspaces {
         unimplemented!()
     }
 
+    /// Runs the suite: green on the head, nothing lost or weakened. Asks for no new test, and lists those that are red on the
+    /// base. For changes that need none, which people ask for by name.
+    #[activity(name = "workspace.check")]
+    pub fn check(_request: Prove) -> Result<ProofOutcome, ActivityError> {
+        unimplemented!()
+    }
+
     /// Runs the repository's own fixers in the sandbox. No effect outside the workspace.
     #[activity(name = "workspace.fix")]
     pub fn fix(_request: Fix) -> Result<Fixed, ActivityError> {

@@ -4,6 +4,7 @@
 //! tests here; at run time such a text says what is wrong instead of failing a workflow task.
 
 mod quiet;
+pub mod replies;
 pub mod slack;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -186,6 +187,14 @@ pub fn render_text(template: Template, variables: Value) -> String {
 
 fn try_render(template: Template, context: minijinja::Value) -> Result<String, minijinja::Error> {
     let (name, source) = template.source();
+    let mut environment = environment();
+    environment.add_template(name, source)?;
+    let text = environment.get_template(name)?.render(context)?;
+    Ok(text.trim().to_owned())
+}
+
+/// What every template may use.
+fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -200,9 +209,7 @@ fn try_render(template: Template, context: minijinja::Value) -> Result<String, m
     environment.add_filter("utc", slack::utc);
     environment.add_filter("code", |text: String| one_line(&text).replace("```", "'''"));
     environment.add_filter("short", |text: String| text.chars().take(8).collect::<String>());
-    environment.add_template(name, source)?;
-    let text = environment.get_template(name)?.render(context)?;
-    Ok(text.trim().to_owned())
+    environment
 }
 
 /// Text from outside on one line, without invisible characters.

@@ -49,6 +49,11 @@ impl Remote for LocalRemote {
         let url = format!("file://{}", self.0.display());
         Ok(GitRemote { url, username: "x-access-token".into(), token: SecretString::from("ghp_secret_of_the_test") })
     }
+
+    /// Ana may, nobody else.
+    async fn may_push(&self, _repository: &RepositoryName, login: &str) -> Result<bool, ServiceError> {
+        Ok(login == "ana")
+    }
 }
 
 impl Bench {

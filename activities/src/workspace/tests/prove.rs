@@ -11,7 +11,7 @@ const NEW_TEST: &str = "
 impl Bench {
     async fn prove(&self, head: &Workspace) -> Result<workflows::contract::workspace::Proof, (String, String)> {
         let request = Prove { base: self.base(), head: head.clone(), command_seconds: 60 };
-        match self.worker.prove_for(&self.claim(), request).await.unwrap() {
+        match self.worker.prove_for(&self.claim(), request, Demand::RedToGreen).await.unwrap() {
             ProofOutcome::Proven(proof) => Ok(proof),
             ProofOutcome::Refused { reason, log } => Err((reason, self.text(&log).await)),
         }
@@ -25,6 +25,42 @@ impl Bench {
         assert!(reason.contains(because), "{reason}");
         assert!(reason.len() <= 4096);
     }
+}
+
+#[tokio::test]
+async fn a_change_that_needs_no_new_test_is_checked_all_the_same() {
+    let bench = Bench::new().await;
+    let check = async |head: &Workspace| {
+        let request = Prove { base: bench.base(), head: head.clone(), command_seconds: 60 };
+        bench.worker.prove_for(&bench.claim(), request, Demand::Green).await.unwrap()
+    };
+    let refused = async |head: &Workspace| match check(head).await {
+        ProofOutcome::Refused { reason, .. } => reason,
+        ProofOutcome::Proven(proof) => panic!("accepted: {proof:?}"),
+    };
+    let renamed = "def total(gross, discount):\n    return gross - discount\n";
+    let head = bench.write(&bench.base(), "shop/pricing.py", renamed).await;
+    let ProofOutcome::Proven(proof) = check(&head).await else { panic!("a green suite is enough") };
+    assert_eq!((proof.new_tests.len(), proof.suite.passed), (0, 2));
+
+    // A test of what is so already is green on both sides; one that is red on the base is named.
+    let again = "\n    def test_again(self):\n        self.assertEqual(total(100, 20), 80)\n";
+    let head = bench.write(&bench.base(), "tests/test_pricing.py", &format!("{TESTS}{again}")).await;
+    let ProofOutcome::Proven(proof) = check(&head).await else { panic!("more tests are welcome") };
+    assert_eq!((proof.new_tests.len(), proof.suite.passed), (0, 3));
+    let head = bench.write(&head, "shop/pricing.py", FIXED).await;
+    let head = bench.write(&head, "tests/test_pricing.py", &format!("{TESTS}{again}{NEW_TEST}")).await;
+    let ProofOutcome::Proven(proof) = check(&head).await else { panic!("red to green is fine too") };
+    assert_eq!((proof.new_tests.len(), proof.suite.passed), (1, 4));
+
+    let broken = bench.write(&bench.base(), "shop/pricing.py", "def total(price, discount):\n    return 0\n").await;
+    assert!(refused(&broken).await.contains("passed on the base"));
+    let weaker = TESTS.replace("total(100, 30), 70", "total(100, 30), total(100, 30)");
+    let weaker = bench.write(&broken, "tests/test_pricing.py", &weaker.replace("total(100, 0), 100", "0, 0")).await;
+    assert!(refused(&weaker).await.contains("demand"));
+    let gone = TESTS.split("    def test_discount").next().unwrap();
+    let gone = bench.write(&bench.base(), "tests/test_pricing.py", gone).await;
+    assert!(refused(&gone).await.contains("no longer"));
 }
 
 #[tokio::test]

@@ -210,3 +210,67 @@ async fn files_of_git_lfs_are_refused_by_name() {
     let error = bench.push(&Push { workspace, ..request }).await.unwrap_err();
     assert!(error.kind == FailureKind::Invalid && error.message.contains("data.bin is kept in Git LFS"), "{error}");
 }
+
+/// A push of a fixed file onto somebody's branch, asked for by `login`.
+async fn commanded(bench: &Bench, login: &str) -> Push {
+    let seed = bench.directory.path().join("seed");
+    run_git(&seed, &["checkout", "--quiet", "-b", "faster-cart"]);
+    run_git(&seed, &["commit", "--quiet", "--allow-empty", "--message=Begin"]);
+    run_git(&seed, &["push", "--quiet", bench.origin.to_str().unwrap(), "faster-cart"]);
+    let parent: CommitSha = run_git(&seed, &["rev-parse", "HEAD"]).parse().unwrap();
+    let start = Workspace { base: parent.clone(), ..bench.base() };
+    Push {
+        workspace: bench.write(&start, "shop/pricing.py", "def total(price, discount):\n    return 0\n").await,
+        branch: "faster-cart".parse().unwrap(),
+        parent,
+        message: format!("Give everything away\n\nInstructed-by: @{login}\nComment: 77\n"),
+        authored_at: 1_700_000_000,
+        remove: vec![],
+        authority: Authority::Commanded {
+            by: Person { via: workflows::contract::access::Via::Github, id: login.into(), name: String::new() },
+            comment: 77,
+        },
+        ticket: None,
+    }
+}
+
+#[tokio::test]
+async fn an_instruction_of_somebody_with_write_access_is_pushed_once() {
+    let bench = Bench::new().await;
+    let request = commanded(&bench, "ana").await;
+    let pushed = bench.push(&request).await.unwrap();
+    assert_eq!(bench.push(&request).await.unwrap(), pushed);
+    assert_eq!(bench.git(&["rev-parse", "faster-cart"]), pushed.sha.as_str());
+    assert_eq!(bench.git(&["log", "-1", "--format=%(trailers)", "faster-cart"]), "Instructed-by: @ana\nComment: 77");
+
+    let stale = Push { message: request.message.replace("everything", "nothing"), ..request };
+    assert_eq!(bench.push(&stale).await.unwrap_err().kind, FailureKind::Conflict, "the branch moved");
+}
+
+#[tokio::test]
+async fn an_instruction_opens_no_other_door() {
+    let bench = Bench::new().await;
+    let request = commanded(&bench, "ana").await;
+    let Authority::Commanded { by, comment } = request.authority.clone() else { panic!("not commanded") };
+    let said_by = |by: Person| Authority::Commanded { by, comment };
+
+    let outsider = said_by(Person { id: "mallory".into(), ..by.clone() });
+    let elsewhere = said_by(Person { via: workflows::contract::access::Via::Slack, ..by.clone() });
+    for authority in [outsider, elsewhere] {
+        let error = bench.push(&Push { authority, ..request.clone() }).await.unwrap_err();
+        assert!(error.kind == FailureKind::Unauthorized && error.message.contains("no write access"), "{error}");
+    }
+    let silent = Push { message: "Give everything away\n".into(), ..request.clone() };
+    assert!(bench.push(&silent).await.unwrap_err().message.contains("who asked for it"));
+    let other = Push { authority: Authority::Commanded { by, comment: 78 }, ..request.clone() };
+    assert!(bench.push(&other).await.unwrap_err().message.contains("in which comment"));
+
+    let ci = bench.write(&request.workspace, ".github/workflows/x.yml", "on: push\n").await;
+    let error = bench.push(&Push { workspace: ci, ..request.clone() }).await.unwrap_err();
+    assert!(error.message.contains("only by an approved plan"), "{error}");
+    let main = bench.git(&["rev-parse", "main"]).parse().unwrap();
+    let default = Push { branch: "main".parse().unwrap(), parent: main, ..request.clone() };
+    let error = bench.push(&default).await.unwrap_err();
+    assert!(error.message.contains("default branch"), "{error}");
+    assert_eq!(bench.git(&["rev-parse", "faster-cart"]), request.parent.as_str());
+}

@@ -249,6 +249,10 @@ impl Remote for Guard {
         let url = format!("http://{}/acme/shop.git", self.0.local_addr().unwrap());
         Ok(GitRemote { url, username: "x-access-token".into(), token: SecretString::from("ghp_secret_of_the_test") })
     }
+
+    async fn may_push(&self, _repository: &RepositoryName, _login: &str) -> Result<bool, ServiceError> {
+        Ok(false)
+    }
 }
 
 #[tokio::test]

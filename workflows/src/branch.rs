@@ -5,9 +5,9 @@
 
 use std::str::FromStr;
 
-use workflows::contract::ids::{BranchName, TicketKey};
+use crate::contract::ids::{BranchName, TicketKey};
 
-/// Length of a generation in a branch name, see [`workflows::contract::ids::Generation`].
+/// Length of a generation in a branch name, see [`crate::contract::ids::Generation`].
 const GENERATION_DIGITS: usize = 8;
 
 /// A template that can be read backwards. Placeholders: `{key}`, `{generation}`, and optionally `{slug}`.
@@ -142,8 +142,8 @@ fn split(template: &str) -> Result<Vec<Part>, String> {
 
 #[cfg(test)]
 mod tests {
-    use workflows::contract::ids::Generation;
-    use workflows::contract::policy::Policy;
+    use crate::contract::ids::Generation;
+    use crate::contract::policy::Policy;
 
     use super::*;
 

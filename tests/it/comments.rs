@@ -1,0 +1,194 @@
+//! `@agent <instruction>` in a pull request's comments: by people who may, once, on the branch; by others not at all.
+
+use std::time::{Duration, Instant};
+
+use workflows::contract::status::Stage;
+use world::github::Permission;
+use world::samples;
+
+use crate::scene::{KEY, REPOSITORY, STAGE, Scene, play};
+
+const BRANCH: &str = "money-docs";
+const INSTRUCTION: &str = "Nice.\n\n@Agent show thousands with a comma";
+
+/// People at GitHub, and a pull request that no ticket of ours made.
+async fn foreign_pull_request(scene: &Scene) -> anyhow::Result<u64> {
+    let github = &scene.stack.world.github;
+    scene.observer.wait_until_ready(STAGE).await?;
+    github.add_user("ana", Permission::Write);
+    github.add_user("mallory", Permission::Read);
+    github.add_bot("helper");
+    scene.stack.world.bedrock.set_script(samples::script("comment")?);
+    github.push_commit(REPOSITORY, BRANCH, "docs/money.md", "# Amounts\n", "bo").await?;
+    github.open_pull_request(REPOSITORY, BRANCH, "Describe amounts", "bo").await
+}
+
+fn run_of(number: u64) -> String {
+    format!("pr-acme.shop-api-{number}")
+}
+
+/// Waits until the run of this pull request has answered so many comments and is over.
+async fn answered(scene: &Scene, number: u64, replies: usize) -> anyhow::Result<()> {
+    let began = Instant::now();
+    loop {
+        let run = scene.observer.describe(&run_of(number)).await.unwrap_or_else(|error| format!("{error:#}"));
+        let written = replies_on(scene, number).len();
+        if run.contains("Completed") && written >= replies {
+            assert_eq!(written, replies, "{:#?}", replies_on(scene, number));
+            return Ok(());
+        }
+        anyhow::ensure!(began.elapsed() < STAGE, "{written} of {replies} replies, the run is {run}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn replies_on(scene: &Scene, number: u64) -> Vec<String> {
+    let comments = scene.stack.world.github.comments(REPOSITORY, number);
+    comments.into_iter().filter(|comment| comment.user == "ticketwright").map(|comment| comment.body).collect()
+}
+
+fn reactions(scene: &Scene, number: u64, comment: u64) -> Vec<String> {
+    let comments = scene.stack.world.github.comments(REPOSITORY, number);
+    comments.into_iter().find(|other| other.id == comment).map(|comment| comment.reactions).unwrap_or_default()
+}
+
+/// The change is on the branch once, its checks are green, and one reply says so.
+async fn assert_done(scene: &Scene, number: u64, comment: u64) {
+    assert_eq!(reactions(scene, number, comment), ["eyes"]);
+    let commits = scene.effects("github", "commit.pushed");
+    assert_eq!(commits.len(), 1, "{commits:#?}");
+    let github = &scene.stack.world.github;
+    let money = github.file(REPOSITORY, BRANCH, "shop/money.py").await.unwrap();
+    assert!(money.contains("100:,}."), "{money}");
+    assert!(github.file(REPOSITORY, BRANCH, "docs/money.md").await.is_some(), "what bo wrote stays");
+    let head = github.pull_requests(REPOSITORY).into_iter().find(|pr| pr.number == number).unwrap().head_sha;
+    let checks = github.checks(REPOSITORY, &head);
+    assert!(!checks.is_empty() && checks.iter().all(|check| check.conclusion.as_deref() == Some("success")));
+    let replies = replies_on(scene, number);
+    for part in [
+        "@ana Amounts for people show thousands",
+        &format!("[`{}`]", &head[..8]),
+        "CI is green",
+        "test_shows_thousands_with_a_comma`: red at",
+        "of $6.00",
+    ] {
+        assert!(replies[0].contains(part), "{part}\n{}", replies[0]);
+    }
+    assert!(scene.stack.world.bedrock.unused_turns().is_empty());
+    assert_eq!(scene.effects("github", "reaction.created").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instruction_becomes_a_commit_with_green_checks_and_one_reply() {
+    let scene = Scene::start("").await.unwrap();
+    play(&scene, instructed(&scene).await).await;
+}
+
+async fn instructed(scene: &Scene) -> anyhow::Result<()> {
+    let github = &scene.stack.world.github;
+    let number = foreign_pull_request(scene).await?;
+    let comment = github.comment(REPOSITORY, number, INSTRUCTION, "ana").await?;
+    answered(scene, number, 1).await?;
+    assert_done(scene, number, comment).await;
+
+    // The same delivery after the run is over: nothing is done again.
+    let named = |delivery: &world::webhook::Delivery| String::from_utf8_lossy(&delivery.body).contains("Agent show");
+    let late = github.deliveries().iter().position(named).expect("the comment was delivered");
+    github.redeliver(late).await?;
+    answered(scene, number, 1).await?;
+
+    // No instruction: what it understands.
+    github.comment(REPOSITORY, number, "@agent", "ana").await?;
+    answered(scene, number, 2).await?;
+    assert!(replies_on(scene, number)[1].contains("`@agent <instruction>`"), "{:?}", replies_on(scene, number));
+    assert_eq!(scene.effects("github", "commit.pushed").len(), 1);
+    scene.assert_once();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_in_every_step_does_an_instruction_once() {
+    let mut scene = Scene::start("").await.unwrap();
+    let done = killed(&mut scene).await;
+    play(&scene, done).await;
+}
+
+async fn killed(scene: &mut Scene) -> anyhow::Result<()> {
+    let number = foreign_pull_request(scene).await?;
+    let comment = scene.stack.world.github.comment(REPOSITORY, number, INSTRUCTION, "ana").await?;
+    for (service, kind) in [("github", "reaction.created"), ("bedrock", "turn.answered"), ("github", "commit.pushed")] {
+        let effects = scene.stack.world.effects.clone();
+        effects.wait_for(kind, STAGE, |e| e.service == service && e.kind == kind).await?;
+        scene.stack.kill_worker();
+        scene.stack.start_worker()?;
+    }
+    scene.stack.world.github.drop_reply_after_effect(&format!("POST /repos/{REPOSITORY}/issues/{number}/comments"));
+    answered(scene, number, 1).await?;
+    assert_done(scene, number, comment).await;
+    scene.assert_once();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outsiders_and_bots_have_no_effect_and_forks_and_closed_ones_get_a_reply() {
+    let scene = Scene::start("").await.unwrap();
+    play(&scene, refused(&scene).await).await;
+}
+
+async fn refused(scene: &Scene) -> anyhow::Result<()> {
+    let github = &scene.stack.world.github;
+    let number = foreign_pull_request(scene).await?;
+    github.comment(REPOSITORY, number, INSTRUCTION, "helper").await?;
+    github.comment(REPOSITORY, number, "Thanks, @agent", "ana").await?;
+    github.comment(REPOSITORY, number, INSTRUCTION, "mallory").await?;
+    answered(scene, number, 0).await?;
+    let answers: Vec<String> = github.deliveries().into_iter().map(|delivery| delivery.answer).collect();
+    for why in ["is by the bot helper", "no line that begins with @agent"] {
+        assert!(answers.iter().any(|answer| answer.contains(why)), "{why}: {answers:#?}");
+    }
+    let log = std::fs::read_to_string(scene.stack.log_path("worker"))?;
+    assert!(log.contains("mallory (GitHub) has no write access to acme/shop-api"), "{log}");
+    let effects = scene.stack.world.effects.all();
+    assert!(effects.is_empty(), "no effect at all: {effects:#?}");
+
+    let change = ("docs/fork.md", "# From a fork\n");
+    let fork = github.open_pull_request_of_fork(REPOSITORY, "docs", change, "Docs", "mallory").await?;
+    github.comment(REPOSITORY, fork, INSTRUCTION, "ana").await?;
+    answered(scene, fork, 1).await?;
+    assert!(replies_on(scene, fork)[0].contains("lies in a fork"), "{:?}", replies_on(scene, fork));
+
+    github.close_pull_request(REPOSITORY, number, "bo").await?;
+    github.comment(REPOSITORY, number, INSTRUCTION, "ana").await?;
+    answered(scene, number, 1).await?;
+    assert!(replies_on(scene, number)[0].contains("this pull request is closed"), "{:?}", replies_on(scene, number));
+    assert!(scene.effects("github", "commit.pushed").is_empty());
+    assert_eq!(scene.paid_turns(), 0);
+    scene.assert_once();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_ticket_is_told_and_works_on_alone() {
+    let scene = Scene::start("").await.unwrap();
+    play(&scene, passed_on(&scene).await).await;
+}
+
+async fn passed_on(scene: &Scene) -> anyhow::Result<()> {
+    let github = &scene.stack.world.github;
+    github.add_user("ana", Permission::Write);
+    scene.label();
+    scene.stage(Stage::AwaitingApproval).await?;
+    let number = github.pull_requests(REPOSITORY)[0].number;
+    let before = scene.effects("github", "commit.pushed").len();
+    let comment = github.comment(REPOSITORY, number, "@agent mind the API documentation", "ana").await?;
+    answered(scene, number, 1).await?;
+    assert_eq!(reactions(scene, number, comment), ["eyes"]);
+    let reply = &replies_on(scene, number)[0];
+    assert!(reply.contains("Passed on: SHOP-1 is at work on this branch (awaiting approval)"), "{reply}");
+    let history = scene.observer.history(&format!("ticket-{KEY}")).await?;
+    let heard = |word: &str| history.windows(word.len()).any(|part| part == word.as_bytes());
+    assert!(heard("steer") && heard("mind the API documentation"));
+    assert_eq!(scene.effects("github", "commit.pushed").len(), before, "only the ticket writes to its branch");
+    scene.assert_once();
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! Doing an instruction: an agent works on the branch, the harness checks, one commit is pushed, CI is watched.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use serde_json::json;
+use temporalio_common::data_converters::RawValue;
+use temporalio_workflow::{SignalWorkflowOptions, WaitConditionOptions};
+
+use super::answer::{Answer, Done};
+use super::desk::{Desk, Stop};
+use crate::agent_run::{AgentWorkflow, decode_answer};
+use crate::ci_watch::{CiOutcome, CiWatchInput, CiWatchWorkflow};
+use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
+use crate::contract::failure::FailureKind;
+use crate::contract::github::{Check, CommitRef, PullRequest};
+use crate::contract::ids::{CommitSha, Generation};
+use crate::contract::money::MicroUsd;
+use crate::contract::plan::TaskResult;
+use crate::contract::trigger::{ChecksChanged, Instructed};
+use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Pushed, Workspace, Workspaces};
+use crate::kit::{self, CallError, now};
+use crate::messages::{one_line, quiet, shorten};
+use crate::policy::Family;
+
+/// How often work is done again because the branch moved under it.
+const ROUNDS: u32 = 2;
+/// Longest subject of a commit, in characters.
+const SUBJECT: usize = 72;
+
+/// Work that is checked and not pushed yet.
+struct Made {
+    head: Workspace,
+    proof: Proof,
+    result: TaskResult,
+    /// Seconds since 1970; part of the commit, so that pushing again makes the same commit.
+    authored_at: i64,
+}
+
+impl Desk {
+    /// From the instruction to what CI says about the commit.
+    pub(super) async fn work(&self, asked: &Instructed, pull_request: PullRequest) -> Result<Answer, Stop> {
+        let mut pull_request = pull_request;
+        let mut round = 1;
+        loop {
+            let made = match self.make(asked, &pull_request).await? {
+                Ok(made) => made,
+                Err(result) => return Ok(Answer::unchanged(&result)),
+            };
+            match self.push(asked, &pull_request, &made).await {
+                Ok(pushed) if pushed.sha == pull_request.head_sha => return Ok(Answer::unchanged(&made.result)),
+                Ok(pushed) => {
+                    let ci = self.watch_ci(&pushed.sha).await?;
+                    let (result, proof) = (&made.result, &made.proof);
+                    let done = Done { pull_request: &pull_request, result, proof, pushed: &pushed, ci: &ci };
+                    return Ok(Answer::done(&done));
+                }
+                // Somebody pushed meanwhile: what was checked has to be done on what is there now.
+                Err(CallError::Failed(failure)) if failure.kind == FailureKind::Conflict && round < ROUNDS => {
+                    round += 1;
+                    self.log(failure.message);
+                    pull_request = self.read_pull_request().await?;
+                    if let Some(refusal) = self.cannot_push_to(&pull_request).await? {
+                        return Ok(refusal);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Up to the policy's number of attempts; each refusal is told to the next. `Err`: the agent saw nothing to change.
+    async fn make(&self, asked: &Instructed, pull_request: &PullRequest) -> Result<Result<Made, TaskResult>, Stop> {
+        let (attempts, wall) = self.read(|s| (s.policy.execution.attempts.max(1), s.policy.execution.wall_seconds));
+        let repository = self.address.repository.clone();
+        let base = Workspace { repository, base: pull_request.head_sha.clone(), snapshot: None };
+        let (mut workspace, mut refusal, began) = (base.clone(), String::new(), now(&self.ctx));
+        for attempt in 1..=attempts {
+            self.enter(format!("working on comment {}, attempt {attempt}", asked.comment));
+            let brief = json!({
+                "instruction": asked.instruction,
+                "by": asked.by.id,
+                "pull_request": pull_request,
+                "attempt": attempt,
+                "refusal": refusal,
+            });
+            let (result, head) = self.run_agent(asked, brief, workspace).await?;
+            let Some(head) = head.filter(|head| head.snapshot.is_some()) else { return Ok(Err(result)) };
+            match self.check(&base, &head).await? {
+                ProofOutcome::Proven(proof) => {
+                    return Ok(Ok(Made { head, proof, result, authored_at: now(&self.ctx) }));
+                }
+                ProofOutcome::Refused { reason, .. } => {
+                    self.log(format!("attempt {attempt} refused: {}", reason.lines().next().unwrap_or_default()));
+                    refusal = reason;
+                }
+            }
+            workspace = head;
+            let active = u64::try_from(now(&self.ctx) - began).unwrap_or_default();
+            if active > wall {
+                return Err(Stop::Told(format!("{} min of work without a change that holds.", active / 60)));
+            }
+        }
+        Err(Stop::Told(format!("No change held in {attempts} attempts. The last one: {refusal}")))
+    }
+
+    async fn run_agent(
+        &self,
+        asked: &Instructed,
+        brief: serde_json::Value,
+        workspace: Workspace,
+    ) -> Result<(TaskResult, Option<Workspace>), Stop> {
+        let agent = AgentName::Execution;
+        let (model, command_seconds) =
+            self.read(|s| (s.policy.models.get(agent.as_str()).cloned(), s.policy.execution.command_seconds));
+        let Some(model) = model else {
+            let message = format!("The policy names no model for the {agent} agent. Add [policy.models.{agent}].");
+            return Err(Stop::Told(message));
+        };
+        let Some(lease) = self.write(|s| s.budget.lease(1)) else { return Err(self.out_of_money(None)) };
+        let input = AgentInput {
+            agent,
+            ticket: None,
+            generation: Generation::of_event(&asked.event.id),
+            model,
+            brief,
+            workspace: Some(workspace),
+            command_seconds,
+            lease,
+            progress: None,
+        };
+        let raw = RawValue::from_value(&input, self.ctx.payload_converter());
+        let id = self.child(agent.as_str(), "");
+        let title = format!("{}#{}: {agent}", self.address.repository.name(), self.address.number);
+        let nothing = std::future::pending();
+        match kit::run_child(&self.ctx, &self.token, AgentWorkflow::run, raw, id, title, nothing).await {
+            Ok(result) => {
+                self.write(|s| s.budget.settle(lease, result.spent));
+                self.answer_of(result)
+            }
+            Err(error) => {
+                // A child that died cannot say what it spent: its whole lease counts as gone.
+                self.write(|s| s.budget.settle(lease, lease));
+                Err(error.into())
+            }
+        }
+    }
+
+    fn answer_of(&self, result: AgentResult) -> Result<(TaskResult, Option<Workspace>), Stop> {
+        let AgentResult { end, workspace, turns, spent } = result;
+        self.log(format!("agent: {turns} model turns, {spent}"));
+        Err(match end {
+            AgentEnd::Answered(answer) => match decode_answer(answer) {
+                Ok(answer) => return Ok((answer, workspace)),
+                Err(fault) => Stop::Told(fault),
+            },
+            AgentEnd::InvalidAnswer(fault) => {
+                Stop::Told(format!("The agent's answer did not fit after three tries: {fault}"))
+            }
+            AgentEnd::Limit(limit) => Stop::Told(format!("The agent stopped: {limit}.")),
+            AgentEnd::Budget { needed } => self.out_of_money(Some(needed)),
+            AgentEnd::Failed(message) => Stop::Told(format!("The agent cannot go on: {message}")),
+        })
+    }
+
+    fn out_of_money(&self, needed: Option<MicroUsd>) -> Stop {
+        let (spent, cap) = self.read(|s| (s.budget.spent, s.budget.cap));
+        let needed = needed.map_or_else(String::new, |needed| format!("; the next model call may cost {needed}"));
+        Stop::Told(format!(
+            "{spent} of {cap} for one instruction are spent{needed}. Ask for less at once, or raise instruction_cap_micro_usd \
+             in [policy.budget]."
+        ))
+    }
+
+    /// Checks by running the suite on both sides. New tests are listed where they turn from red to green.
+    async fn check(&self, base: &Workspace, head: &Workspace) -> Result<ProofOutcome, Stop> {
+        let command_seconds = self.read(|s| s.policy.execution.command_seconds);
+        let request = Prove { base: base.clone(), head: head.clone(), command_seconds };
+        let commands = Duration::from_secs(command_seconds * 4);
+        Ok(self.call(Family::Sandbox { commands }, "run the suite on both sides", Workspaces::check, request).await?)
+    }
+
+    /// Content-addressed: pushed again, it makes the same commit. The activity asks once more whether the person may.
+    async fn push(&self, asked: &Instructed, pull_request: &PullRequest, made: &Made) -> Result<Pushed, CallError> {
+        let summary = quiet(&one_line(&made.result.summary));
+        let subject = summary.split_once(". ").map_or(summary.as_str(), |(first, _)| first);
+        let message = format!(
+            "{}\n\n{summary}\n\nAsked for in {}#issuecomment-{}\n\nInstructed-by: @{}\nComment: {}\n",
+            shorten(subject.trim_end_matches('.'), SUBJECT),
+            pull_request.url,
+            asked.comment,
+            asked.by.id,
+            asked.comment,
+        );
+        let request = Push {
+            workspace: made.head.clone(),
+            branch: pull_request.head.clone(),
+            parent: pull_request.head_sha.clone(),
+            message,
+            authored_at: made.authored_at,
+            remove: vec![],
+            authority: Authority::Commanded { by: asked.by.clone(), comment: asked.comment },
+            ticket: None,
+        };
+        let family = Family::Sandbox { commands: Duration::from_secs(60) };
+        let pushed = self.call(family, "push the change", Workspaces::push, request).await?;
+        self.log(format!("pushed {} to {}", pushed.sha.short(), pull_request.head));
+        Ok(pushed)
+    }
+
+    /// Waits for the checks of the commit; what they say, as a sentence.
+    async fn watch_ci(&self, sha: &CommitSha) -> Result<String, Stop> {
+        self.enter(format!("waiting for checks of {}", sha.short()));
+        let commit = CommitRef { repository: self.address.repository.clone(), sha: sha.clone() };
+        let input = CiWatchInput { commit: commit.clone(), policy: self.read(|s| s.policy.ci.clone()) };
+        let raw = RawValue::from_value(&input, self.ctx.payload_converter());
+        let id = self.child("ci", &self.address.number.to_string());
+        let title = format!("CI of {}#{}", self.address.repository.name(), self.address.number);
+        let forward = self.forward_checks(id.clone(), commit);
+        let outcome = kit::run_child(&self.ctx, &self.token, CiWatchWorkflow::run, raw, id, title, forward).await?;
+        Ok(match outcome {
+            CiOutcome::Green(checks) => format!("CI is green ({})", names(&checks)),
+            CiOutcome::NoChecks => "This repository has no CI".to_owned(),
+            CiOutcome::Red(checks) => format!("CI is red: {}", links(&checks)),
+            CiOutcome::TimedOut(checks) => format!("CI did not finish in time: {}", links(&checks)),
+            CiOutcome::Unreadable(why) => format!("CI cannot be read: {why}"),
+        })
+    }
+
+    /// Passes nudges about this head on to the child that watches it. A closed child needs none.
+    async fn forward_checks(&self, child: String, commit: CommitRef) -> Infallible {
+        let news = ChecksChanged { repository: commit.repository, sha: commit.sha };
+        loop {
+            let options = WaitConditionOptions::builder().cancellation_token(self.token.clone()).build();
+            let wanted = news.clone();
+            let woken = self.ctx.wait_condition_with_options(move |w| w.state.checks.contains(&wanted), options).await;
+            if woken.is_err() {
+                std::future::pending::<Infallible>().await;
+            }
+            self.write(|s| s.checks.retain(|other| other != &news));
+            let raw = RawValue::from_value(&news, self.ctx.payload_converter());
+            let options = SignalWorkflowOptions::builder().summary("checks changed".to_owned()).build();
+            let told = self.ctx.external_workflow(child.clone(), None);
+            if told.signal(CiWatchWorkflow::checks_changed, raw, options).await.is_err() {
+                self.log("the CI watch is over, nobody to tell");
+            }
+        }
+    }
+
+    /// Id of the next child of this kind: `<run>/<kind>/<owner>.<repository>/[<suffix>-]<n>`.
+    fn child(&self, kind: &str, suffix: &str) -> String {
+        let (owner, name) = (self.address.repository.owner(), self.address.repository.name());
+        let base = format!("{}/{kind}/{owner}.{name}", self.ctx.workflow_id()).to_lowercase();
+        let n = self.write(|s| {
+            let n = s.children.entry(base.clone()).or_default();
+            *n += 1;
+            *n
+        });
+        if suffix.is_empty() { format!("{base}/{n}") } else { format!("{base}/{suffix}-{n}") }
+    }
+}
+
+fn names(checks: &[Check]) -> String {
+    checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn links(checks: &[Check]) -> String {
+    let link = |check: &Check| match check.url.as_str() {
+        "" => check.name.clone(),
+        url => format!("[{}]({url})", check.name),
+    };
+    checks.iter().map(link).collect::<Vec<_>>().join(", ")
+}
