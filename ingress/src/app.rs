@@ -22,13 +22,16 @@ use crate::signature::{self, Unsigned};
 use crate::slack_answer;
 use crate::temporal::{Temporal, TemporalError};
 use crate::webhook::slack::{Click, Interaction};
-use crate::webhook::{Meaning, Unreadable, delivery_id, github, jira, slack};
+use crate::webhook::{Meaning, Unreadable, delivery_id, github, jira, sentry, slack};
 
 /// Largest body, GitHub's own cap: <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>.
 pub const BODY_LIMIT: usize = 25 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long Temporal may take before we answer "try again": below each sender's own limit of 3 s, 10 s and about 20 s.
+/// How long Temporal may take before we answer "try again": below each sender's own limit of 1 s, 3 s, 10 s and
+/// about 20 s.
+/// Sentry unsubscribes a webhook that is late too often.
+const SENTRY_DEADLINE: Duration = Duration::from_millis(800);
 const SLACK_DEADLINE: Duration = Duration::from_millis(2500);
 const GITHUB_DEADLINE: Duration = Duration::from_secs(8);
 const JIRA_DEADLINE: Duration = Duration::from_secs(10);
@@ -61,6 +64,7 @@ impl App {
         Router::new()
             .route("/webhooks/jira", post(from_jira))
             .route("/webhooks/github", post(from_github))
+            .route("/webhooks/sentry", post(from_sentry))
             .route("/slack/interactions", post(from_slack))
             .route("/healthz", get(|| async { Reply::Alive }))
             .route("/readyz", get(readiness))
@@ -116,6 +120,15 @@ async fn from_github(State(app): State<App>, delivery: Signed<FromGitHub>) -> Re
     app.handle(meaning, &delivery.id, GITHUB_DEADLINE).await
 }
 
+async fn from_sentry(State(app): State<App>, delivery: Signed<FromSentry>) -> Reply {
+    let Some(resource) = delivery.headers.get("Sentry-Hook-Resource").and_then(|resource| resource.to_str().ok())
+    else {
+        return Reply::Unreadable("the header Sentry-Hook-Resource is missing".into());
+    };
+    let meaning = sentry::read(resource, &delivery.body, chrono::Utc::now());
+    app.handle(meaning, &delivery.id, SENTRY_DEADLINE).await
+}
+
 async fn from_slack(State(app): State<App>, delivery: Signed<FromSlack>) -> Reply {
     let Click { commanded, response_url } = match slack::read(&delivery.body) {
         Ok(Interaction::Click(click)) => click,
@@ -156,6 +169,7 @@ trait Sender: Send + Sync + 'static {
 struct FromJira;
 struct FromGitHub;
 struct FromSlack;
+struct FromSentry;
 
 impl Sender for FromJira {
     const SERVICE: Service = Service::Jira;
@@ -178,6 +192,14 @@ impl Sender for FromSlack {
 
     fn verify(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<(), Unsigned> {
         signature::slack(secret, headers, body, SystemTime::now())
+    }
+}
+
+impl Sender for FromSentry {
+    const SERVICE: Service = Service::Sentry;
+
+    fn verify(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<(), Unsigned> {
+        signature::sentry(secret, headers, body)
     }
 }
 
