@@ -15,6 +15,7 @@ pub mod model;
 pub mod plans;
 pub mod policy;
 pub mod sandbox;
+pub mod sentry;
 pub mod slack;
 pub mod tasks;
 pub mod tools;

@@ -20,14 +20,17 @@ use crate::dispatch::{Dispatcher, Outcome};
 use crate::reply::Reply;
 use crate::signature::{self, Unsigned};
 use crate::temporal::{Temporal, TemporalError};
-use crate::webhook::{Meaning, Unreadable, delivery_id, github, jira};
+use crate::webhook::{Meaning, Unreadable, delivery_id, github, jira, sentry};
 use crate::{slack_answer, slack_door};
 
 /// Largest body, GitHub's own cap: <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>.
 pub const BODY_LIMIT: usize = 25 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long Temporal may take before we answer "try again": below each sender's own limit of 3 s, 10 s and about 20 s.
+/// How long Temporal may take before we answer "try again": below each sender's own limit of 1 s, 3 s, 10 s and
+/// about 20 s.
+/// Sentry unsubscribes a webhook that is late too often.
+const SENTRY_DEADLINE: Duration = Duration::from_millis(800);
 pub(crate) const SLACK_DEADLINE: Duration = Duration::from_millis(2500);
 const GITHUB_DEADLINE: Duration = Duration::from_secs(8);
 const JIRA_DEADLINE: Duration = Duration::from_secs(10);
@@ -60,6 +63,7 @@ impl App {
         Router::new()
             .route("/webhooks/jira", post(from_jira))
             .route("/webhooks/github", post(from_github))
+            .route("/webhooks/sentry", post(from_sentry))
             .route("/slack/interactions", post(slack_door::interaction))
             .route("/slack/commands", post(slack_door::command))
             .route("/slack/events", post(slack_door::event))
@@ -137,6 +141,15 @@ async fn from_github(State(app): State<App>, delivery: Signed<FromGitHub>) -> Re
     app.handle(meaning, &delivery.id, GITHUB_DEADLINE).await
 }
 
+async fn from_sentry(State(app): State<App>, delivery: Signed<FromSentry>) -> Reply {
+    let Some(resource) = delivery.headers.get("Sentry-Hook-Resource").and_then(|resource| resource.to_str().ok())
+    else {
+        return Reply::Unreadable("the header Sentry-Hook-Resource is missing".into());
+    };
+    let meaning = sentry::read(resource, &delivery.body, chrono::Utc::now());
+    app.handle(meaning, &delivery.id, SENTRY_DEADLINE).await
+}
+
 async fn readiness(State(app): State<App>) -> Reply {
     match app.dispatcher.temporal().check().await {
         Ok(()) => Reply::Ready,
@@ -157,6 +170,7 @@ pub(crate) trait Sender: Send + Sync + 'static {
 struct FromJira;
 struct FromGitHub;
 pub(crate) struct FromSlack;
+struct FromSentry;
 
 impl Sender for FromJira {
     const SERVICE: Service = Service::Jira;
@@ -179,6 +193,14 @@ impl Sender for FromSlack {
 
     fn verify(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<(), Unsigned> {
         signature::slack(secret, headers, body, SystemTime::now())
+    }
+}
+
+impl Sender for FromSentry {
+    const SERVICE: Service = Service::Sentry;
+
+    fn verify(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<(), Unsigned> {
+        signature::sentry(secret, headers, body)
     }
 }
 

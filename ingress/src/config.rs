@@ -13,7 +13,7 @@ use workflows::contract::policy::Policy;
 
 use crate::branch::BranchTemplate;
 
-/// Receives webhooks of Jira, GitHub and Slack, verifies them, and starts or signals Temporal workflows.
+/// Receives webhooks of Jira, GitHub, Sentry and Slack, verifies them, and starts or signals Temporal workflows.
 ///
 /// The connection to Temporal is set by the standard TEMPORAL_* variables (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE,
 /// TEMPORAL_API_KEY, TEMPORAL_TLS_*, TEMPORAL_PROFILE); default localhost:7233, namespace default.
@@ -44,6 +44,12 @@ pub struct Options {
     /// File that holds the signing secret of the Slack app.
     #[arg(long, env = "SLACK_SIGNING_SECRET_FILE", value_name = "FILE")]
     pub slack_signing_secret_file: Option<PathBuf>,
+    /// Client secret of the Sentry integration. Absent or empty: Sentry webhooks are off.
+    #[arg(long, env = "SENTRY_CLIENT_SECRET", hide_env_values = true)]
+    pub sentry_client_secret: Option<SecretString>,
+    /// File that holds the client secret of the Sentry integration.
+    #[arg(long, env = "SENTRY_CLIENT_SECRET_FILE", value_name = "FILE")]
+    pub sentry_client_secret_file: Option<PathBuf>,
     /// Account id of our own Jira user; label changes made by it start nothing. Absent: everybody's do.
     #[arg(long, env = "JIRA_BOT_ACCOUNT_ID", value_name = "ID")]
     pub jira_bot_account_id: Option<String>,
@@ -82,6 +88,8 @@ pub struct Settings {
     pub github_secret: Option<Secret>,
     /// Slack's signing secret; `None`: the route is off.
     pub slack_secret: Option<Secret>,
+    /// Client secret of the Sentry integration; `None`: the route is off.
+    pub sentry_secret: Option<Secret>,
     /// Label that hands a ticket over.
     pub label: String,
     /// How our branches are named.
@@ -101,6 +109,8 @@ pub enum Service {
     GitHub,
     /// Slack.
     Slack,
+    /// Sentry.
+    Sentry,
 }
 
 impl Service {
@@ -110,6 +120,7 @@ impl Service {
             Self::Jira => "JIRA_WEBHOOK_SECRET",
             Self::GitHub => "GITHUB_WEBHOOK_SECRET",
             Self::Slack => "SLACK_SIGNING_SECRET",
+            Self::Sentry => "SENTRY_CLIENT_SECRET",
         }
     }
 
@@ -119,6 +130,7 @@ impl Service {
             Self::Jira => "jira",
             Self::GitHub => "github",
             Self::Slack => "slack",
+            Self::Sentry => "policy.sentry",
         }
     }
 
@@ -133,6 +145,9 @@ impl Service {
             Self::Slack => {
                 "It proves that button clicks come from Slack. Find it under Basic Information > App Credentials of your Slack app."
             }
+            Self::Sentry => {
+                "It proves that errors come from Sentry. Find it under Settings > Developer Settings > your integration > Credentials."
+            }
         }
     }
 
@@ -141,6 +156,7 @@ impl Service {
             Self::Jira => "tickets then start by CLI only",
             Self::GitHub => "CI results are then found by slow polling only",
             Self::Slack => "approvals then work by CLI and Web UI only",
+            Self::Sentry => "errors are then found by the sweep only",
         }
     }
 }
@@ -151,6 +167,7 @@ impl fmt::Display for Service {
             Self::Jira => "Jira",
             Self::GitHub => "GitHub",
             Self::Slack => "Slack",
+            Self::Sentry => "Sentry",
         })
     }
 }
@@ -171,7 +188,7 @@ pub enum ConfigError {
     },
     /// No service at all.
     #[error(
-        "JIRA_WEBHOOK_SECRET, GITHUB_WEBHOOK_SECRET and SLACK_SIGNING_SECRET are missing.\n  Without any of them every request would be refused.\n  Set the secrets of the services that send to this ingress; .env.example says where to find them."
+        "JIRA_WEBHOOK_SECRET, GITHUB_WEBHOOK_SECRET, SLACK_SIGNING_SECRET and SENTRY_CLIENT_SECRET are missing.\n  Without any of them every request would be refused.\n  Set the secrets of the services that send to this ingress; .env.example says where to find them."
     )]
     NoService,
     /// The configuration file cannot be read.
@@ -250,7 +267,10 @@ impl Options {
             secret(Service::GitHub, self.github_webhook_secret, self.github_webhook_secret_file, file.github)?;
         let slack_secret =
             secret(Service::Slack, self.slack_signing_secret, self.slack_signing_secret_file, file.slack)?;
-        if jira_secret.is_none() && github_secret.is_none() && slack_secret.is_none() {
+        // Sentry has no section in the file: it is on where its secret is.
+        let sentry_secret = secret(Service::Sentry, self.sentry_client_secret, self.sentry_client_secret_file, None)?;
+        let all = [&jira_secret, &github_secret, &slack_secret, &sentry_secret];
+        if all.into_iter().all(Option::is_none) {
             return Err(ConfigError::NoService);
         }
         Ok(Settings {
@@ -258,6 +278,7 @@ impl Options {
             jira_secret,
             github_secret,
             slack_secret,
+            sentry_secret,
             label: file.policy.label,
             branches,
             handle,
@@ -277,6 +298,8 @@ impl Options {
             github_webhook_secret_file: None,
             slack_signing_secret: None,
             slack_signing_secret_file: None,
+            sentry_client_secret: None,
+            sentry_client_secret_file: None,
             jira_bot_account_id: None,
             log: "info".into(),
         }
@@ -290,12 +313,13 @@ impl Settings {
             Service::Jira => self.jira_secret.as_ref(),
             Service::GitHub => self.github_secret.as_ref(),
             Service::Slack => self.slack_secret.as_ref(),
+            Service::Sentry => self.sentry_secret.as_ref(),
         }
     }
 
     /// One line per route that is off, for the log at start.
     pub fn switched_off(&self) -> Vec<String> {
-        [Service::Jira, Service::GitHub, Service::Slack]
+        [Service::Jira, Service::GitHub, Service::Slack, Service::Sentry]
             .into_iter()
             .filter(|service| self.secret(*service).is_none())
             .map(|service| format!("{service} is off: {} is not set; {}", service.variable(), service.without()))
@@ -352,7 +376,8 @@ mod tests {
         assert_eq!(settings.label, "AI");
         assert!(settings.jira_secret.is_some() && settings.github_secret.is_none() && settings.slack_secret.is_none());
         let off = settings.switched_off();
-        assert_eq!(off.len(), 2);
+        assert_eq!(off.len(), 3);
+        assert!(off[2].contains("SENTRY_CLIENT_SECRET is not set; errors"), "{off:?}");
         assert!(off[1].contains("SLACK_SIGNING_SECRET is not set; approvals"), "{off:?}");
     }
 

@@ -82,7 +82,7 @@ impl Reply {
             Self::Unsigned(reason) => (StatusCode::UNAUTHORIZED, error(reason.to_string())),
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
-                error("no such route: there are /webhooks/jira, /webhooks/github, /slack/commands, /slack/events, /slack/interactions, /healthz and /readyz".into()),
+                error("no such route: there are /webhooks/jira, /webhooks/github, /webhooks/sentry, /slack/commands, /slack/events, /slack/interactions, /healthz and /readyz".into()),
             ),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, error("this route takes another method".into())),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, error("the request took too long to arrive".into())),

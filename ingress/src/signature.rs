@@ -44,6 +44,12 @@ pub fn jira(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<(), Uns
     verify(secret, &[body], sent.strip_prefix("sha256=").ok_or(Unsigned::Wrong)?)
 }
 
+/// Checks Sentry's `Sentry-Hook-Signature: <hex>`, without a prefix. `Sentry-Hook-Timestamp` is not signed and proves nothing.
+/// <https://docs.sentry.io/organization/integrations/integration-platform/webhooks/#sentry-hook-signature>
+pub fn sentry(secret: &Secret, headers: &HeaderMap, body: &[u8]) -> Result<(), Unsigned> {
+    verify(secret, &[body], header(headers, "Sentry-Hook-Signature")?)
+}
+
 /// Checks Slack's `X-Slack-Signature: v0=<hex>` over `v0:<time>:<body>`, and the time itself against `now`.
 /// <https://docs.slack.dev/authentication/verifying-requests-from-slack>
 pub fn slack(secret: &Secret, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Result<(), Unsigned> {
@@ -107,6 +113,22 @@ mod tests {
         assert_eq!(check(good), Ok(()));
         assert_eq!(check("sha1=2fd4e1c67a2d28fced849ee1bb76e7391b93eb12"), Err(Unsigned::Wrong));
         assert_eq!(jira(&secret, &HeaderMap::new(), b"x"), Err(Unsigned::Missing("X-Hub-Signature")));
+    }
+
+    /// Sentry publishes none: GitHub's and Atlassian's are HMAC-SHA256 over the body too, and stand here without their prefix.
+    #[test]
+    fn sentry_takes_the_bare_hex_of_the_same_vectors() {
+        let secret = secret("It's a Secret to Everybody");
+        let good = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        let check = |value: &str, body: &[u8]| sentry(&secret, &headers(&[("sentry-hook-signature", value)]), body);
+        assert_eq!(check(good, b"Hello, World!"), Ok(()));
+        assert_eq!(check("a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9", b"Hello World!"), Ok(()));
+        assert_eq!(check(good, b"Hello, World! "), Err(Unsigned::Wrong));
+        for wrong in ["", "zz", &format!("sha256={good}"), &good[..62]] {
+            assert_eq!(check(wrong, b"Hello, World!"), Err(Unsigned::Wrong), "{wrong}");
+        }
+        let unsigned = headers(&[("sentry-hook-timestamp", "1763700000")]);
+        assert_eq!(sentry(&secret, &unsigned, b"x"), Err(Unsigned::Missing("Sentry-Hook-Signature")));
     }
 
     /// Published by Slack with its description of the header.

@@ -14,6 +14,7 @@ use crate::temporal::Temporal;
 
 const JIRA: &str = include_str!("testdata/jira_issue_updated.json");
 const GITHUB: &str = include_str!("testdata/github_pull_request.json");
+const SENTRY: &str = include_str!("testdata/sentry_event_alert.json");
 const SLACK: &str = include_str!("testdata/slack_block_actions.json");
 
 fn app_with(jira: Option<&str>) -> App {
@@ -23,6 +24,7 @@ fn app_with(jira: Option<&str>) -> App {
         jira_webhook_secret: jira.map(|secret| secret.to_owned().into()),
         github_webhook_secret: Some("github-secret".to_owned().into()),
         slack_signing_secret: Some("slack-secret".to_owned().into()),
+        sentry_client_secret: Some("sentry-secret".to_owned().into()),
         ..Options::for_tests()
     };
     App::new(options.settings().unwrap(), Temporal::default()).unwrap()
@@ -51,6 +53,15 @@ fn jira(secret: &str, body: &[u8]) -> Headers {
 
 fn github(secret: &str, event: &str, body: &[u8]) -> Headers {
     vec![("x-github-event", event.into()), ("x-hub-signature-256", format!("sha256={}", hmac(secret, body)))]
+}
+
+fn sentry(secret: &str, resource: &str, body: &[u8]) -> Headers {
+    vec![("sentry-hook-resource", resource.into()), ("sentry-hook-signature", hmac(secret, body))]
+}
+
+/// The error happened at this moment.
+fn reported_now() -> String {
+    SENTRY.replace("1763700000.123", &format!("{}.5", chrono::Utc::now().timestamp()))
 }
 
 fn slack(secret: &str, age: i64, body: &[u8]) -> Headers {
@@ -97,6 +108,8 @@ async fn requests_without_a_fitting_signature_get_401() {
         ),
         ("github, wrong", "/webhooks/github", github("x", "ping", GITHUB.as_bytes()), "does not fit"),
         ("github, none", "/webhooks/github", vec![("x-github-event", "ping".into())], "X-Hub-Signature-256 is missing"),
+        ("sentry, wrong", "/webhooks/sentry", sentry("x", "event_alert", SENTRY.as_bytes()), "does not fit"),
+        ("sentry, none", "/webhooks/sentry", vec![("sentry-hook-resource", "issue".into())], "Signature is missing"),
         ("slack, wrong", "/slack/interactions", slack("x", 0, slack_body.as_bytes()), "does not fit"),
         ("slack, command", "/slack/commands", slack("x", 0, slack_body.as_bytes()), "does not fit"),
         ("slack, stale event", "/slack/events", slack("slack-secret", 330, slack_body.as_bytes()), "5 minutes"),
@@ -109,6 +122,7 @@ async fn requests_without_a_fitting_signature_get_401() {
         let body = match path {
             "/webhooks/jira" => JIRA.to_owned(),
             "/webhooks/github" => GITHUB.to_owned(),
+            "/webhooks/sentry" => SENTRY.to_owned(),
             _ => slack_body.clone(),
         };
         let (status, answer) = read(post(&app, path, headers, body).await).await;
@@ -135,6 +149,15 @@ async fn a_signed_body_that_cannot_be_read_gets_400_with_the_reason() {
         (status, answer["error"].as_str().unwrap()),
         (StatusCode::BAD_REQUEST, "the header X-GitHub-Event is missing")
     );
+    let headers = sentry("sentry-secret", "event_alert", b"[]");
+    assert_eq!(post(&app, "/webhooks/sentry", headers, "[]").await.status(), StatusCode::BAD_REQUEST);
+    let mut headers = sentry("sentry-secret", "event_alert", SENTRY.as_bytes());
+    headers.remove(0);
+    let (status, answer) = read(post(&app, "/webhooks/sentry", headers, SENTRY).await).await;
+    assert_eq!(
+        (status, answer["error"].as_str().unwrap()),
+        (StatusCode::BAD_REQUEST, "the header Sentry-Hook-Resource is missing")
+    );
     let headers = slack("slack-secret", 0, b"payload=x");
     assert_eq!(post(&app, "/slack/interactions", headers, "payload=x").await.status(), StatusCode::BAD_REQUEST);
 }
@@ -154,6 +177,13 @@ async fn what_is_not_for_us_gets_200_and_the_reason() {
         ),
         ("/webhooks/github", github("github-secret", "ping", b"{}"), "{}", "ping"),
         ("/webhooks/github", github("github-secret", "push", b"{}"), "{}", "push"),
+        ("/webhooks/sentry", sentry("sentry-secret", "installation", b"{}"), "{}", "installation"),
+        (
+            "/webhooks/sentry",
+            sentry("sentry-secret", "event_alert", SENTRY.as_bytes()),
+            SENTRY,
+            "too old to start anything; the sweep finds it",
+        ),
         ("/slack/interactions", slack("slack-secret", 0, modal.as_bytes()), &modal, "view_closed"),
     ] {
         let (status, answer) = read(post(&app, path, headers, body.to_owned()).await).await;
@@ -236,10 +266,11 @@ async fn a_route_without_a_secret_is_off_and_says_how_to_switch_it_on() {
 #[tokio::test]
 async fn without_temporal_the_sender_is_asked_to_come_again() {
     let app = app();
-    let (slack_body, labelled) = (form(SLACK), labelled_now());
+    let (slack_body, labelled, reported) = (form(SLACK), labelled_now(), reported_now());
     for (path, headers, body) in [
         ("/webhooks/jira", jira("jira-secret", labelled.as_bytes()), labelled.as_str()),
         ("/webhooks/github", github("github-secret", "pull_request", GITHUB.as_bytes()), GITHUB),
+        ("/webhooks/sentry", sentry("sentry-secret", "event_alert", reported.as_bytes()), reported.as_str()),
     ] {
         let response = post(&app, path, headers, body.to_owned()).await;
         assert_eq!(response.headers()["retry-after"], "15", "{path}");

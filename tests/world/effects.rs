@@ -11,7 +11,7 @@ use serde_json::Value;
 pub struct Effect {
     /// Time since the world began.
     pub at: Duration,
-    /// `github`, `jira`, `slack` or `bedrock`.
+    /// `github`, `jira`, `sentry`, `slack` or `bedrock`.
     pub service: &'static str,
     /// What was done, in the service's own words: `pull_request.opened`, `comment.created`, `message.posted`.
     pub kind: String,

@@ -1,4 +1,4 @@
-//! The world: stateful stand-ins of GitHub, Jira, Slack and Amazon Bedrock for tests and the demo.
+//! The world: stateful stand-ins of GitHub, Jira, Sentry, Slack and Amazon Bedrock for tests and the demo.
 //!
 //! Each stand-in speaks the real protocol on loopback, keeps state, records every effect it was asked for with its
 //! time, signs its webhooks as the real service does, and answers a call it does not know with a loud error.
@@ -14,6 +14,7 @@ pub mod faults;
 pub mod github;
 pub mod jira;
 pub mod samples;
+pub mod sentry;
 pub mod slack;
 pub mod stack;
 pub mod webhook;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::sentry::Sentry;
 use crate::{bedrock::Bedrock, effects::Effects, github::GitHub, jira::Jira, slack::Slack, webhook::Webhooks};
 
 /// Secrets that the product and the world share. Random per world, so that nothing works by accident.
@@ -18,6 +19,10 @@ pub struct Credentials {
     pub jira_token: String,
     /// Secret of the Jira webhook.
     pub jira_webhook_secret: String,
+    /// Token of the Sentry integration.
+    pub sentry_token: String,
+    /// Client secret of the Sentry integration.
+    pub sentry_client_secret: String,
     /// Slack bot token.
     pub slack_token: String,
     /// Slack signing secret.
@@ -38,6 +43,8 @@ impl Credentials {
             jira_email: "ticketwright@acme.example".into(),
             jira_token: secret("jira-"),
             jira_webhook_secret: secret("jwh-"),
+            sentry_token: secret("sntrys_"),
+            sentry_client_secret: secret(""),
             slack_token: secret("xoxb-"),
             slack_signing_secret: secret(""),
             aws_access_key_id: "AKIAWORLD0000000TEST".into(),
@@ -72,6 +79,8 @@ pub struct World {
     pub github: GitHub,
     /// Jira under `/jira`.
     pub jira: Jira,
+    /// Sentry under `/sentry`.
+    pub sentry: Sentry,
     /// Slack under `/slack`.
     pub slack: Slack,
     /// Bedrock under `/bedrock`.
@@ -89,12 +98,14 @@ impl World {
         let credentials = options.credentials;
         let github = GitHub::new(&base_url, &options.directory.join("github"), &credentials, &effects, &webhooks)?;
         let jira = Jira::new(&base_url, &credentials, &effects, &webhooks);
+        let sentry = Sentry::new(&base_url, &credentials, &effects, &webhooks);
         let slack = Slack::new(&base_url, &credentials, &effects, &webhooks);
         let bedrock = Bedrock::new(&credentials, &effects);
         let app = axum::Router::new()
             .route("/", axum::routing::get(async || axum::response::Html(include_str!("index.html"))))
             .nest("/github", github.router())
             .nest("/jira", jira.router())
+            .nest("/sentry", sentry.router())
             .nest("/slack", slack.router())
             .nest("/bedrock", bedrock.router());
         let server = tokio::spawn(async move {
@@ -102,7 +113,7 @@ impl World {
                 tracing::error!(%error, "the world's listener ended");
             }
         });
-        Ok(Self { base_url, effects, webhooks, credentials, github, jira, slack, bedrock, server })
+        Ok(Self { base_url, effects, webhooks, credentials, github, jira, sentry, slack, bedrock, server })
     }
 }
 

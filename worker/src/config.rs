@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use activities::github::{AppKey, GitHubAuth};
 use activities::model::{self, PriceError, Prices, UsdPerMillion};
-use activities::{access, github, jira, sandbox, slack, workspace};
+use activities::{access, github, jira, sandbox, sentry, slack, workspace};
 use secrecy::SecretString;
 use serde::Deserialize;
 use workflows::contract::policy::Policy;
@@ -65,6 +65,8 @@ pub(crate) struct Config {
     pub jira_auth: jira::Auth,
     /// `[slack]` and the bot token; `None`: Slack is off.
     pub slack: Option<Slack>,
+    /// Where Sentry is, and the token; `None`: Sentry is off.
+    pub sentry: Option<Sentry>,
     /// `[bedrock]`.
     pub bedrock: model::Settings,
     /// `AWS_BEARER_TOKEN_BEDROCK` is set: it takes the place of an access key.
@@ -91,6 +93,18 @@ pub(crate) struct Slack {
     /// Bot token.
     pub token: SecretString,
 }
+
+/// Sentry, when it is on.
+#[derive(Debug)]
+pub(crate) struct Sentry {
+    /// `SENTRY_URL` and `SENTRY_ORG`.
+    pub settings: sentry::Settings,
+    /// `SENTRY_AUTH_TOKEN`.
+    pub token: SecretString,
+}
+
+/// Where Sentry is when `SENTRY_URL` says nothing else.
+const SENTRY: &str = "https://sentry.io";
 
 impl Config {
     /// Reads the file that is named by `argument`, else by `TICKETWRIGHT_CONFIG`, else [`DEFAULT_FILE`]. Only the last one may
@@ -150,6 +164,13 @@ impl Config {
                 None
             }
         };
+        let sentry = sentry(environment)?;
+        sentry::Redactor::new(&policy.sentry.redact).map_err(|error| {
+            Problem::new(format!("{error}.")).advice(format!(
+                "Mend it under [policy.sentry] in {}; https://docs.rs/regex/latest/regex/#syntax",
+                path.display()
+            ))
+        })?;
         let prices = prices(&file.prices, &policy, &path)?;
         Ok(Self {
             file: path,
@@ -158,6 +179,7 @@ impl Config {
             jira,
             jira_auth,
             slack,
+            sentry,
             bedrock: file.bedrock,
             has_bedrock_api_key: environment.get("AWS_BEARER_TOKEN_BEDROCK").is_some(),
             prices,
@@ -235,6 +257,22 @@ fn slack_token(environment: &Environment, path: &Path) -> Result<SecretString, P
                 path.display()
             ))
     })
+}
+
+fn sentry(environment: &Environment) -> Result<Option<Sentry>, Problem> {
+    let Some(token) = environment.secret("SENTRY_AUTH_TOKEN")? else { return Ok(None) };
+    let organisation = environment.get("SENTRY_ORG").ok_or_else(|| {
+        Problem::new("SENTRY_ORG is missing.")
+            .advice("It is the slug of the organisation in Sentry whose errors are looked after: Settings > General Settings.")
+            .advice("To run without Sentry: unset SENTRY_AUTH_TOKEN.")
+    })?;
+    let url = environment.get("SENTRY_URL").unwrap_or(SENTRY);
+    if !(url.starts_with("https://") || url.starts_with("http://")) {
+        return Err(Problem::new(format!("SENTRY_URL is {url}, which is no address."))
+            .advice("Example: https://de.sentry.io, or unset it for https://sentry.io."));
+    }
+    let settings = sentry::Settings { url: url.to_owned(), organisation: organisation.to_owned() };
+    Ok(Some(Sentry { settings, token }))
 }
 
 fn prices(configured: &BTreeMap<String, UsdPerMillion>, policy: &Policy, path: &Path) -> Result<Prices, Problem> {
@@ -326,6 +364,26 @@ mod tests {
             assert_eq!(problem.what(), what);
             assert!(!problem.lines().is_empty(), "{problem}");
         }
+    }
+
+    #[test]
+    fn sentry_is_on_with_a_token_and_an_organisation() {
+        let with = |more: &[(&'static str, &'static str)]| parse(COMPLETE, &[&SECRETS[..], more].concat());
+        assert!(with(&[("SENTRY_ORG", "acme")]).unwrap().sentry.is_none());
+        let on = with(&[("SENTRY_AUTH_TOKEN", "sntrys_x"), ("SENTRY_ORG", "acme")]).unwrap().sentry.unwrap();
+        assert_eq!((on.settings.url.as_str(), on.settings.organisation.as_str()), ("https://sentry.io", "acme"));
+        assert!(!format!("{on:?}").contains("sntrys_x"));
+        let problem = with(&[("SENTRY_AUTH_TOKEN", "x")]).unwrap_err();
+        assert_eq!(problem.what(), "SENTRY_ORG is missing.");
+        let problem =
+            with(&[("SENTRY_AUTH_TOKEN", "x"), ("SENTRY_ORG", "acme"), ("SENTRY_URL", "sentry.io")]).unwrap_err();
+        assert_eq!(problem.what(), "SENTRY_URL is sentry.io, which is no address.");
+    }
+
+    #[test]
+    fn a_pattern_to_redact_that_is_none_stops_the_start() {
+        let problem = parse(&format!("{COMPLETE}[policy.sentry]\nredact = ['(']\n"), &SECRETS).unwrap_err();
+        assert!(problem.what().starts_with("policy.sentry.redact has \"(\""), "{problem}");
     }
 
     #[test]

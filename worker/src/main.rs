@@ -98,6 +98,9 @@ fn work(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn run(config: Config, no_sandbox_queue: bool) -> anyhow::Result<ExitCode> {
+    if config.sentry.is_none() {
+        tracing::info!("Sentry is off: SENTRY_AUTH_TOKEN is not set; tickets start from Jira and the command line");
+    }
     if config.slack.is_none() {
         tracing::info!("Slack is off: there is no [slack] in the configuration; approvals come by CLI and Web UI");
     }

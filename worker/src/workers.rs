@@ -12,6 +12,7 @@ use activities::model::{Bedrock, ModelActivities};
 use activities::plans::PlanActivities;
 use activities::policy::PolicyActivities;
 use activities::sandbox::Sandbox;
+use activities::sentry::{Redactor, SentryActivities, SentryClient};
 use activities::slack::{SlackActivities, SlackClient};
 use activities::tasks::{Runs, TaskActivities};
 use activities::tools::ReadToolActivities;
@@ -40,7 +41,7 @@ use crate::supervise::GRACE;
 const HEARTBEAT_THROTTLE: Duration = Duration::from_secs(1);
 /// When a worker died, its runs go to another one within this time.
 const STICKY: Duration = Duration::from_secs(3);
-/// Calls to GitHub, Jira and Slack at the same time.
+/// Calls to GitHub, Jira, Sentry and Slack at the same time.
 const SERVICE_CALLS: usize = 50;
 /// Model calls at the same time: they mostly wait.
 const MODEL_CALLS: usize = 50;
@@ -73,6 +74,9 @@ pub(crate) async fn build(
     let jira = Arc::new(JiraClient::new(&config.jira, config.jira_auth)?);
     let runs: Arc<dyn Runs> = Arc::new(TemporalRuns(client.clone()));
     let slack = config.slack.map(|slack| SlackClient::new(&slack.settings, slack.token)).transpose()?;
+    let sentry =
+        config.sentry.map(|sentry| SentryClient::new(&sentry.settings, sentry.token)).transpose()?.map(Arc::new);
+    let redactor = Redactor::new(&config.policy.sentry.redact)?;
 
     let options = |queue: &str, calls: usize| {
         WorkerOptions::new(queue)
@@ -97,6 +101,8 @@ pub(crate) async fn build(
         .register_activities(ReadToolActivities {
             github: Arc::clone(&github),
             jira,
+            sentry: sentry.clone(),
+            redactor,
             blobs: blobs.clone(),
             runs: Arc::clone(&runs),
         })
@@ -105,6 +111,10 @@ pub(crate) async fn build(
         .register_activities(PolicyActivities { policy: config.policy });
     let tickets = match slack {
         Some(slack) => tickets.register_activities(SlackActivities { slack }),
+        None => tickets,
+    };
+    let tickets = match sentry {
+        Some(sentry) => tickets.register_activities(SentryActivities { sentry }),
         None => tickets,
     };
     let model = options(MODEL_QUEUE, MODEL_CALLS).register_activities(ModelActivities::new(

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::adf_read::markdown;
 use super::adf_write::document;
 
-fn schema() -> jsonschema::Validator {
+pub(super) fn schema() -> jsonschema::Validator {
     let text = include_str!("testdata/atlassian-document-format-v1.json");
     let schema: Value = serde_json::from_str(text).unwrap();
     jsonschema::draft4::new(&schema).unwrap()

@@ -240,7 +240,7 @@ impl JiraClient {
         Ok(Moved::Done)
     }
 
-    fn browse(&self, key: &TicketKey) -> String {
+    pub(super) fn browse(&self, key: &TicketKey) -> String {
         format!("{}/browse/{key}", self.site)
     }
 
@@ -248,17 +248,28 @@ impl JiraClient {
         CommentRef { id: id.to_string(), url: format!("{}?focusedCommentId={id}", self.browse(key)) }
     }
 
-    async fn get(&self, doing: &str, path: &str) -> Result<Value, ServiceError> {
+    pub(super) async fn get(&self, doing: &str, path: &str) -> Result<Value, ServiceError> {
         self.send(doing, reqwest::Method::GET, path, None).await
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         doing: &str,
         method: reqwest::Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ServiceError> {
+        self.attempt(doing, method, path, body).await.map_err(|refused| refused.error)
+    }
+
+    /// As [`Self::send`], and tells which fields Jira found fault with.
+    pub(super) async fn attempt(
+        &self,
+        doing: &str,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Refused> {
         let request = self.http.request(method, format!("{}/rest/api/3/{path}", self.api));
         let request = request.header("accept", "application/json");
         let request = match &self.auth {
@@ -277,12 +288,26 @@ impl JiraClient {
             if matches!(status.as_u16(), 401 | 403) {
                 error.message.push_str(" Check JIRA_EMAIL and JIRA_API_TOKEN, and the account's project permissions.");
             }
-            return Err(error);
+            return Err(Refused { error, fields: fields_of(&text) });
         }
         if text.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&text).map_err(|error| odd(doing, error))
+        Ok(serde_json::from_str(&text).map_err(|error| odd(doing, error))?)
+    }
+}
+
+/// A call that failed.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) error: ServiceError,
+    /// Fields that Jira found fault with.
+    pub(super) fields: Vec<String>,
+}
+
+impl From<ServiceError> for Refused {
+    fn from(error: ServiceError) -> Self {
+        Self { error, fields: Vec::new() }
     }
 }
 
@@ -299,6 +324,12 @@ fn messages_of(text: &str) -> String {
     let fields = collection["errors"].as_object().into_iter().flatten();
     let fields = fields.map(|(field, fault)| format!("{field}: {}", fault.as_str().unwrap_or_default()));
     messages.map(str::to_owned).chain(fields).collect::<Vec<_>>().join("; ")
+}
+
+/// Names of the fields in an `ErrorCollection`.
+fn fields_of(text: &str) -> Vec<String> {
+    let collection: Value = serde_json::from_str(text).unwrap_or_default();
+    collection["errors"].as_object().into_iter().flatten().map(|(field, _)| field.clone()).collect()
 }
 
 fn odd(doing: &str, error: serde_json::Error) -> ServiceError {

@@ -1,4 +1,4 @@
-//! The read-only tools of the agents: GitHub, Jira and our own tickets as readable text.
+//! The read-only tools of the agents: GitHub, Jira, Sentry and our own tickets as readable text.
 //!
 //! Wrong input and missing objects are replies the model can act on; outages are failures that Temporal retries.
 
@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::failure::FailureKind;
-use workflows::contract::ids::TicketKey;
+use workflows::contract::ids::{SentryIssueId, TicketKey};
 use workflows::contract::tools::{
-    GetTicket, ListPullRequests, ListRepositories, ReadCall, ReadRepositoryFile, RepositoryTree, SearchCode,
+    ErrorId, GetTicket, ListPullRequests, ListRepositories, ReadCall, ReadRepositoryFile, RepositoryTree, SearchCode,
     SearchTickets, ToolReply, definitions,
 };
 
@@ -23,6 +23,7 @@ use crate::blobs::Blobs;
 use crate::failure::ServiceError;
 use crate::github::GitHubClient;
 use crate::jira::JiraClient;
+use crate::sentry::{Redactor, SentryClient};
 use crate::tasks::Runs;
 
 /// Repositories in a listing.
@@ -34,6 +35,10 @@ pub struct ReadToolActivities {
     pub github: Arc<GitHubClient>,
     /// Tickets.
     pub jira: Arc<JiraClient>,
+    /// Errors; `None`: Sentry is off.
+    pub sentry: Option<Arc<SentryClient>>,
+    /// What is taken out of Sentry's texts.
+    pub redactor: Redactor,
     /// Inputs and outputs.
     pub blobs: Blobs,
     /// Our own tickets.
@@ -117,9 +122,37 @@ impl ReadToolActivities {
             "task_status" => tasks::status(&*self.runs, decoded(tool, input)?).await,
             "list_tasks" => tasks::list(&*self.runs, decoded(tool, input)?).await,
             "task_log" => tasks::log(&*self.runs, decoded(tool, input)?).await,
+            "get_issue" => {
+                let id = error_id(tool, input)?;
+                let issue = self.sentry()?.issue(&id, &self.redactor).await?;
+                issue.map(|issue| text::error_issue(&issue)).ok_or_else(|| gone(&id))
+            }
+            "get_event" => {
+                let id = error_id(tool, input)?;
+                let event = self.sentry()?.latest_event(&id, &self.redactor).await?;
+                event.map(|event| text::error_event(&event)).ok_or_else(|| gone(&id))
+            }
+            "get_issue_statistics" => {
+                let id = error_id(tool, input)?;
+                let hours = self.sentry()?.statistics(&id).await?;
+                hours.map(|hours| text::statistics(&hours)).ok_or_else(|| gone(&id))
+            }
             other => Err(Trouble::Told(format!("There is no tool {other:?} here."))),
         }
     }
+
+    fn sentry(&self) -> Result<&SentryClient, Trouble> {
+        self.sentry.as_deref().ok_or_else(|| Trouble::Told("Sentry is switched off here.".to_owned()))
+    }
+}
+
+fn error_id(tool: &str, input: &[u8]) -> Result<SentryIssueId, Trouble> {
+    let ErrorId { issue } = decoded(tool, input)?;
+    issue.parse().map_err(|error| Trouble::Told(format!("{error}: {issue:?} is none.")))
+}
+
+fn gone(id: &SentryIssueId) -> Trouble {
+    Trouble::Told(format!("Sentry has nothing for issue {id}: it was deleted, merged into another one, or never was."))
 }
 
 fn decoded<T: DeserializeOwned>(tool: &str, input: &[u8]) -> Result<T, Trouble> {

@@ -10,6 +10,7 @@ use crate::capture::{Call, Capture, Reply};
 use crate::failure::ServiceError;
 use crate::github::{GitHubAuth, GitHubClient};
 use crate::jira::{Auth, JiraClient};
+use crate::sentry::{Redactor, SentryClient};
 
 const HEAD: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
@@ -35,9 +36,12 @@ impl Tools {
             organisation: "acme".into(),
         };
         let jira = crate::jira::Settings { url: server.url.clone(), api_url: None };
+        let sentry = crate::sentry::Settings { url: server.url.clone(), organisation: "acme".into() };
         let activities = ReadToolActivities {
             github: GitHubClient::new(github, GitHubAuth::Token("t".to_owned().into())).unwrap().into(),
             jira: JiraClient::new(&jira, Auth::Bearer("j".to_owned().into())).unwrap().into(),
+            sentry: Some(SentryClient::new(&sentry, "s".to_owned().into()).unwrap().into()),
+            redactor: Redactor::new(&[r"ACC-\d+".to_owned()]).unwrap(),
             blobs: Blobs::open(directory.path().to_str().unwrap()).unwrap(),
             runs: std::sync::Arc::new(super::tasks::tests::OneTicket),
         };
@@ -165,4 +169,41 @@ async fn a_long_file_is_cut_with_a_visible_note() {
     let text = tools.good("read_file", json!({"repository": "acme/shop", "path": "big"})).await;
     assert!(text.len() <= 64 * 1024, "{}", text.len());
     assert!(text.lines().last().unwrap().starts_with("[truncated: "));
+}
+
+#[tokio::test]
+async fn an_error_is_read_redacted_with_its_event_and_its_hours() {
+    let tools = Tools::new(|call| match call.line.split('?').next() {
+        Some("GET /api/0/organizations/acme/issues/7/") => Reply::ok(json!({
+            "id": "7", "shortId": "SHOP-API-1", "title": "ValueError: no user a@b.example", "culprit": "shop.api in order",
+            "level": "fatal", "status": "unresolved", "project": {"slug": "shop-api"}, "platform": "python", "count": "12",
+            "userCount": 3, "firstSeen": "2026-11-20T10:00:00Z", "lastSeen": "2026-11-21T10:00:00.123456Z",
+            "stats": {"24h": [[1763715600, 4], [1763719200, 5]]},
+        })),
+        Some("GET /api/0/organizations/acme/issues/7/hashes/") => Reply::ok(json!([{"id": "beef"}])),
+        Some("GET /api/0/organizations/acme/issues/7/events/latest/") => Reply::ok(json!({
+            "eventID": "e1", "dateCreated": "2026-11-21T10:00:00Z", "title": "t", "tags": [{"key": "release", "value": "1.4"}],
+            "entries": [{"type": "exception", "data": {"values": [{"type": "ValueError", "value": "account ACC-77", "stacktrace": {
+                "frames": [{"filename": "shop/api.py", "function": "order", "lineNo": 9, "inApp": true, "context": [[8, "x"], [9, "  raise"]]}],
+            }}]}}],
+        })),
+        _ => Reply::status(404, json!({"detail": "The requested resource does not exist"})),
+    })
+    .await;
+    let issue = tools.good("get_issue", json!({"issue": "7"})).await;
+    assert_eq!(
+        issue,
+        "SHOP-API-1 ValueError: no user [redacted]\nshop.api in order\nlevel fatal, unresolved, project shop-api, platform python\n\
+         9 events in 24 hours, 12 in all, 3 users\nfirst seen 2026-11-20T10:00:00Z, last seen 2026-11-21T10:00:00Z"
+    );
+    let event = tools.good("get_event", json!({"issue": "7"})).await;
+    for part in ["ValueError: account [redacted]", "release: 1.4", "shop/api.py:9 order (own code)  raise"] {
+        assert!(event.contains(part), "{event}");
+    }
+    let hours = tools.good("get_issue_statistics", json!({"issue": "7"})).await;
+    assert_eq!(hours, "9 events in 24 hours. Per hour, from:\n2025-11-21T09:00:00Z 4\n2025-11-21T10:00:00Z 5");
+    for tool in ["get_issue", "get_event", "get_issue_statistics"] {
+        assert!(tools.told(tool, json!({"issue": "8"})).await.contains("nothing for issue 8"));
+        assert!(tools.told(tool, json!({"issue": "../7"})).await.contains("digits"));
+    }
 }

@@ -1,8 +1,11 @@
 //! Tool results as text a model reads well.
 
+use chrono::{DateTime, SecondsFormat};
 use workflows::contract::jira::Ticket;
+use workflows::contract::sentry::{ErrorEvent, ErrorIssue};
 
 use crate::github::{CodeHit, PullRequestLine, RepositoryLine};
+use crate::sentry::Hour;
 
 /// Largest tool result, in bytes.
 pub(crate) const LIMIT: usize = 64 * 1024;
@@ -96,4 +99,57 @@ mod tests {
         let text = capped("ä".repeat(LIMIT));
         assert!(text.len() <= LIMIT && text.contains("[truncated:"));
     }
+}
+
+pub(super) fn error_issue(issue: &ErrorIssue) -> String {
+    let state = if issue.unresolved { "unresolved" } else { "not unresolved" };
+    format!(
+        "{} {}\n{}\nlevel {}, {state}, project {}, platform {}\n{} events in 24 hours, {} in all, {} users\nfirst seen {}, last seen {}",
+        issue.short_id,
+        issue.title,
+        issue.culprit,
+        issue.level.as_str(),
+        issue.project,
+        issue.platform,
+        issue.events_24h,
+        issue.events,
+        issue.users,
+        time(issue.first_seen),
+        time(issue.last_seen),
+    )
+}
+
+pub(super) fn error_event(event: &ErrorEvent) -> String {
+    let mut lines = vec![format!("event {} at {}", event.id, time(event.at)), event.message.clone()];
+    for (name, value) in [("release", &event.release), ("environment", &event.environment), ("request", &event.request)]
+    {
+        if !value.is_empty() {
+            lines.push(format!("{name}: {value}"));
+        }
+    }
+    if event.frames.is_empty() {
+        lines.push("There is no stack trace.".to_owned());
+    } else {
+        lines.push("Frames, innermost last:".to_owned());
+    }
+    lines.extend(event.frames.iter().map(|frame| {
+        let own = if frame.in_app { " (own code)" } else { "" };
+        format!("{}:{} {}{own}  {}", frame.path, frame.line, frame.function, frame.text).trim_end().to_owned()
+    }));
+    if !event.tags.is_empty() {
+        lines.push("Tags:".to_owned());
+        lines.extend(event.tags.iter().cloned());
+    }
+    lines.join("\n")
+}
+
+pub(super) fn statistics(hours: &[Hour]) -> String {
+    let total: u64 = hours.iter().map(|hour| hour.events).sum();
+    let lines = hours.iter().map(|hour| format!("{} {}", time(hour.begins), hour.events));
+    std::iter::once(format!("{total} events in 24 hours. Per hour, from:")).chain(lines).collect::<Vec<_>>().join("\n")
+}
+
+fn time(seconds: i64) -> String {
+    DateTime::from_timestamp(seconds, 0)
+        .map_or_else(|| "unknown".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }

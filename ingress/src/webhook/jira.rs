@@ -6,21 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use workflows::contract::access::{Person, Via};
 use workflows::contract::ids::TicketKey;
 use workflows::contract::trigger::{EventId, TicketLabelled, Trigger};
 
-use super::{Meaning, Unreadable, delivery_id, json};
+use super::{Meaning, Unreadable, delivery_id, json, untimely};
 use crate::config::Service;
-
-/// Oldest event that may start anything. Jira itself tries a delivery again for little more than an hour; what is older was
-/// captured and sent again, and the run it once started may be forgotten by now.
-const OLDEST: TimeDelta = TimeDelta::hours(24);
-/// How far Jira's clock may be ahead. The time of a ticket's newest event decides which later ones count, so one from the
-/// far future would hide them all.
-const AHEAD: TimeDelta = TimeDelta::hours(1);
 
 /// What decides which events count.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +99,7 @@ pub fn read(body: &[u8], rules: Rules<'_>) -> Result<Meaning, Unreadable> {
     }
     let ticket: TicketKey = issue.key.parse()?;
     let at = delivery.timestamp.ok_or_else(|| Unreadable("the field timestamp is missing".into()))?;
-    if let Some(why) = untimely(at, rules.now) {
+    if let Some(why) = untimely(at, rules.now, "add the label again") {
         // Somebody labelled a ticket and sees nothing happen.
         tracing::warn!(%ticket, why, "a signed event starts nothing");
         return Meaning::ignored(why);
@@ -114,21 +107,6 @@ pub fn read(body: &[u8], rules: Rules<'_>) -> Result<Meaning, Unreadable> {
     let event = EventId { id: delivery_id(Service::Jira, body), at };
     let summary = one_line(&issue.fields.summary.unwrap_or_default());
     Ok(Meaning::Trigger(Trigger::TicketLabelled(TicketLabelled { ticket, event, by, summary })))
-}
-
-/// Why an event of this time starts nothing, if so.
-fn untimely(at: i64, now: DateTime<Utc>) -> Option<String> {
-    let Some(time) = DateTime::from_timestamp_millis(at) else {
-        return Some(format!("the event's time {at} is none: add the label again"));
-    };
-    let written = time.to_rfc3339_opts(SecondsFormat::Secs, true);
-    if time < now - OLDEST {
-        Some(format!("the event is from {written}: too old to start anything; add the label again"))
-    } else if time > now + AHEAD {
-        Some(format!("the event is from {written}, which is in the future: set the clocks, then add the label again"))
-    } else {
-        None
-    }
 }
 
 impl User {

@@ -4,10 +4,12 @@
 mod comment;
 pub mod github;
 pub mod jira;
+pub mod sentry;
 pub mod slack;
 pub mod slack_command;
 pub mod slack_event;
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use workflows::contract::trigger::Trigger;
 
@@ -45,6 +47,28 @@ pub fn delivery_id(service: Service, body: &[u8]) -> String {
     let mut digest = hex::encode(Sha256::digest(body));
     digest.truncate(32);
     format!("{}-{digest}", service.to_string().to_lowercase())
+}
+
+/// Oldest event that may start anything. No sender tries a delivery again for longer; what is older was captured and sent again,
+/// and the run it once started may be forgotten by now.
+const OLDEST: TimeDelta = TimeDelta::hours(24);
+/// How far a sender's clock may be ahead. The time of a run's newest event decides which later ones count, so one from the far
+/// future would hide them all.
+const AHEAD: TimeDelta = TimeDelta::hours(1);
+
+/// Why an event of this time (milliseconds since 1970) starts nothing, if so. `again` is what a person can do about it.
+fn untimely(at: i64, now: DateTime<Utc>, again: &str) -> Option<String> {
+    let Some(time) = DateTime::from_timestamp_millis(at) else {
+        return Some(format!("the event's time {at} is none: {again}"));
+    };
+    let written = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    if time < now - OLDEST {
+        Some(format!("the event is from {written}: too old to start anything; {again}"))
+    } else if time > now + AHEAD {
+        Some(format!("the event is from {written}, which is in the future: set the clocks, then {again}"))
+    } else {
+        None
+    }
 }
 
 fn json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unreadable> {

@@ -88,6 +88,7 @@ impl Stack {
             .env("INGRESS_LISTEN", listen)
             .env("GITHUB_WEBHOOK_SECRET", &credentials.github_webhook_secret)
             .env("JIRA_WEBHOOK_SECRET", &credentials.jira_webhook_secret)
+            .env("SENTRY_CLIENT_SECRET", &credentials.sentry_client_secret)
             .env("SLACK_SIGNING_SECRET", &credentials.slack_signing_secret);
         let process = Process::start("ingress", command, &self.log_path("ingress"))?;
         let ready = format!("{}/readyz", self.ingress_url);
@@ -109,6 +110,9 @@ impl Stack {
             .env("GITHUB_TOKEN", &credentials.github_token)
             .env("JIRA_EMAIL", &credentials.jira_email)
             .env("JIRA_API_TOKEN", &credentials.jira_token)
+            .env("SENTRY_AUTH_TOKEN", &credentials.sentry_token)
+            .env("SENTRY_ORG", crate::sentry::ORGANISATION)
+            .env("SENTRY_URL", format!("{}/sentry", self.world.base_url))
             .env("SLACK_BOT_TOKEN", &credentials.slack_token);
         if self.options.real_bedrock {
             let own = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_"));
@@ -152,6 +156,9 @@ impl Stack {
             .env("GITHUB_TOKEN", &credentials.github_token)
             .env("JIRA_EMAIL", &credentials.jira_email)
             .env("JIRA_API_TOKEN", &credentials.jira_token)
+            .env("SENTRY_AUTH_TOKEN", &credentials.sentry_token)
+            .env("SENTRY_ORG", crate::sentry::ORGANISATION)
+            .env("SENTRY_URL", format!("{}/sentry", self.world.base_url))
             .env("SLACK_BOT_TOKEN", &credentials.slack_token)
             .env("AWS_ACCESS_KEY_ID", &credentials.aws_access_key_id)
             .env("AWS_SECRET_ACCESS_KEY", &credentials.aws_secret_access_key)

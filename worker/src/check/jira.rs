@@ -16,6 +16,8 @@ const PERMISSIONS: [(&str, &str); 4] = [
     ("DELETE_OWN_COMMENTS", "Delete Own Comments"),
     ("TRANSITION_ISSUES", "Transition Issues"),
 ];
+/// What it does besides where errors of Sentry become bugs.
+const TO_REPORT: (&str, &str) = ("CREATE_ISSUES", "Create Issues");
 
 pub(super) async fn look(config: &Config) -> Finding {
     let url = config.jira.url.trim_end_matches('/');
@@ -30,12 +32,14 @@ pub(super) async fn look(config: &Config) -> Finding {
 async fn look_with(config: &Config, url: &str) -> Result<Finding, ServiceError> {
     let jira = JiraClient::new(&config.jira, config.jira_auth.clone())?;
     let found = Finding::good(SERVICE, format!("{} at {url}", jira.myself().await?.display_name));
-    Ok(with_permissions(found, &jira.permissions(&PERMISSIONS.map(|(key, _)| key)).await?))
+    let needed: Vec<_> = PERMISSIONS.into_iter().chain(config.sentry.as_ref().map(|_| TO_REPORT)).collect();
+    let keys: Vec<&str> = needed.iter().map(|(key, _)| *key).collect();
+    Ok(with_permissions(found, &needed, &jira.permissions(&keys).await?))
 }
 
-fn with_permissions(found: Finding, granted: &[(String, bool)]) -> Finding {
+fn with_permissions(found: Finding, needed: &[(&str, &str)], granted: &[(String, bool)]) -> Finding {
     let has = |key: &str| granted.iter().any(|(name, granted)| name == key && *granted);
-    PERMISSIONS.iter().filter(|(key, _)| !has(key)).fold(found, |found, (_, name)| {
+    needed.iter().filter(|(key, _)| !has(key)).fold(found, |found, (_, name)| {
         found.lacks(
             format!("permission {name}"),
             "Project settings > Permissions: add the bot's account (company-managed: to the permission scheme).",
@@ -59,7 +63,7 @@ mod tests {
     #[test]
     fn a_missing_permission_is_named_as_jira_names_it() {
         let granted = PERMISSIONS.map(|(key, _)| (key.to_owned(), key != "ADD_COMMENTS"));
-        let found = with_permissions(Finding::good(SERVICE, "x"), &granted);
+        let found = with_permissions(Finding::good(SERVICE, "x"), &PERMISSIONS, &granted);
         assert_eq!((found.mark, found.notes[0].as_str()), (Mark::Bad, "✗ permission Add Comments"));
         assert_eq!(found.notes.len(), 2);
     }

@@ -6,6 +6,7 @@ mod http;
 mod jira;
 mod policy;
 mod sandbox;
+mod sentry;
 mod slack;
 mod storage;
 mod temporal;
@@ -75,17 +76,18 @@ impl Finding {
 
 /// Looks at everything, in parallel. Returns the table, and whether all that is required works.
 pub(crate) async fn run(config: &Config, spending: Spending) -> (String, bool) {
-    let (temporal, github, jira, slack, bedrock, blobs, sandbox) = tokio::join!(
+    let (temporal, github, jira, sentry, slack, bedrock, blobs, sandbox) = tokio::join!(
         within_limit("Temporal", temporal::look()),
         within_limit("GitHub", github::look(config)),
         within_limit("Jira", jira::look(config)),
+        within_limit("Sentry", sentry::look(config)),
         within_limit("Slack", slack::look(config)),
         within_limit("Bedrock", bedrock::look(config, spending)),
         within_limit("Blobs", storage::look_at_blobs(config)),
         within_limit("Sandbox", sandbox::look(config)),
     );
     let workspace = storage::look_at_workspace(config);
-    let findings = [temporal, github, jira, slack, bedrock, blobs, workspace, sandbox, policy::look(config)];
+    let findings = [temporal, github, jira, sentry, slack, bedrock, blobs, workspace, sandbox, policy::look(config)];
     let works = findings.iter().all(|finding| finding.mark != Mark::Bad);
     (table(&findings, works), works)
 }

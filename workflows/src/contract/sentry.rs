@@ -78,7 +78,8 @@ pub struct ErrorIssue {
     pub last_seen: i64,
     /// Link for people.
     pub url: String,
-    /// What groups its events: the smallest of the issue's hashes, or its id where Sentry gives none.
+    /// What groups its events: the smallest of the issue's hashes, or its id where Sentry gives none. In a list always the id:
+    /// hashes are read for one issue at a time.
     pub fingerprint: String,
 }
 
@@ -165,7 +166,7 @@ pub struct Sentry;
 
 #[activity_definitions]
 impl Sentry {
-    /// Reads one page of unresolved issues with their statistics of the last 24 hours. No effect.
+    /// Reads one page of the unresolved issues that happened within 24 hours, with their statistics. No effect.
     #[activity(name = "sentry.list_errors")]
     pub fn list_errors(_request: ListErrors) -> Result<ErrorPage, ActivityError> {
         unimplemented!()
