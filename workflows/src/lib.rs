@@ -8,6 +8,7 @@
 pub mod agent_run;
 pub mod agents;
 pub mod budget;
+pub mod ci_rules;
 pub mod ci_watch;
 pub mod contract;
 pub mod kit;

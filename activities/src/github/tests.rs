@@ -1,6 +1,7 @@
 //! The calls as they go over the wire, look before write, and the meaning of errors, against a small capture server.
 
 mod connection;
+mod jobs;
 mod reading;
 mod writing;
 

@@ -92,7 +92,7 @@ fn view() -> TicketView {
 
 fn extra() -> Value {
     json!({
-        "tasks": view().tasks, "base": "main", "ci": "green", "look_here": [], "not_done": [], "plan_text": "...",
+        "tasks": view().tasks, "base": "main", "ci": "green", "ci_notes": ["ran ruff check --fix ."], "look_here": [], "not_done": [], "plan_text": "...",
         "repositories": ["shop-api"], "decision": "approved", "by": "Ana", "at": 0, "comment": "", "left_behind": "", "new_tests": 1,
         "suite": {"passed": 43, "skipped": 0}, "notes": ["approve without a name"],
     })

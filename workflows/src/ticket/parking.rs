@@ -9,7 +9,7 @@ use crate::contract::access::{Action, Person};
 use crate::contract::status::{ParkReason, Parked, Stage};
 use crate::contract::trigger::Command;
 use crate::kit::{Waited, now, wait_until};
-use crate::messages::Template;
+use crate::messages::{self, Template};
 
 impl Flow {
     /// Parks the ticket until somebody lets it go on; the step that stopped is done again then.
@@ -21,7 +21,13 @@ impl Flow {
         if reason == ParkReason::PlanExpired {
             self.close_approval_message("expired", json!({})).await;
         }
-        self.say("parked", Template::SlackParked, json!({})).await;
+        match self.red_buttons().filter(|_| reason == ParkReason::CiFailed) {
+            Some(buttons) => {
+                let text = messages::render(Template::SlackParked, &self.view(), json!({}));
+                self.post("parked", text.clone(), messages::slack::red(&text, &buttons)).await;
+            }
+            None => self.say("parked", Template::SlackParked, json!({})).await,
+        }
         self.tell_jira("parked", Template::JiraParked, json!({})).await;
         self.await_person(reason).await?;
         if reason == ParkReason::Budget {
