@@ -175,9 +175,9 @@ async fn one_job_is_run_again_with_those_that_need_it_and_old_logs_are_gone() ->
     assert_eq!(site.call("POST", &again, Value::Null).await?.0, 201);
     assert_eq!(site.conclusions(&head).await?, ["push after success", "push bad failure", "push flaky success"]);
     assert_eq!(site.world.effects.of("github", "job.rerun")[0].detail["job"], "flaky");
-    let jobs =
-        site.get(&format!("/repos/acme/shop-api/actions/runs/{}/jobs?filter=all", runs["workflow_runs"][0]["id"]));
-    assert_eq!(jobs.await?["total_count"], 5, "the bad job was not run again");
+    let route = format!("/repos/acme/shop-api/actions/runs/{}/jobs?filter=all", runs["workflow_runs"][0]["id"]);
+    let jobs = site.get(&route).await?;
+    assert_eq!(jobs["total_count"], 5, "the bad job was not run again");
     Ok(())
 }
 
