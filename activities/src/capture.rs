@@ -34,19 +34,24 @@ pub(crate) struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Option<Value>,
+    text: Option<String>,
 }
 
 impl Reply {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self { status: 200, headers: Vec::new(), body: None, text: Some(text.into()) }
+    }
+
     pub(crate) fn ok(body: Value) -> Self {
         Self::status(200, body)
     }
 
     pub(crate) fn status(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body: Some(body) }
+        Self { status, headers: Vec::new(), body: Some(body), text: None }
     }
 
     pub(crate) fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: None }
+        Self { status, headers: Vec::new(), body: None, text: None }
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -63,9 +68,10 @@ impl Reply {
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap();
-        let mut response = match self.body {
-            Some(body) => (status, axum::Json(body)).into_response(),
-            None => status.into_response(),
+        let mut response = match (self.body, self.text) {
+            (Some(body), _) => (status, axum::Json(body)).into_response(),
+            (None, Some(text)) => (status, text).into_response(),
+            (None, None) => status.into_response(),
         };
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value.parse().unwrap());

@@ -5,6 +5,7 @@
 mod architecture;
 mod cancelling;
 mod check;
+mod ci;
 mod comments;
 mod crashes;
 mod deliveries;

@@ -1,8 +1,12 @@
-//! Waits for the checks of one pull request's head: webhook first, a slow poll as safety net, no model call while waiting.
+//! Waits for the checks of one pull request's head, and makes red ones green: webhook first, a slow poll as safety net, no model
+//! call and no sandbox while waiting.
 //!
 //! Workflow type `ci_watch`, id `<parent id>/ci/<owner>.<repository>/<pr>-<n>`. Signal `checks_changed`: a nudge, GitHub is
-//! read again. Query: none; the parent's `status` tells. Ends with a [`CiOutcome`].
+//! read again. Query: none; the parent's `status` tells, by the signal `ci_progress` it gets. Ends with a [`CiReport`].
 
+mod mend;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +14,16 @@ use temporalio_common::data_converters::RawValue;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
+    SyncWorkflowContext, WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult,
+    WorkflowTermination,
 };
 
-use crate::contract::github::{Check, CheckState, Checks, CommitRef, GitHub};
-use crate::contract::policy::CiPolicy;
+use crate::contract::analysis::RedKind;
+use crate::contract::github::{Check, CheckState, Checks, CommitRef, GitHub, PullRequestRef};
+use crate::contract::ids::{BranchName, CommitSha, Generation, RepositoryName, TicketKey};
+use crate::contract::money::MicroUsd;
+use crate::contract::policy::{CiPolicy, ModelChoice};
+use crate::contract::workspace::Authority;
 use crate::kit::{self, CallError, Waited};
 use crate::policy::Family;
 
@@ -28,6 +37,39 @@ pub struct CiWatchInput {
     pub commit: CommitRef,
     /// Limits.
     pub policy: CiPolicy,
+    /// What it may do about red checks; without it they are only reported.
+    #[serde(default)]
+    pub mending: Option<Mending>,
+}
+
+/// The right and the means to make red checks green.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mending {
+    /// The pull request.
+    pub pull_request: PullRequestRef,
+    /// Its branch.
+    pub branch: BranchName,
+    /// The branch it merges into.
+    pub base: String,
+    /// Why pushes are allowed.
+    pub authority: Authority,
+    /// For which ticket; absent where none is involved.
+    #[serde(default)]
+    pub ticket: Option<TicketKey>,
+    /// Generation of the run it works for.
+    pub generation: Generation,
+    /// Model of the ci agent; without one only rules and fixers work.
+    #[serde(default)]
+    pub model: Option<ModelChoice>,
+    /// What the ci agent may spend in all.
+    pub lease: MicroUsd,
+    /// Seconds a sandboxed command may run.
+    pub command_seconds: u64,
+    /// Attempts that this pull request has used before.
+    pub attempts: u32,
+    /// Workflow that is told of every step by the signal `ci_progress`.
+    #[serde(default)]
+    pub report_to: Option<String>,
 }
 
 /// How CI ended.
@@ -38,12 +80,96 @@ pub enum CiOutcome {
     Green(Vec<Check>),
     /// The head has no check at all.
     NoChecks,
-    /// These checks failed.
+    /// These checks failed, and there was no right to do anything about it.
     Red(Vec<Check>),
     /// These did not finish in time.
     TimedOut(Vec<Check>),
     /// GitHub refused to tell.
     Unreadable(String),
+    /// The branch's own change made this fail: it is never patched, the work is to be done again under its tests.
+    Ours(Ours),
+    /// Somebody else pushed to the branch: its new head counts.
+    Moved,
+    /// A person has to look at it.
+    Escalated(Diagnosis),
+}
+
+/// A failure that the branch's own change caused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ours {
+    /// The red check.
+    pub check: Check,
+    /// Logic or compile.
+    pub kind: RedKind,
+    /// What the next attempt has to know: the cause and the log's end, at most 4 KB. Untrusted.
+    pub failure: String,
+}
+
+/// What a person is told about red checks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// The red checks, at most ten.
+    pub checks: Vec<Check>,
+    /// Kind of failure, as far as it is known.
+    pub kind: Option<RedKind>,
+    /// Why, in one or two sentences.
+    pub cause: String,
+    /// What was tried on this head and the ones before.
+    pub tried: Vec<String>,
+}
+
+/// The end of a watch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "AnyReport")]
+pub struct CiReport {
+    /// How CI ended.
+    pub outcome: CiOutcome,
+    /// Where the branch stands.
+    pub head: Option<CommitSha>,
+    /// Attempts used in all.
+    pub attempts: u32,
+    /// What the ci agent spent.
+    pub spent: MicroUsd,
+    /// What was changed or found out on the way, for the pull request.
+    pub notes: Vec<String>,
+}
+
+/// Watches that began before there was anything to report ended with the bare outcome.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyReport {
+    Whole { outcome: CiOutcome, head: Option<CommitSha>, attempts: u32, spent: MicroUsd, notes: Vec<String> },
+    Bare(CiOutcome),
+}
+
+impl From<AnyReport> for CiReport {
+    fn from(report: AnyReport) -> Self {
+        match report {
+            AnyReport::Whole { outcome, head, attempts, spent, notes } => {
+                Self { outcome, head, attempts, spent, notes }
+            }
+            AnyReport::Bare(outcome) => {
+                Self { outcome, head: None, attempts: 0, spent: MicroUsd::default(), notes: Vec::new() }
+            }
+        }
+    }
+}
+
+/// Signal `ci_progress`: what a watch just did. Sent to the workflow that asked for it, before the next step begins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CiProgress {
+    /// Repository.
+    pub repository: RepositoryName,
+    /// Where the branch stands now.
+    pub head: CommitSha,
+    /// Attempts used in all.
+    pub attempts: u32,
+    /// It is at work on red checks, rather than waiting.
+    pub fixing: bool,
+    /// What is going on, in words.
+    pub doing: String,
+    /// Everything there is to say in the pull request so far.
+    pub notes: Vec<String>,
 }
 
 /// The `ci_watch` workflow.
@@ -62,13 +188,18 @@ impl CiWatchWorkflow {
 
     /// Watches until there is an outcome.
     #[run(name = "ci_watch")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<CiOutcome> {
-        match ctx.state(|s| s.input.clone()) {
-            Ok(input) => watch(ctx, input).await,
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<CiReport> {
+        let input = match ctx.state(|s| s.input.clone()) {
+            Ok(input) => input,
             Err(fault) => {
                 let fault = format!("the input of ci_watch does not decode: {fault}");
-                Err(ApplicationFailure::non_retryable(fault).into())
+                return Err(ApplicationFailure::non_retryable(fault).into());
             }
+        };
+        let mut watch = Watch::new(ctx.clone(), input);
+        match watch.to_the_end().await {
+            Ok(outcome) => Ok(watch.report(outcome)),
+            Err(Cancelled) => Err(WorkflowTermination::cancelled()),
         }
     }
 
@@ -79,33 +210,110 @@ impl CiWatchWorkflow {
     }
 }
 
-async fn watch(ctx: &WorkflowContext<CiWatchWorkflow>, input: CiWatchInput) -> WorkflowResult<CiOutcome> {
-    let token = ctx.cancellation_token();
-    let began = kit::now(ctx);
-    let limit = Duration::from_secs(input.policy.limit_seconds);
-    let none_after = Duration::from_secs(input.policy.none_after_seconds);
-    let mut poll = Duration::from_secs(input.policy.poll_seconds.max(1));
-    loop {
-        let nudges = ctx.state(|s| s.nudges);
-        let summary = format!("read checks of {}", input.commit.sha.short());
-        let read = kit::call(ctx, &token, Family::Read, &summary, GitHub::read_checks, input.commit.clone()).await;
-        let checks = match read {
-            Ok(checks) => checks,
-            Err(CallError::Cancelled) => return Err(WorkflowTermination::cancelled()),
-            Err(CallError::Failed(failure)) => return Ok(CiOutcome::Unreadable(failure.message)),
-        };
-        let elapsed = Duration::from_secs(u64::try_from(kit::now(ctx) - began).unwrap_or_default());
-        if let Some(outcome) = judge(&checks, elapsed, none_after, limit) {
-            return Ok(outcome);
-        }
-        let deadline = if checks.checks.is_empty() { none_after } else { limit };
-        let pause = poll.min(deadline.saturating_sub(elapsed)).max(Duration::from_secs(1));
-        match kit::wait_until(ctx, &token, pause, "wait for checks", |s| s.nudges > nudges).await {
-            Waited::Cancelled => return Err(WorkflowTermination::cancelled()),
-            Waited::Fulfilled => {}
-            Waited::TimedOut => poll = (poll * 2).min(SLOWEST_POLL),
+/// The run is being cancelled.
+struct Cancelled;
+
+/// A watch at work.
+struct Watch {
+    ctx: WorkflowContext<CiWatchWorkflow>,
+    token: WorkflowCancellationToken,
+    policy: CiPolicy,
+    mending: Option<Mending>,
+    /// The commit whose checks count now.
+    head: CommitRef,
+    attempts: u32,
+    spent: MicroUsd,
+    notes: Vec<String>,
+    tried: Vec<String>,
+    /// How often each red check of this head was run again, by its lineage.
+    reruns: BTreeMap<String, u32>,
+    /// Jobs that were run again: what they said before does not count any more.
+    stale: BTreeSet<u64>,
+    agents: u32,
+}
+
+impl Watch {
+    fn new(ctx: WorkflowContext<CiWatchWorkflow>, input: CiWatchInput) -> Self {
+        let CiWatchInput { commit, policy, mending } = input;
+        Self {
+            token: ctx.cancellation_token(),
+            ctx,
+            policy,
+            attempts: mending.as_ref().map_or(0, |mending| mending.attempts),
+            mending,
+            head: commit,
+            spent: MicroUsd::default(),
+            notes: Vec::new(),
+            tried: Vec::new(),
+            reruns: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            agents: 0,
         }
     }
+
+    async fn to_the_end(&mut self) -> Result<CiOutcome, Cancelled> {
+        loop {
+            match (self.await_checks().await?, self.mending.clone()) {
+                (CiOutcome::Red(red), Some(mending)) => {
+                    if let Some(end) = self.mend(&mending, red).await? {
+                        return Ok(end);
+                    }
+                }
+                (end, _) => {
+                    if matches!(end, CiOutcome::Green(_)) {
+                        self.note_flaky();
+                    }
+                    return Ok(end);
+                }
+            }
+        }
+    }
+
+    fn report(self, outcome: CiOutcome) -> CiReport {
+        let Self { head, attempts, spent, notes, .. } = self;
+        CiReport { outcome, head: Some(head.sha), attempts, spent, notes }
+    }
+
+    /// Waits until all checks of the head have ended, or for as long as the policy says.
+    async fn await_checks(&self) -> Result<CiOutcome, Cancelled> {
+        let began = kit::now(&self.ctx);
+        let limit = Duration::from_secs(self.policy.limit_seconds);
+        let none_after = Duration::from_secs(self.policy.none_after_seconds);
+        let mut poll = Duration::from_secs(self.policy.poll_seconds.max(1));
+        loop {
+            let nudges = self.ctx.state(|s| s.nudges);
+            let summary = format!("read checks of {}", self.head.sha.short());
+            let commit = self.head.clone();
+            let read = kit::call(&self.ctx, &self.token, Family::Read, &summary, GitHub::read_checks, commit).await;
+            let checks = match read {
+                Ok(checks) => without_stale(checks, &self.stale),
+                Err(CallError::Cancelled) => return Err(Cancelled),
+                Err(CallError::Failed(failure)) => return Ok(CiOutcome::Unreadable(failure.message)),
+            };
+            let elapsed = Duration::from_secs(u64::try_from(kit::now(&self.ctx) - began).unwrap_or_default());
+            if let Some(outcome) = judge(&checks, elapsed, none_after, limit) {
+                return Ok(outcome);
+            }
+            let deadline = if checks.checks.is_empty() { none_after } else { limit };
+            let pause = poll.min(deadline.saturating_sub(elapsed)).max(Duration::from_secs(1));
+            match kit::wait_until(&self.ctx, &self.token, pause, "wait for checks", |s| s.nudges > nudges).await {
+                Waited::Cancelled => return Err(Cancelled),
+                Waited::Fulfilled => {}
+                Waited::TimedOut => poll = (poll * 2).min(SLOWEST_POLL),
+            }
+        }
+    }
+}
+
+/// What a job that runs again said before is no news: GitHub may show it for a moment.
+fn without_stale(mut checks: Checks, stale: &BTreeSet<u64>) -> Checks {
+    for check in &mut checks.checks {
+        let old = check.job.is_some_and(|job| stale.contains(&job));
+        if old && matches!(check.state, CheckState::Failed | CheckState::Cancelled) {
+            check.state = CheckState::Pending;
+        }
+    }
+    checks
 }
 
 fn judge(checks: &Checks, elapsed: Duration, none_after: Duration, limit: Duration) -> Option<CiOutcome> {
@@ -154,5 +362,34 @@ mod tests {
         assert!(matches!(judge(&[Failed, Passed], minute), Some(CiOutcome::Red(red)) if red.len() == 1));
         assert!(matches!(judge(&[Passed, Passed], minute), Some(CiOutcome::Green(_))));
         assert!(matches!(judge(&[Passed, Pending], minute * 60), Some(CiOutcome::TimedOut(slow)) if slow.len() == 1));
+    }
+
+    #[test]
+    fn a_job_that_runs_again_is_not_red_before_it_has_ended() {
+        let mut red = checks(&[CheckState::Failed, CheckState::Passed]);
+        red.checks[0].job = Some(7);
+        red.checks[1].job = Some(8);
+        let seen = without_stale(red, &BTreeSet::from([7, 8]));
+        assert_eq!(
+            seen.checks.iter().map(|check| check.state).collect::<Vec<_>>(),
+            [CheckState::Pending, CheckState::Passed]
+        );
+    }
+
+    #[test]
+    fn a_bare_outcome_of_an_older_watch_is_a_report() {
+        let bare: CiReport = serde_json::from_value(serde_json::json!({"green": []})).unwrap();
+        assert_eq!((bare.outcome, bare.head), (CiOutcome::Green(vec![]), None));
+        let bare: CiReport = serde_json::from_value(serde_json::json!("no_checks")).unwrap();
+        assert_eq!(bare.outcome, CiOutcome::NoChecks);
+        let whole = CiReport {
+            outcome: CiOutcome::Moved,
+            head: None,
+            attempts: 2,
+            spent: MicroUsd(5),
+            notes: vec!["x".into()],
+        };
+        let back: CiReport = serde_json::from_value(serde_json::to_value(&whole).unwrap()).unwrap();
+        assert_eq!(back, whole);
     }
 }

@@ -10,6 +10,7 @@ pub mod agent_run;
 pub mod agents;
 pub mod branch;
 pub mod budget;
+pub mod ci_rules;
 pub mod ci_watch;
 pub mod contract;
 pub mod kit;

@@ -1,14 +1,16 @@
 //! One ticket, from its label to merged pull requests.
 //!
 //! Workflow type `ticket`, id `ticket-<KEY>`, input [`TicketInput`] (`{"key":"PROJ-123"}` is enough).
-//! Signals: `approve`, `reject`, `request_changes`, `steer`, `retry`, `cancel` from people; `trigger`, `checks_changed`, `pull_request_changed` from the
-//! ingress. A signal that does not decode is recorded in the log and in the current details, never fatal.
+//! Signals: `approve`, `reject`, `request_changes`, `steer`, `retry`, `cancel` from people; `trigger`, `checks_changed`,
+//! `pull_request_changed` from the ingress, `ci_progress` from its own CI watches. A signal that does not decode is recorded in
+//! the log and in the current details, never fatal.
 //! Queries: `status`, `plan`, `log` (optional number of last entries).
 //! Ends with its [`TicketStatus`]; a native cancel ends it as cancelled after the same compensation.
 //!
 //! `Flow::carry` is the business flow from top to bottom.
 
 mod approval;
+mod checks;
 mod compensation;
 mod delivery;
 mod execution;
@@ -26,6 +28,7 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
 
+use crate::ci_watch::CiProgress;
 use crate::contract::access::Person;
 use crate::contract::plan::Plan;
 use crate::contract::status::{LogEntry, ParkReason, Stage, TicketStatus};
@@ -185,6 +188,14 @@ impl TicketWorkflow {
     pub fn checks_changed(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(news) = self.receive::<ChecksChanged>(ctx, "checks_changed", raw) {
             self.state.inbox.nudge(news);
+        }
+    }
+
+    /// The watch of our checks did something.
+    #[signal(name = "ci_progress")]
+    pub fn ci_progress(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(progress) = self.receive::<CiProgress>(ctx, "ci_progress", raw) {
+            self.state.inbox.ci_progress.push_back(progress);
         }
     }
 

@@ -14,7 +14,9 @@ use crate::http::TIMEOUT;
 /// (<https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit>).
 const UNNAMED_WAIT: Duration = Duration::from_secs(60);
 
-type Raw = http::Response<http_body_util::combinators::BoxBody<bytes::Bytes, octocrab::Error>>;
+/// A body as it arrives.
+pub(super) type RawBody = http_body_util::combinators::BoxBody<bytes::Bytes, octocrab::Error>;
+type Raw = http::Response<RawBody>;
 
 /// An answer, not judged yet.
 pub(super) struct Answer {
@@ -66,11 +68,30 @@ pub(super) async fn exchange(
         Ok((parts, body.collect().await?.to_bytes()))
     };
     let (parts, bytes) = within_time(doing, whole).await?;
+    Ok(read(&parts, &bytes))
+}
+
+/// Sends one request whose good answer may be large: that is handed over as it arrives, any other is read whole.
+pub(super) async fn exchange_streaming(
+    doing: &str,
+    sent: impl Future<Output = Result<Raw, octocrab::Error>>,
+) -> Result<Result<RawBody, Answer>, ServiceError> {
+    let begun = async {
+        let (parts, body) = sent.await?.into_parts();
+        if parts.status.is_success() {
+            return Ok(Ok(body));
+        }
+        Ok(Err(read(&parts, &body.collect().await?.to_bytes())))
+    };
+    within_time(doing, begun).await
+}
+
+fn read(parts: &http::response::Parts, bytes: &[u8]) -> Answer {
     let status = parts.status.as_u16();
-    let body = serde_json::from_slice(&bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).chars().take(300).collect()));
+    let body = serde_json::from_slice(bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).chars().take(300).collect()));
     let limit = limit_of(status, &parts.headers, body["message"].as_str().unwrap_or_default());
-    Ok(Answer { status, body, limit })
+    Answer { status, body, limit }
 }
 
 fn limit_of(status: u16, headers: &http::HeaderMap, message: &str) -> Limit {

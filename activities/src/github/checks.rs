@@ -3,12 +3,17 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use workflows::contract::github::{Check, CheckState, Checks, CommitRef};
+use workflows::messages::shorten;
 
 use super::answer::odd;
 use super::client::GitHubClient;
 use super::reply::{CheckRun, Status, Suite};
 use crate::failure::ServiceError;
 
+/// Slug of the app that GitHub Actions reports as.
+const ACTIONS: &str = "github-actions";
+/// Longest summary of a check, in characters.
+const SUMMARY: usize = 200;
 /// Most checks in the answer.
 const LIMIT: usize = 100;
 /// Most check runs that are read; GitHub itself looks at the newest 1,000 suites.
@@ -31,16 +36,11 @@ impl GitHubClient {
         let mut checks: Vec<Check> = Vec::new();
         for run in runs {
             let state = state_of_run(&run.status, run.conclusion.as_deref());
-            merge(
-                &mut checks,
-                Check {
-                    name: run.name,
-                    state,
-                    url: run.html_url.unwrap_or_default(),
-                    job: None,
-                    summary: String::new(),
-                },
-            );
+            // A check run of GitHub Actions is a job, and has its id.
+            let job = run.app.is_some_and(|app| app.slug.as_deref() == Some(ACTIONS)).then_some(run.id);
+            let said = [run.output.title, run.output.summary].into_iter().flatten().collect::<Vec<_>>().join(": ");
+            let url = run.html_url.unwrap_or_default();
+            merge(&mut checks, Check { name: run.name, state, url, job, summary: shorten(&said, SUMMARY) });
         }
         for status in statuses {
             let state = state_of_status(&status.state);
@@ -51,7 +51,7 @@ impl GitHubClient {
                     state,
                     url: status.target_url.unwrap_or_default(),
                     job: None,
-                    summary: String::new(),
+                    summary: shorten(&status.description.unwrap_or_default(), SUMMARY),
                 },
             );
         }
@@ -60,7 +60,7 @@ impl GitHubClient {
             // Jobs that need others get their check run late: the suite knows that more is to come. Suites without any run
             // belong to apps that watch the repository but do nothing.
             let working = matches!(suite.status.as_deref(), Some(status) if status != "completed");
-            if working && (suite.latest_check_runs_count > 0 || app == "github-actions") {
+            if working && (suite.latest_check_runs_count > 0 || app == ACTIONS) {
                 merge(
                     &mut checks,
                     Check {

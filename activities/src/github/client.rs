@@ -9,7 +9,7 @@ use serde_json::Value;
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::RepositoryName;
 
-use super::answer::{Answer, exchange};
+use super::answer::{Answer, RawBody, exchange, exchange_streaming};
 use super::auth::{GitHubAuth, Login, anonymous};
 use crate::failure::ServiceError;
 
@@ -122,6 +122,13 @@ impl GitHubClient {
         // Octocrab adds default headers without looking for ours, so each request brings its own.
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(media_type))]);
         exchange(doing, self.login.rest().await?._get_with_headers(route, Some(headers))).await
+    }
+
+    /// A text that may be large, as it arrives. GitHub sends it from another host by a link that lives a minute; octocrab
+    /// follows it, and leaves our credentials behind.
+    pub(super) async fn get_text(&self, doing: &str, route: &str) -> Result<Result<RawBody, Answer>, ServiceError> {
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(JSON))]);
+        exchange_streaming(doing, self.login.rest().await?._get_with_headers(route, Some(headers))).await
     }
 
     pub(super) async fn post(&self, doing: &str, route: &str, body: &Value) -> Result<Answer, ServiceError> {

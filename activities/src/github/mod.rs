@@ -6,6 +6,7 @@ mod auth;
 mod checks;
 mod client;
 mod conversation;
+mod log;
 mod read;
 mod reply;
 #[cfg(test)]
@@ -17,8 +18,8 @@ use std::sync::Arc;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::github::{
-    BranchRef, Checks, CommitRef, CreateBranch, EditPullRequest, FindReply, MayPush, OpenPullRequest, PullRequest,
-    PullRequestRef, React, ReadFile, Repository, WritePlan, WriteReply, definitions,
+    BranchRef, Checks, CommitRef, CreateBranch, EditPullRequest, FindReply, JobLog, JobRef, MayPush, OpenPullRequest,
+    PullRequest, PullRequestRef, React, ReadFile, Repository, WritePlan, WriteReply, definitions,
 };
 use workflows::contract::ids::{CommitSha, RepositoryName};
 
@@ -184,5 +185,38 @@ impl GitHubActivities {
         request: CommitRef,
     ) -> Result<Checks, ActivityError> {
         self.github.checks(&request).await.map_err(|error| error.into_activity_error(ctx.info().attempt))
+    }
+
+    /// Reads where a branch stands; `None` when it does not exist. No effect.
+    #[activity(definition = definitions::BranchHead)]
+    pub async fn branch_head(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: BranchRef,
+    ) -> Result<Option<CommitSha>, ActivityError> {
+        let read = self.github.branch_head(&request.repository, request.branch.as_str());
+        read.await.map_err(|error| error.into_activity_error(ctx.info().attempt))
+    }
+
+    /// Lists the files that a pull request changes. No effect.
+    #[activity(definition = definitions::ChangedFiles)]
+    pub async fn changed_files(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: PullRequestRef,
+    ) -> Result<Vec<String>, ActivityError> {
+        self.github.changed_files(&request).await.map_err(|error| error.into_activity_error(ctx.info().attempt))
+    }
+
+    /// Reads the end of the failing step's log. No effect.
+    #[activity(definition = definitions::JobLog)]
+    pub async fn job_log(self: Arc<Self>, ctx: ActivityContext, job: JobRef) -> Result<JobLog, ActivityError> {
+        self.github.job_log(&job).await.map_err(|error| error.into_activity_error(ctx.info().attempt))
+    }
+
+    /// Runs a finished job again; one that runs already is left alone.
+    #[activity(definition = definitions::RerunJob)]
+    pub async fn rerun_job(self: Arc<Self>, ctx: ActivityContext, job: JobRef) -> Result<(), ActivityError> {
+        to_its_end(&ctx, self.github.rerun_job(&job)).await
     }
 }

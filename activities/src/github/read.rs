@@ -161,6 +161,7 @@ impl GitHubClient {
         repository: &RepositoryName,
         branch: &str,
     ) -> Result<Option<CommitSha>, ServiceError> {
+        self.refuse_foreign(repository)?;
         let doing = format!("read branch {branch}");
         let answer = self.get(&doing, &format!("/repos/{repository}/git/ref/heads/{}", encoded(branch))).await?;
         // 409: the repository has no commit yet.

@@ -84,12 +84,49 @@ pub(super) struct CheckRun {
     pub(super) conclusion: Option<String>,
     #[serde(default)]
     pub(super) html_url: Option<String>,
+    #[serde(default)]
+    pub(super) app: Option<App>,
+    #[serde(default)]
+    pub(super) output: Output,
+}
+
+/// What an app said about its check.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Output {
+    #[serde(default)]
+    pub(super) title: Option<String>,
+    #[serde(default)]
+    pub(super) summary: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct JobReply {
+    #[serde(default)]
+    pub(super) steps: Vec<StepReply>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct StepReply {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) conclusion: Option<String>,
+    #[serde(default)]
+    pub(super) started_at: Option<chrono::DateTime<chrono::Utc>>,
+    #[serde(default)]
+    pub(super) completed_at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ChangedFile {
+    pub(super) filename: String,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Status {
     pub(super) context: String,
     pub(super) state: String,
+    #[serde(default)]
+    pub(super) description: Option<String>,
     #[serde(default)]
     pub(super) target_url: Option<String>,
 }

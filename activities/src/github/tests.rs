@@ -2,6 +2,7 @@
 
 mod connection;
 mod conversation;
+mod jobs;
 mod reading;
 mod writing;
 

@@ -13,9 +13,10 @@ use serde::de::DeserializeOwned;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::failure::FailureKind;
+use workflows::contract::github::JobRef;
 use workflows::contract::ids::{SentryIssueId, TicketKey};
 use workflows::contract::tools::{
-    ErrorId, GetTicket, ListPullRequests, ListRepositories, ReadCall, ReadRepositoryFile, RepositoryTree, SearchCode,
+    ErrorId, GetTicket, ListPullRequests, ListRepositories, ReadCall, ReadLog, ReadRepositoryFile, RepositoryTree, SearchCode,
     SearchTickets, ToolReply, definitions,
 };
 
@@ -108,6 +109,11 @@ impl ReadToolActivities {
             "list_pull_requests" => {
                 let ListPullRequests { repository } = decoded(tool, input)?;
                 Ok(text::pull_requests(&self.github.pull_requests(&repository).await?))
+            }
+            "read_log" => {
+                let ReadLog { repository, job, line } = decoded(tool, input)?;
+                let gone = || Trouble::Told(format!("GitHub has no log of job {job} of {repository} any more."));
+                self.github.log_part(&JobRef { repository: repository.clone(), job }, line).await?.ok_or_else(gone)
             }
             "get_ticket" => {
                 let GetTicket { key } = decoded(tool, input)?;

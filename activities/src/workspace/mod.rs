@@ -4,6 +4,7 @@
 //! a bundle, works on them in the sandbox, and leaves a new snapshot. A call that dies half-way leaves nothing.
 
 mod area;
+mod fix;
 mod git;
 mod judge;
 mod lock;
@@ -29,7 +30,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::sync::OnceCell;
 use workflows::contract::failure::FailureKind;
 use workflows::contract::workspace::{
-    ProofOutcome, Prove, Push, Pushed, Workspace, WorkspaceCall, WorkspaceReply, definitions,
+    Fix, Fixed, ProofOutcome, Prove, Push, Pushed, Workspace, WorkspaceCall, WorkspaceReply, definitions,
 };
 
 use crate::blobs::Blobs;
@@ -165,6 +166,12 @@ impl WorkspaceActivities {
     #[activity(definition = definitions::Check)]
     pub async fn check(self: Arc<Self>, ctx: ActivityContext, request: Prove) -> Result<ProofOutcome, ActivityError> {
         while_beating(&ctx, self.prove_for(&Claim::of(ctx.info()), request, Demand::Green)).await
+    }
+
+    /// Runs the repository's own fixers; no effect outside the workspace.
+    #[activity(definition = definitions::Fix)]
+    pub async fn fix(self: Arc<Self>, ctx: ActivityContext, request: Fix) -> Result<Fixed, ActivityError> {
+        while_beating(&ctx, self.fix_for(&Claim::of(ctx.info()), request)).await
     }
 
     /// Pushes one commit; looks first, and a branch that has it is left alone.

@@ -36,10 +36,8 @@ pub(super) struct Tools {
 /// # Errors
 /// Inner: the file is faulty, told for people.
 pub(super) async fn read(git: &Git, commit: &str, tools: Tools) -> Result<Result<Repository, String>, ServiceError> {
-    let listed =
-        git.run(["ls-tree", "-r", "-z", "--name-only", commit]).await.map_err(super::git::GitFailed::unexpected)?;
-    let listed = String::from_utf8_lossy(&listed);
-    let names: Vec<&str> = listed.split_terminator('\0').collect();
+    let listed = names(git, commit).await?;
+    let names: Vec<&str> = listed.iter().map(String::as_str).collect();
     let mut repository = Repository::default();
     if names.contains(&FILE) {
         let text = show(git, commit, FILE).await?;
@@ -59,7 +57,15 @@ pub(super) async fn read(git: &Git, commit: &str, tools: Tools) -> Result<Result
     Ok(Ok(repository))
 }
 
-async fn show(git: &Git, commit: &str, path: &str) -> Result<String, ServiceError> {
+/// Paths of all files of `commit`.
+pub(super) async fn names(git: &Git, commit: &str) -> Result<Vec<String>, ServiceError> {
+    let listed =
+        git.run(["ls-tree", "-r", "-z", "--name-only", commit]).await.map_err(super::git::GitFailed::unexpected)?;
+    Ok(String::from_utf8_lossy(&listed).split_terminator('\0').map(str::to_owned).collect())
+}
+
+/// Text of a file of `commit`.
+pub(super) async fn show(git: &Git, commit: &str, path: &str) -> Result<String, ServiceError> {
     let object = format!("{commit}:{path}");
     let bytes = git.run(["cat-file", "blob", &object]).await.map_err(super::git::GitFailed::unexpected)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -9,7 +9,7 @@
 //! (`acme/shop-api@branch`; any change of a branch, also by the contents API, which records `file.written` too),
 //! `pull_request.opened`, `.updated`, `.ready_for_review`, `.closed`, `.merged`, `comment.created`, `.updated`,
 //! `.deleted`, `reaction.created` (`acme/shop-api#1`), `status.created` (`acme/shop-api@<sha>`), `run.rerun`,
-//! `run.cancelled` (`acme/shop-api@branch`). What people do by the methods of [`GitHub`] is not an effect.
+//! `job.rerun`, `run.cancelled` (`acme/shop-api@branch`). What people do by the methods of [`GitHub`] is not an effect.
 
 mod access;
 mod actions;

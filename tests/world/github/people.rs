@@ -80,6 +80,7 @@ impl GitHub {
             checks: Vec::new(),
             runs: Vec::new(),
             jobs: Vec::new(),
+            expired_logs: std::collections::BTreeSet::new(),
         };
         state.repositories.insert(full.to_ascii_lowercase(), repository);
         Ok(())
@@ -215,6 +216,17 @@ impl GitHub {
     /// When there is no such repository.
     pub fn set_actions_enabled(&self, repo: &str, enabled: bool) -> anyhow::Result<()> {
         Ok(self.hub.with(&self.place(repo)?, |repository| repository.actions = enabled)?)
+    }
+
+    /// Time passes: the logs of all jobs that have ended by now are deleted.
+    ///
+    /// # Errors
+    /// When there is no such repository.
+    pub fn expire_logs(&self, repo: &str) -> anyhow::Result<()> {
+        Ok(self.hub.with(&self.place(repo)?, |repository| {
+            let ended = repository.jobs.iter().filter(|job| job.status == "completed").map(|job| job.id);
+            repository.expired_logs = ended.collect();
+        })?)
     }
 
     /// A person cancels everything that runs on a commit; its jobs end as `cancelled`.

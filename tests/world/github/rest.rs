@@ -201,6 +201,7 @@ async fn in_repository(hub: &SharedHub, call: &Call, place: &Place, rest: &[&str
         ("POST", ["actions", "runs", id, "rerun-failed-jobs"]) => rest_actions::rerun(hub, call, place, id, true).await,
         ("POST", ["actions", "runs", id, "cancel"]) => rest_actions::cancel(hub, call, place, id),
         ("GET", ["actions", "jobs", id]) => rest_actions::job(hub, place, id),
+        ("POST", ["actions", "jobs", id, "rerun"]) => rest_actions::rerun_job(hub, call, place, id).await,
         ("GET", ["actions", "jobs", id, "logs"]) => rest_actions::logs(hub, place, id),
         _ => return None,
     };

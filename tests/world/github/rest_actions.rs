@@ -78,6 +78,9 @@ pub(super) fn logs(hub: &Hub, place: &Place, id: &str) -> Answer {
     if job.status != "completed" {
         return Err(Failure::not_found());
     }
+    if hub.with(place, |repository| repository.expired_logs.contains(&job.id))? {
+        return Err(Failure::new(410, "The logs for this run have expired and are no longer available."));
+    }
     let secret = uuid::Uuid::new_v4().simple().to_string();
     hub.state().log_links.insert(secret.clone(), (place.full.clone(), job.id, Utc::now() + LINK_LIFE));
     let mut reply = Reply::empty(302);
@@ -107,7 +110,8 @@ pub(super) async fn rerun(hub: &SharedHub, call: &Call, place: &Place, id: &str,
     if only_failed && run.conclusion.as_deref() == Some("success") {
         return Err(Failure::new(403, "This workflow run cannot be retried: it has no failed jobs"));
     }
-    let again = actions::again(hub, place, run.id, only_failed).await;
+    let which = if only_failed { actions::Which::Failed } else { actions::Which::All };
+    let again = actions::again(hub, place, run.id, which).await;
     let again = again.ok_or_else(|| {
         Failure::new(403, "Unable to retry this workflow run because it was created without a valid workflow file")
     })?;
@@ -116,6 +120,22 @@ pub(super) async fn rerun(hub: &SharedHub, call: &Call, place: &Place, id: &str,
         "by": call.actor.login(), "name": again.name,
     });
     hub.effect("run.rerun", place.at(&again.head_branch), detail);
+    Ok(Reply::created(json!({})))
+}
+
+/// `POST /repos/{owner}/{repo}/actions/jobs/{id}/rerun`.
+pub(super) async fn rerun_job(hub: &SharedHub, call: &Call, place: &Place, id: &str) -> Answer {
+    let (run, job) = job_of(hub, place, id)?;
+    let running = || Failure::new(403, "The workflow run containing this job is already running");
+    if run.status != "completed" {
+        return Err(running());
+    }
+    let again = actions::again(hub, place, run.id, actions::Which::Job(job.key.clone())).await.ok_or_else(running)?;
+    let detail = json!({
+        "run": again.id, "attempt": again.attempt, "head_sha": again.head_sha, "job": job.name,
+        "by": call.actor.login(), "name": again.name,
+    });
+    hub.effect("job.rerun", place.at(&again.head_branch), detail);
     Ok(Reply::created(json!({})))
 }
 

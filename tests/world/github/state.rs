@@ -1,7 +1,7 @@
 //! What the stand-in remembers in memory: people, pull requests, comments, statuses, checks and runs. Objects and refs
 //! live in git.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -242,6 +242,8 @@ pub(super) struct Repository {
     pub(super) checks: Vec<CheckRun>,
     pub(super) runs: Vec<Run>,
     pub(super) jobs: Vec<Job>,
+    /// Jobs whose logs are kept no longer.
+    pub(super) expired_logs: BTreeSet<u64>,
 }
 
 impl Repository {

@@ -364,6 +364,18 @@ impl GitHub {
         unimplemented!()
     }
 
+    /// Reads where a branch stands; `None` when it does not exist. No effect.
+    #[activity(name = "github.branch_head")]
+    pub fn branch_head(_branch: BranchRef) -> Result<Option<CommitSha>, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Lists the files that a pull request changes, at most 300. No effect.
+    #[activity(name = "github.changed_files")]
+    pub fn changed_files(_request: PullRequestRef) -> Result<Vec<String>, ActivityError> {
+        unimplemented!()
+    }
+
     /// Reads all checks of a commit. No effect.
     #[activity(name = "github.read_checks")]
     pub fn read_checks(_request: CommitRef) -> Result<Checks, ActivityError> {

@@ -23,6 +23,8 @@ pub enum Stage {
     Executing,
     /// Waiting for checks.
     WatchingCi,
+    /// Making red checks green.
+    FixingCi,
     /// Waiting for review and merge.
     ReadyForReview,
     /// Waiting for a person to unblock it.
@@ -67,6 +69,7 @@ impl Stage {
             Self::AwaitingApproval => "awaiting_approval",
             Self::Executing => "executing",
             Self::WatchingCi => "watching_ci",
+            Self::FixingCi => "fixing_ci",
             Self::ReadyForReview => "ready_for_review",
             Self::Parked => "parked",
             Self::CleaningUp => "cleaning_up",

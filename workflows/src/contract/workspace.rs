@@ -149,7 +149,7 @@ pub struct Fix {
 }
 
 /// What a repository's own fixers can mend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FixKind {
     /// `ruff check --fix`, `eslint --fix`, `clippy --fix`, ...

@@ -129,6 +129,38 @@ fn button(action: &str, label: &str, style: Option<&str>, value: &Value) -> Valu
     button
 }
 
+/// What the buttons of a red pull request carry and lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedButtons {
+    /// The ticket.
+    pub ticket: String,
+    /// Link of the pull request, or empty.
+    pub pull_request: String,
+    /// Repository and job of the red check, for its log; absent when it has none.
+    pub job: Option<(String, u64)>,
+}
+
+/// CI is red and a person has to look: what is known, and the buttons View PR, View logs and Retry.
+pub fn red(text: &str, buttons: &RedButtons) -> Vec<Value> {
+    let mut value = json!({"ticket": buttons.ticket});
+    let label = |label: &str| json!({"type": "plain_text", "text": label});
+    let retry = json!({
+        "type": "button", "action_id": "retry", "text": label("Retry"), "style": "primary", "value": value.to_string(),
+    });
+    if let Some((repository, job)) = &buttons.job {
+        value["repository"] = json!(repository);
+        value["job"] = json!(job);
+    }
+    let logs =
+        json!({"type": "button", "action_id": "view_logs", "text": label("View logs"), "value": value.to_string()});
+    let mut elements = vec![logs, retry];
+    if !buttons.pull_request.is_empty() {
+        let url = &buttons.pull_request;
+        elements.insert(0, json!({"type": "button", "action_id": "view_pr", "text": label("View PR"), "url": url}));
+    }
+    vec![section(text), json!({"type": "actions", "block_id": "red", "elements": elements})]
+}
+
 /// The approval message after the decision: the plan without buttons, and what was decided.
 pub fn decided(text: &str, decision: &str) -> Vec<Value> {
     vec![section(text), context(decision)]

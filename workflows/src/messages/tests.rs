@@ -114,7 +114,7 @@ fn analysis() -> Value {
 
 fn extra() -> Value {
     json!({
-        "tasks": view().tasks, "base": "main", "ci": "green", "look_here": [], "not_done": [], "plan_text": "...",
+        "tasks": view().tasks, "base": "main", "ci": "green", "ci_notes": ["ran ruff check --fix ."], "look_here": [], "not_done": [], "plan_text": "...",
         "repositories": ["shop-api"], "decision": "approved", "by": "Ana", "at": 0, "comment": "", "left_behind": "", "new_tests": 1,
         "suite": {"passed": 43, "skipped": 0}, "issue": issue(), "event": event(), "analysis": analysis(), "ticket": "SHOP-9",
         "ticket_url": "http://jira/browse/SHOP-9", "why": "It is back.", "how": "It stayed gone.", "doing": "at work", "spent": "$0.10", "notes": ["approve without a name"],

@@ -14,13 +14,15 @@ use crate::contract::github::{GitHub, PullRequestState};
 use crate::contract::ids::{CommitSha, Digest, RepositoryName};
 use crate::contract::plan::TaskResult;
 use crate::contract::status::{ParkReason, Stage};
-use crate::contract::workspace::{Authority, ProofOutcome, Prove, Push, Workspace, Workspaces};
+use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Workspace, Workspaces};
 use crate::kit::now;
 use crate::messages::{counted, one_line, quiet, shorten};
 use crate::policy::Family;
 
 /// Longest failure message in the log, in characters; the pull request has all of it.
 const RED_WORDS: usize = 60;
+/// Longest refusal, in characters.
+const REFUSAL: usize = 4000;
 
 impl Flow {
     /// Carries out the approved plan. Does what is left: done tasks stay done over a park.
@@ -125,7 +127,10 @@ impl Flow {
             self.update_task(n, |task| task.attempts = attempt);
             let (base, head, result) = self.attempt(n, repository, attempt, shares).await?;
             self.update_task(n, |task| task.workspace = Some(head.clone()));
-            let outcome = self.prove(&base, &head, &title).await?;
+            let outcome = match self.prove(&base, &head, &title).await? {
+                ProofOutcome::Proven(proof) => self.hold_to_first_proof(n, &head, proof),
+                refused @ ProofOutcome::Refused { .. } => refused,
+            };
             let active = self.spend_time(repository, now(&self.ctx) - began);
             match outcome {
                 ProofOutcome::Proven(proof) => {
@@ -160,8 +165,10 @@ impl Flow {
         let (base, workspace, brief) = self.read(|s| {
             let task = s.tasks.get(n);
             let head = s.repositories.get(repository).map(|delivery| delivery.head.clone());
-            let base = head.map(|base| Workspace { repository: repository.clone(), base, snapshot: None });
-            let workspace = task.and_then(|task| task.workspace.clone()).or_else(|| base.clone());
+            let at = |base| Workspace { repository: repository.clone(), base, snapshot: None };
+            let workspace = task.and_then(|task| task.workspace.clone()).or_else(|| head.clone().map(at));
+            // Done again, a task is proven against the commit it first began on: its tests are red there.
+            let base = task.and_then(|task| task.redo.clone()).or(head).map(at);
             let brief = json!({
                 "ticket_key": self.key,
                 "plan": s.plan.as_ref().map(|version| &version.plan),
@@ -186,6 +193,46 @@ impl Flow {
                 Err(stop)
             }
         }
+    }
+
+    /// A task that is done again keeps the tests of its first proof, and has to change something.
+    fn hold_to_first_proof(&self, n: usize, head: &Workspace, proof: Proof) -> ProofOutcome {
+        let first = self.read(|s| {
+            let task = s.tasks.get(n).filter(|task| task.redo.is_some())?;
+            task.proof.as_ref().map(|proof| (proof.new_tests.clone(), task.refusal.clone()))
+        });
+        let Some((tests, refusal)) = first else { return ProofOutcome::Proven(proof) };
+        let log = proof.log.clone();
+        if head.snapshot.is_none() {
+            let reason = format!("You changed nothing, and CI stays red as it is. {refusal}");
+            return ProofOutcome::Refused { reason: shorten_lines(&reason), log };
+        }
+        match tests.iter().find(|test| !proof.new_tests.iter().any(|kept| kept.id == test.id)) {
+            None => ProofOutcome::Proven(proof),
+            Some(lost) => {
+                let reason = format!(
+                    "{} belongs to the proof of this task and is no longer red before it: bring it back.",
+                    lost.id
+                );
+                ProofOutcome::Refused { reason, log }
+            }
+        }
+    }
+
+    /// Has the last task of a repository done again, because CI is red by its change. False when there is none.
+    pub(super) fn reopen(&self, repository: &RepositoryName, failure: &str) -> bool {
+        let reopened = self.write(|s| {
+            let proven = |task: &&mut Task| &task.plan.repository == repository && task.done() && task.proof.is_some();
+            let task = s.tasks.iter_mut().rfind(proven)?;
+            task.redo = task.proof.as_ref().map(|proof| proof.base.clone());
+            failure.clone_into(&mut task.refusal);
+            (task.workspace, task.ready) = (None, None);
+            Some(task.plan.title.clone())
+        });
+        if let Some(title) = &reopened {
+            self.log(format!("CI is red by our own change: task \"{title}\" is done again under its tests"));
+        }
+        reopened.is_some()
     }
 
     async fn prove(&self, base: &Workspace, head: &Workspace, title: &str) -> Result<ProofOutcome, Stop> {
@@ -289,6 +336,7 @@ impl Flow {
             task.pushed = Some(pushed);
             task.workspace = None;
             task.ready = None;
+            task.redo = None;
             task.refusal = String::new();
         });
         self.refresh_pull_request(repository).await;
@@ -311,6 +359,14 @@ impl Flow {
         Ok(Authority::ApprovedPlan { hash: approval.hash, by: approval.by, plan })
     }
 
+    /// The same right, for the CI watch: what was pushed before has shown that the plan is kept.
+    pub(super) fn authority_of_approval(&self) -> Option<Authority> {
+        let (approval, plan) = self.read(|s| (s.approval.clone(), s.plan.clone()));
+        let (approval, version) = (approval?, plan?);
+        let hash = approval.hash;
+        (hash == version.hash).then(|| Authority::ApprovedPlan { plan: hash.clone(), hash, by: approval.by })
+    }
+
     fn update_task(&self, n: usize, change: impl FnOnce(&mut Task)) {
         self.write(|s| {
             if let Some(task) = s.tasks.get_mut(n) {
@@ -328,4 +384,9 @@ impl Flow {
             })
         })
     }
+}
+
+/// A refusal as long as one may be.
+fn shorten_lines(text: &str) -> String {
+    text.chars().take(REFUSAL).collect()
 }

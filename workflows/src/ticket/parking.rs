@@ -22,7 +22,10 @@ impl Flow {
             self.close_approval_message("expired", json!({})).await;
         }
         let text = messages::render(Template::SlackParked, &self.view(), json!({}));
-        let blocks = messages::slack::parked(&text, self.key.as_str());
+        let blocks = match self.red_buttons().filter(|_| reason == ParkReason::CiFailed) {
+            Some(buttons) => messages::slack::red(&text, &buttons),
+            None => messages::slack::parked(&text, self.key.as_str()),
+        };
         self.post("parked", text, blocks).await;
         self.tell_jira("parked", Template::JiraParked, json!({})).await;
         self.await_person(reason).await?;

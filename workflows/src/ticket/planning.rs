@@ -196,7 +196,17 @@ impl Flow {
         let request = CreateBranch { repository: name.clone(), branch: branch.clone(), from: repository.head.clone() };
         let summary = format!("create branch in {short}");
         let head = self.call(Family::Effect, &summary, GitHub::create_branch, request).await?;
-        let delivery = Delivery { repository, branch, head, pull_request: None, ci: String::new(), active_seconds: 0 };
+        let delivery = Delivery {
+            repository,
+            branch,
+            head,
+            pull_request: None,
+            ci: String::new(),
+            ci_attempts: 0,
+            ci_notes: Vec::new(),
+            red: Vec::new(),
+            active_seconds: 0,
+        };
         self.write(|s| {
             s.repositories.insert(name.clone(), delivery.clone());
         });

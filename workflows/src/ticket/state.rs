@@ -6,9 +6,10 @@ use temporalio_workflow::WorkflowCancellationToken;
 
 use crate::agents;
 use crate::budget::Budget;
+use crate::ci_watch::CiProgress;
 use crate::contract::access::Person;
 use crate::contract::agent::AgentName;
-use crate::contract::github::{PullRequest, Repository};
+use crate::contract::github::{Check, PullRequest, Repository};
 use crate::contract::ids::{BranchName, CommitSha, Digest, Generation, RepositoryName};
 use crate::contract::jira::Ticket;
 use crate::contract::money::MicroUsd;
@@ -117,6 +118,12 @@ pub(super) struct Delivery {
     pub(super) pull_request: Option<PullRequest>,
     /// What CI said, in words.
     pub(super) ci: String,
+    /// Attempts to make CI green; a `retry` begins anew.
+    pub(super) ci_attempts: u32,
+    /// What CI needed, for the pull request.
+    pub(super) ci_notes: Vec<String>,
+    /// The red checks that a person was called for.
+    pub(super) red: Vec<Check>,
     /// Sum of active seconds in this repository.
     pub(super) active_seconds: u64,
 }
@@ -137,6 +144,8 @@ pub(super) struct Task {
     pub(super) pushed: Option<Pushed>,
     /// It cannot be done, or what it depends on cannot.
     pub(super) stopped: bool,
+    /// CI showed that it has to be done again: the commit it began on, against which it is proven anew.
+    pub(super) redo: Option<CommitSha>,
 }
 
 /// Work that is proven and has to be pushed. Kept, so that a push that fails costs no second run of the agent.
@@ -161,11 +170,12 @@ impl Task {
             proof: None,
             pushed: None,
             stopped: false,
+            redo: None,
         }
     }
 
     pub(super) fn done(&self) -> bool {
-        self.pushed.is_some()
+        self.pushed.is_some() && self.redo.is_none()
     }
 }
 
@@ -189,6 +199,8 @@ pub(super) struct Inbox {
     pub(super) cancels: VecDeque<Command>,
     pub(super) checks: Vec<ChecksChanged>,
     pub(super) pull_request_news: u32,
+    /// What the watches of our checks did.
+    pub(super) ci_progress: VecDeque<CiProgress>,
     /// A newer event that arrived while the run was closing: the next generation.
     pub(super) next: Option<Joined>,
 }

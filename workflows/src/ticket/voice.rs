@@ -220,6 +220,7 @@ impl Flow {
                 "tasks": tasks.iter().map(|task| task_view(task)).collect::<Vec<_>>(),
                 "base": delivery.map(|d| d.repository.default_branch.clone()).unwrap_or_default(),
                 "ci": delivery.map(|d| d.ci.clone()).unwrap_or_default(),
+                "ci_notes": delivery.map(|d| d.ci_notes.clone()).unwrap_or_default(),
                 "look_here": places(results()),
                 "not_done": results().flat_map(|r| &r.not_done).collect::<Vec<_>>(),
                 "plan_text": s.plan.as_ref().map(|version| folded(&version.text)).unwrap_or_default(),

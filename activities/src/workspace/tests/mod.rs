@@ -1,5 +1,6 @@
 //! Workspaces against a real repository in a local directory, with the real sandbox.
 
+mod fix;
 mod prove;
 mod push;
 mod tools;

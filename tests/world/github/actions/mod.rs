@@ -108,8 +108,10 @@ pub(super) async fn start(hub: &SharedHub, place: &Place, occasion: Occasion) {
     }
 }
 
-/// Starts a finished run again, all of it or only what failed. `None` when it is not there or still runs.
-pub(super) async fn again(hub: &SharedHub, place: &Place, id: u64, only_failed: bool) -> Option<Run> {
+pub(super) use run::Which;
+
+/// Starts a finished run again, all of it or a part. `None` when it is not there or still runs.
+pub(super) async fn again(hub: &SharedHub, place: &Place, id: u64, which: Which) -> Option<Run> {
     let text = {
         let run = hub.run(place, id).filter(|run| run.status == "completed")?;
         place.git.file(&run.head_sha, &run.path).await?
@@ -129,7 +131,6 @@ pub(super) async fn again(hub: &SharedHub, place: &Place, id: u64, only_failed: 
         })
         .ok()??;
     hub.announce_run(place, &run, "requested").await;
-    let which = if only_failed { run::Which::Failed } else { run::Which::All };
     run::spawn(hub, place, run.clone(), workflow, which).await;
     Some(run)
 }

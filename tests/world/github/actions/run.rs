@@ -14,12 +14,14 @@ use crate::github::hub::{Hub, Place};
 use crate::github::state::{CheckRun, Job, Run};
 
 /// Which jobs an attempt runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Which {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::github) enum Which {
     /// All.
     All,
     /// Those that did not succeed before, and those that need them.
     Failed,
+    /// The job with this key (all its copies), and those that need it.
+    Job(String),
 }
 
 /// One copy of a job, waiting.
@@ -69,15 +71,20 @@ fn plan(
         copies.map(newest).all(|job| job.is_some_and(|job| job.conclusion.as_deref() == Some("success")))
     };
     let mut kept: HashMap<String, Outcome> = HashMap::new();
-    if which == Which::Failed {
+    if which != Which::All {
+        let stays = |spec: &JobSpec| match &which {
+            Which::Job(key) => spec.key != *key,
+            _ => good(spec),
+        };
         loop {
             let add = workflow.jobs.iter().find(|spec| {
-                !kept.contains_key(&spec.key) && good(spec) && spec.needs.iter().all(|need| kept.contains_key(need))
+                !kept.contains_key(&spec.key) && stays(spec) && spec.needs.iter().all(|need| kept.contains_key(need))
             });
             let Some(spec) = add else { break };
             let last = earlier.iter().rfind(|job| job.key == spec.key);
             let outputs = last.map_or(json!({}), |job| job.outputs.clone());
-            kept.insert(spec.key.clone(), Outcome { conclusion: "success", outputs });
+            let conclusion = if good(spec) { "success" } else { "failure" };
+            kept.insert(spec.key.clone(), Outcome { conclusion, outputs });
         }
     }
     let mut planned = Vec::new();

@@ -157,6 +157,31 @@ async fn failed_jobs_are_run_again() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn one_job_is_run_again_with_those_that_need_it_and_old_logs_are_gone() -> anyhow::Result<()> {
+    let site = Site::start().await?;
+    site.actions_on()?;
+    let workflow = "on: push\njobs:\n  bad: {runs-on: x, steps: [{run: 'false'}]}\n  flaky: {runs-on: x, steps: [{run: 'test $GITHUB_RUN_ATTEMPT -gt 1'}]}\n  after: {needs: flaky, runs-on: x, steps: [{run: 'true'}]}\n";
+    let head = site.push(".github/workflows/ci.yml", workflow).await?;
+    assert_eq!(site.conclusions(&head).await?, ["push after skipped", "push bad failure", "push flaky failure"]);
+    let runs = site.get("/repos/acme/shop-api/actions/runs").await?;
+    let jobs = site.get(&format!("/repos/acme/shop-api/actions/runs/{}/jobs", runs["workflow_runs"][0]["id"])).await?;
+    let all = jobs["jobs"].as_array().cloned().unwrap_or_default();
+    let id = |name: &str| all.iter().find(|job| job["name"] == name).map(|job| job["id"].clone()).unwrap_or_default();
+    let (bad, flaky) = (id("bad"), id("flaky"));
+    site.github().expire_logs("acme/shop-api")?;
+    let logs = format!("/repos/acme/shop-api/actions/jobs/{bad}/logs");
+    assert_eq!(site.call("GET", &logs, Value::Null).await?.0, 410);
+    let again = format!("/repos/acme/shop-api/actions/jobs/{flaky}/rerun");
+    assert_eq!(site.call("POST", &again, Value::Null).await?.0, 201);
+    assert_eq!(site.conclusions(&head).await?, ["push after success", "push bad failure", "push flaky success"]);
+    assert_eq!(site.world.effects.of("github", "job.rerun")[0].detail["job"], "flaky");
+    let route = format!("/repos/acme/shop-api/actions/runs/{}/jobs?filter=all", runs["workflow_runs"][0]["id"]);
+    let jobs = site.get(&route).await?;
+    assert_eq!(jobs["total_count"], 5, "the bad job was not run again");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_second_attempt_knows_the_outputs_of_the_first() -> anyhow::Result<()> {
     let site = Site::start().await?;
     site.actions_on()?;
