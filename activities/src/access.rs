@@ -19,7 +19,7 @@ use crate::failure::ServiceError;
 pub struct Settings {
     /// Slack user ids that may approve plans. Default empty: everyone in the workspace.
     pub approvers: Vec<String>,
-    /// Slack user ids that may reject, retry and cancel. Default empty: everyone in the workspace.
+    /// Slack user ids that may reject, request changes, steer, retry and cancel. Default empty: everyone in the workspace.
     pub commanders: Vec<String>,
     /// Whether somebody with Temporal's CLI or Web UI may decide. Default true. It stops those who say who they are: a signal
     /// by hand can claim to come from any person in Slack, so who must not approve must not reach Temporal.

@@ -48,6 +48,7 @@ async fn answer(
             fake.history.push(message);
             json!({"ok": true, "ts": "1700000000.000100", "channel": "C1"})
         }
+        "chat.postEphemeral" => json!({"ok": true, "message_ts": "1700000000.000200"}),
         _ => json!({"ok": false, "error": "unknown_method"}),
     };
     (StatusCode::OK, reply_headers, Json(reply))
@@ -80,6 +81,23 @@ async fn a_message_whose_reply_was_lost_is_found_and_not_posted_again() {
     assert_eq!(first, second);
     let posts = fake.lock().unwrap().calls.iter().filter(|(method, _)| method == "chat.postMessage").count();
     assert_eq!(posts, 1);
+}
+
+#[tokio::test]
+async fn a_note_for_one_person_goes_to_them_alone_and_a_stranger_is_no_failure() {
+    let fake = Shared::default();
+    let slack = slack(&fake).await;
+    let note =
+        TellPerson { channel: "#ai-agents".into(), thread: None, person: "U0BO".into(), text: "You may not.".into() };
+    slack.tell(&note).await.unwrap();
+    let (method, body) = fake.lock().unwrap().calls.last().unwrap().clone();
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(method, "chat.postEphemeral");
+    assert_eq!(body, json!({"channel": "C1", "user": "U0BO", "text": "You may not."}));
+    fake.lock().unwrap().refuse = Some((200, json!({"ok": false, "error": "user_not_in_channel"})));
+    slack.tell(&note).await.unwrap();
+    fake.lock().unwrap().refuse = Some((200, json!({"ok": false, "error": "missing_scope", "needed": "chat:write"})));
+    assert_eq!(slack.tell(&note).await.unwrap_err().kind, FailureKind::Unauthorized);
 }
 
 #[tokio::test]

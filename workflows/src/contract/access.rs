@@ -62,7 +62,7 @@ impl Person {
 pub enum Action {
     /// Approve a plan.
     Approve,
-    /// Reject a plan, cancel a run, or let it try again.
+    /// Reject a plan, ask for another one, steer or cancel a run, or let it try again.
     Command,
 }
 
