@@ -112,6 +112,9 @@ async fn run(config: Config, no_sandbox_queue: bool) -> anyhow::Result<ExitCode>
     let client = address.connect_patiently().await?;
     temporal::describe_namespace(&client).await?;
     temporal::ensure_search_attributes(&client).await?;
+    if config.sentry.is_some() {
+        schedule::ensure_sweep(&client, Duration::from_secs(config.policy.sentry.sweep_seconds)).await?;
+    }
     let mut config = config;
     // Command lines and links that people are shown must name the namespace that the runs are in.
     address.namespace().clone_into(&mut config.policy.temporal_namespace);

@@ -212,18 +212,21 @@ impl Desk {
     async fn watch_ci(&self, sha: &CommitSha) -> Result<String, Stop> {
         self.enter(format!("waiting for checks of {}", sha.short()));
         let commit = CommitRef { repository: self.address.repository.clone(), sha: sha.clone() };
-        let input = CiWatchInput { commit: commit.clone(), policy: self.read(|s| s.policy.ci.clone()) };
+        let input = CiWatchInput { commit: commit.clone(), policy: self.read(|s| s.policy.ci.clone()), mending: None };
         let raw = RawValue::from_value(&input, self.ctx.payload_converter());
         let id = self.child("ci", &self.address.number.to_string());
         let title = format!("CI of {}#{}", self.address.repository.name(), self.address.number);
         let forward = self.forward_checks(id.clone(), commit);
-        let outcome = kit::run_child(&self.ctx, &self.token, CiWatchWorkflow::run, raw, id, title, forward).await?;
-        Ok(match outcome {
+        let report = kit::run_child(&self.ctx, &self.token, CiWatchWorkflow::run, raw, id, title, forward).await?;
+        Ok(match report.outcome {
             CiOutcome::Green(checks) => format!("CI is green ({})", names(&checks)),
             CiOutcome::NoChecks => "This repository has no CI".to_owned(),
             CiOutcome::Red(checks) => format!("CI is red: {}", links(&checks)),
             CiOutcome::TimedOut(checks) => format!("CI did not finish in time: {}", links(&checks)),
             CiOutcome::Unreadable(why) => format!("CI cannot be read: {why}"),
+            CiOutcome::Ours(ours) => format!("CI is red: {}", links(&[ours.check])),
+            CiOutcome::Moved => "Somebody else pushed to the branch meanwhile; their checks count".to_owned(),
+            CiOutcome::Escalated(diagnosis) => format!("CI is red: {}: {}", links(&diagnosis.checks), diagnosis.cause),
         })
     }
 
