@@ -94,7 +94,7 @@ async fn watch(ctx: &WorkflowContext<CiWatchWorkflow>, input: CiWatchInput) -> W
             Err(CallError::Cancelled) => return Err(WorkflowTermination::cancelled()),
             Err(CallError::Failed(failure)) => return Ok(CiOutcome::Unreadable(failure.message)),
         };
-        let elapsed = Duration::from_secs(u64::try_from(kit::now(ctx) - began).unwrap_or_default());
+        let elapsed = kit::since(ctx, began);
         if let Some(outcome) = judge(&checks, elapsed, none_after, limit) {
             return Ok(outcome);
         }

@@ -74,9 +74,9 @@ impl Flow {
                 if let Some(delivery) = s.repositories.get_mut(&name) {
                     delivery.head = pull_request.head_sha.clone();
                     decided.clone_into(&mut delivery.ci);
-                    delivery.pull_request = Some(pull_request);
                 }
             });
+            self.keep(pull_request);
         }
         Ok(())
     }
@@ -197,7 +197,8 @@ impl Flow {
         self.read(|s| s.repositories.get(repository).and_then(|d| d.pull_request.clone()))
     }
 
-    fn keep(&self, pull_request: PullRequest) {
+    /// Keeps what a pull request has become.
+    pub(super) fn keep(&self, pull_request: PullRequest) {
         self.write(|s| {
             if let Some(delivery) = s.repositories.get_mut(&pull_request.repository) {
                 delivery.pull_request = Some(pull_request);
