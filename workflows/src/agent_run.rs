@@ -119,7 +119,7 @@ impl Run {
                 Err(end) => return Ok(Outcome::Ended(end)),
             };
             let step = self.react(&reply).await?;
-            let seconds = u64::try_from(kit::now(&self.ctx) - began).unwrap_or_default();
+            let seconds = kit::since(&self.ctx, began).as_secs();
             self.update(|p| p.active_seconds += seconds);
             match step {
                 Ok(news) => self.update(|p| p.news = Some(news)),
@@ -174,8 +174,7 @@ impl Run {
                 Ok(TurnOutcome::OverLimit { needed }) => return Ok(Err(AgentEnd::Budget { needed })),
                 Err(CallError::Cancelled) => return Err(Cancelled),
                 Err(CallError::Failed(failure)) => {
-                    let asking = Duration::from_secs(u64::try_from(kit::now(&self.ctx) - began).unwrap_or_default());
-                    if failure.kind.is_final() || asking > self.spec.wall {
+                    if failure.kind.is_final() || kit::since(&self.ctx, began) > self.spec.wall {
                         return Ok(Err(AgentEnd::Failed(failure.message)));
                     }
                     let asked = match failure.kind {

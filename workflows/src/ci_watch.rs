@@ -290,7 +290,7 @@ impl Watch {
                 Err(CallError::Cancelled) => return Err(Cancelled),
                 Err(CallError::Failed(failure)) => return Ok(CiOutcome::Unreadable(failure.message)),
             };
-            let elapsed = Duration::from_secs(u64::try_from(kit::now(&self.ctx) - began).unwrap_or_default());
+            let elapsed = kit::since(&self.ctx, began);
             if let Some(outcome) = judge(&checks, elapsed, none_after, limit) {
                 return Ok(outcome);
             }

@@ -202,6 +202,11 @@ pub fn decode<T: DeserializeOwned>(raw: RawValue) -> Result<T, String> {
     }
 }
 
+/// Time since `began` (seconds since 1970) on the workflow's clock.
+pub fn since<W>(ctx: &WorkflowContext<W>, began: i64) -> Duration {
+    Duration::from_secs(u64::try_from(now(ctx) - began).unwrap_or_default())
+}
+
 /// Seconds since 1970 on the workflow's clock.
 pub fn now<W>(ctx: &WorkflowContext<W>) -> i64 {
     let since = ctx.workflow_time().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();

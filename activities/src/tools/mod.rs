@@ -16,8 +16,8 @@ use workflows::contract::failure::FailureKind;
 use workflows::contract::github::JobRef;
 use workflows::contract::ids::{SentryIssueId, TicketKey};
 use workflows::contract::tools::{
-    ErrorId, GetTicket, ListPullRequests, ListRepositories, ReadCall, ReadLog, ReadRepositoryFile, RepositoryTree, SearchCode,
-    SearchTickets, ToolReply, definitions,
+    ErrorId, GetTicket, ListPullRequests, ListRepositories, ReadCall, ReadLog, ReadRepositoryFile, RepositoryTree,
+    SearchCode, SearchTickets, ToolReply, definitions,
 };
 
 use crate::blobs::Blobs;

@@ -37,8 +37,7 @@ impl Flow {
     /// Waits until the checks of every pull request are green.
     pub(super) async fn watch_ci(&self) -> Result<(), Stop> {
         let again = self.read(|s| s.stage) == Stage::Parked;
-        let none_after = self.read(|s| s.policy.ci.none_after_seconds);
-        self.enter(Stage::WatchingCi, format!("waiting for checks (none within {none_after} s: no CI)"));
+        self.enter_watch();
         if again {
             self.write(|s| s.repositories.values_mut().for_each(|delivery| delivery.ci_attempts = 0));
             self.follow_people().await?;
@@ -46,13 +45,17 @@ impl Flow {
         loop {
             if self.read(|s| !s.tasks.iter().all(Task::done)) {
                 self.execute().await?;
-                let none_after = self.read(|s| s.policy.ci.none_after_seconds);
-        self.enter(Stage::WatchingCi, format!("waiting for checks (none within {none_after} s: no CI)"));
+                self.enter_watch();
             }
             if self.watch_once().await? {
                 return Ok(());
             }
         }
+    }
+
+    fn enter_watch(&self) {
+        let none_after = self.read(|s| s.policy.ci.none_after_seconds);
+        self.enter(Stage::WatchingCi, format!("waiting for checks (none within {none_after} s: no CI)"));
     }
 
     /// Watches every pull request that is not green yet. False when there is new work, or a new head to watch.
@@ -112,9 +115,9 @@ impl Flow {
                     delivery.head = pull_request.head_sha.clone();
                     decided.clone_into(&mut delivery.ci);
                     delivery.red.clear();
-                    delivery.pull_request = Some(pull_request);
                 }
             });
+            self.keep(pull_request);
         }
         Ok(())
     }

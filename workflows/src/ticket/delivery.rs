@@ -82,7 +82,8 @@ impl Flow {
         self.read(|s| s.repositories.get(repository).and_then(|d| d.pull_request.clone()))
     }
 
-    fn keep(&self, pull_request: PullRequest) {
+    /// Keeps what a pull request has become.
+    pub(super) fn keep(&self, pull_request: PullRequest) {
         self.write(|s| {
             if let Some(delivery) = s.repositories.get_mut(&pull_request.repository) {
                 delivery.pull_request = Some(pull_request);

@@ -273,9 +273,9 @@ impl Flow {
             }
             if let Some(delivery) = s.repositories.get_mut(repository) {
                 delivery.head = pull_request.head_sha.clone();
-                delivery.pull_request = Some(pull_request);
             }
         });
+        self.keep(pull_request);
         Ok(())
     }
 

@@ -178,11 +178,7 @@ impl Flow {
             return Err(park(ParkReason::Conflict, message));
         }
         self.log(format!("draft PR {}", pull_request.url));
-        self.write(|s| {
-            if let Some(delivery) = s.repositories.get_mut(name) {
-                delivery.pull_request = Some(pull_request);
-            }
-        });
+        self.keep(pull_request);
         Ok(())
     }
 

@@ -246,11 +246,7 @@ impl Flow {
         let edit = EditPullRequest { pull_request, title, body };
         let summary = format!("update pull request in {}", repository.name());
         match self.call(Family::Effect, &summary, GitHub::edit_pull_request, edit).await {
-            Ok(pull_request) => self.write(|s| {
-                if let Some(delivery) = s.repositories.get_mut(repository) {
-                    delivery.pull_request = Some(pull_request);
-                }
-            }),
+            Ok(pull_request) => self.keep(pull_request),
             Err(error) => self.undelivered("GitHub", &error),
         }
     }
