@@ -13,5 +13,6 @@ mod lost_replies;
 mod parking;
 mod replay;
 mod scene;
+mod sentry;
 mod slack;
 mod the_flow;

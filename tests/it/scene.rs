@@ -133,7 +133,11 @@ impl Scene {
 
     /// A signal by the Temporal CLI, exactly as a person types it.
     pub(crate) async fn signal_by_cli(&self, name: &str, input: Option<&str>) -> anyhow::Result<()> {
-        let workflow = format!("ticket-{KEY}");
+        self.signal_ticket_by_cli(KEY, name, input).await
+    }
+
+    pub(crate) async fn signal_ticket_by_cli(&self, key: &str, name: &str, input: Option<&str>) -> anyhow::Result<()> {
+        let workflow = format!("ticket-{key}");
         let mut arguments = vec!["workflow", "signal", "-n", &self.stack.namespace, "-w", &workflow, "--name", name];
         if let Some(input) = input {
             arguments.extend(["--input", input]);
@@ -182,15 +186,25 @@ impl Scene {
         self.effects("bedrock", "turn.repeated").len()
     }
 
-    /// Keeps the histories of the ticket and its children as goldens, where none is yet. See `replay.rs`.
+    /// How many runs a ticket has had.
+    pub(crate) async fn runs_of(&self, key: &str) -> anyhow::Result<usize> {
+        Ok(self.observer.runs(&format!("WorkflowId = 'ticket-{key}'")).await?.len())
+    }
+
+    /// Keeps the histories of the sample ticket and its children as goldens. See `replay.rs`.
     pub(crate) async fn keep_histories(&self, name: &str) -> anyhow::Result<()> {
+        self.keep_histories_of(name, &format!("ticket-{KEY}")).await
+    }
+
+    /// Keeps the histories of a workflow's newest run and of its children as goldens, where none is yet.
+    pub(crate) async fn keep_histories_of(&self, name: &str, workflow_id: &str) -> anyhow::Result<()> {
         let Some(directory) = std::env::var_os("TICKETWRIGHT_GOLDENS") else {
             return Ok(());
         };
         let directory = world::stack::project_root().join(directory);
         std::fs::create_dir_all(&directory)?;
-        for run in self.observer.runs(&format!("TicketKey = '{KEY}'")).await? {
-            let kind = run.id.strip_prefix(&format!("ticket-{KEY}")).unwrap_or_default().replace('/', "_");
+        for run in self.observer.runs(&format!("WorkflowId STARTS_WITH '{workflow_id}'")).await? {
+            let kind = run.id.strip_prefix(workflow_id).unwrap_or_default().replace('/', "_");
             let path = directory.join(format!("{name}{kind}.pb"));
             if !path.exists() {
                 std::fs::write(path, without_identities(self.observer.history(&run.id).await?))?;

@@ -4,6 +4,7 @@
 //! creates the issue (`POST /issue`, member `properties`). JQL finds properties only for apps that declare them, so the search
 //! goes by label and date, and the property of what it finds decides.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
 use workflows::contract::failure::FailureKind;
@@ -85,6 +86,11 @@ impl JiraClient {
     }
 
     pub(super) async fn find_report(&self, request: &FindReport) -> Result<Option<Reported>, ServiceError> {
+        if let Some(linked) = &request.linked
+            && let Some(found) = self.still_counts(linked, request.days).await?
+        {
+            return Ok(Some(found));
+        }
         let jql = format!(
             "project = {} AND labels = {} AND created >= -{}d ORDER BY created DESC",
             quoted(&request.project),
@@ -92,6 +98,21 @@ impl JiraClient {
             request.days
         );
         self.find_by_property(&jql, |property| property["fingerprint"] == json!(request.fingerprint)).await
+    }
+
+    /// The ticket that an error names, if it exists and is young enough.
+    async fn still_counts(&self, ticket: &TicketKey, days: u32) -> Result<Option<Reported>, ServiceError> {
+        let path = format!("issue/{ticket}?fields=status,created");
+        let issue = match self.get(&format!("read {ticket}"), &path).await {
+            Ok(issue) => issue,
+            Err(error) if error.kind == FailureKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Jira's zone has no colon: 2026-11-21T13:50:23.000+0000.
+        let created = issue["fields"]["created"].as_str().unwrap_or_default();
+        let created = DateTime::parse_from_str(created, "%Y-%m-%dT%H:%M:%S%.3f%z");
+        let young = created.is_ok_and(|at| Utc::now().signed_duration_since(at) <= TimeDelta::days(days.into()));
+        Ok(if young { self.reported(&issue) } else { None })
     }
 
     async fn find_by_property(

@@ -24,7 +24,7 @@ type Shared = Arc<Mutex<Project>>;
 
 fn shown(number: u64, issue: &Value, with_properties: bool) -> Value {
     let properties = if with_properties { issue["properties"].clone() } else { Value::Null };
-    json!({"id": number.to_string(), "key": format!("SHOP-{number}"), "properties": properties, "fields": {"status": issue["status"]}})
+    json!({"id": number.to_string(), "key": format!("SHOP-{number}"), "properties": properties, "fields": {"status": issue["status"], "created": issue["created"]}})
 }
 
 fn answer(project: &mut Project, call: &Call) -> Reply {
@@ -150,6 +150,7 @@ async fn a_report_is_found_by_what_identifies_the_error_the_newest_first() {
         fingerprint: fingerprint.into(),
         label: "sentry-auto".into(),
         days: 90,
+        linked: None,
     };
     assert_eq!(jira.find_report(&wanted("aa")).await.unwrap(), None);
     for (occurrence, fingerprint) in (1..).zip(["aa", "bb", "aa", "cc"]) {
@@ -163,4 +164,29 @@ async fn a_report_is_found_by_what_identifies_the_error_the_newest_first() {
     let jql = server.calls().pop().unwrap().json["jql"].clone();
     assert_eq!(jql, "project = \"SHOP\" AND labels = \"sentry-auto\" AND created >= -90d ORDER BY created DESC");
     assert_eq!(jira.find_report(&wanted("dd")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_linked_ticket_counts_without_the_search_while_it_is_young_enough() {
+    let (project, _server, jira) = jira().await;
+    let reported = jira.report_once(&bug("aa"), true).await.unwrap();
+    project.lock().unwrap().indexed = Some(0);
+    let wanted = FindReport {
+        project: "SHOP".into(),
+        fingerprint: "aa".into(),
+        label: "sentry-auto".into(),
+        days: 90,
+        linked: Some(reported.key.clone()),
+    };
+    let number: u64 = reported.key.as_str().rsplit_once('-').unwrap().1.parse().unwrap();
+    let born = |at: chrono::DateTime<chrono::Utc>| {
+        let created = at.format("%Y-%m-%dT%H:%M:%S%.3f%z").to_string();
+        project.lock().unwrap().issues.get_mut(&number).unwrap()["created"] = json!(created);
+    };
+    born(chrono::Utc::now() - chrono::TimeDelta::days(89));
+    assert_eq!(jira.find_report(&wanted).await.unwrap(), Some(reported));
+    born(chrono::Utc::now() - chrono::TimeDelta::days(91));
+    assert_eq!(jira.find_report(&wanted).await.unwrap(), None);
+    let deleted = FindReport { linked: Some("SHOP-999".parse().unwrap()), ..wanted };
+    assert_eq!(jira.find_report(&deleted).await.unwrap(), None);
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::bedrock::Script;
 use crate::jira::NewIssue;
+use crate::sentry::NewError;
 
 /// Owner of the sample repositories.
 pub const OWNER: &str = "acme";
@@ -50,6 +51,18 @@ pub fn script(key: &str) -> anyhow::Result<Script> {
     Script::load(directory().join("scripts").join(format!("{key}.yaml")))
 }
 
+/// An error of `shop-api` in production: somebody sends a list where an object belongs. Many events of a few users, and an
+/// address and a card number in its text. The model script `sentry` mends it.
+pub fn error() -> NewError {
+    let value = "'list' object has no attribute 'get' (order of jane.doe@mail.example, card 4111 1111 1111 1111)";
+    NewError::new("shop-api", "AttributeError", value)
+        .events(40, 7)
+        .frame("/usr/lib/python3.13/site-packages/http/server.py", "handle_one_request", 436, "method()")
+        .frame("shop/api.py", "_answer", 89, "status, answer = api.handle(self.command, self.path, body)")
+        .frame("shop/api.py", "handle", 51, "return self._route(method, path, body or {})")
+        .frame("shop/api.py", "_route", 69, "sku = body.get(\"sku\", \"\")")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -94,18 +107,23 @@ mod tests {
         std::fs::write(path, before.replacen(text("old"), text("new"), 1)).expect("write");
     }
 
-    fn executions() -> Vec<Conversation> {
-        let script = script("SHOP-1").expect("script");
+    fn executions(script: &str) -> Vec<Conversation> {
+        let script = super::script(script).expect("script");
         script.conversations.into_iter().filter(|c| c.agent.as_deref() == Some("execution")).collect()
     }
 
     #[test]
     fn each_scripted_task_is_red_by_assertion_and_then_green() {
+        red_then_green("SHOP-1", 2);
+        red_then_green("sentry", 1);
+    }
+
+    fn red_then_green(script: &str, tasks: usize) {
         let directory = checkout("shop-api");
         let (failed, broken, mut total) = run_tests(directory.path());
         assert!(failed.is_empty() && broken.is_empty(), "{failed:?} {broken:?}");
-        assert_eq!(executions().len(), 2);
-        for conversation in executions() {
+        assert_eq!(executions(script).len(), tasks);
+        for conversation in executions(script) {
             let calls: Vec<&Call> = conversation.turns.iter().flat_map(|turn| &turn.calls).collect();
             let answer = &calls.last().expect("answer").input;
             let new: BTreeSet<String> = serde_json::from_value(answer["new_tests"].clone()).expect("names");
@@ -136,5 +154,17 @@ mod tests {
         let agents: Vec<String> =
             script("SHOP-1").expect("script").conversations.into_iter().filter_map(|c| c.agent).collect();
         assert_eq!(agents, ["discovery", "planning", "execution", "execution"]);
+    }
+
+    #[test]
+    fn the_sample_error_quotes_lines_that_are_there() {
+        let files: Vec<(String, Vec<u8>)> = files("shop-api").expect("files");
+        let own = error().frames.into_iter().filter(|frame| frame.in_app);
+        for frame in own {
+            let (_, content) = files.iter().find(|(name, _)| *name == frame.file).expect("the file exists");
+            let text = String::from_utf8_lossy(content);
+            let line = text.lines().nth(frame.line as usize - 1).expect("the line exists").trim();
+            assert_eq!(line, frame.text, "{}:{}", frame.file, frame.line);
+        }
     }
 }

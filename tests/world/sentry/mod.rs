@@ -110,6 +110,13 @@ impl Sentry {
         Some((issue.clone(), reopened))
     }
 
+    /// The next events of an issue come from this release.
+    pub fn deploy(&self, id: &str, release: &str) {
+        if let Some(issue) = self.lock().issues.get_mut(id) {
+            release.clone_into(&mut issue.release);
+        }
+    }
+
     /// A person resolves an issue. Webhook: `issue.resolved`.
     pub fn resolve(&self, id: &str) {
         self.set_status(id, Status::Resolved, "resolved");

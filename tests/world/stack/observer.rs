@@ -11,6 +11,7 @@ use temporalio_common::data_converters::RawValue;
 use workflows::contract::plan::Plan;
 use workflows::contract::status::{LogEntry, Stage, TicketStatus};
 use workflows::pull_request::{PullRequestStatus, PullRequestWorkflow};
+use workflows::sentry_issue::{ErrorStatus, SentryIssueWorkflow};
 use workflows::ticket::TicketWorkflow;
 
 use futures::StreamExt as _;
@@ -100,6 +101,18 @@ impl Observer {
     pub async fn instruction_log(&self, workflow_id: &str) -> anyhow::Result<Vec<LogEntry>> {
         let handle = self.client.get_workflow_handle::<PullRequestWorkflow>(workflow_id.to_owned());
         Ok(handle.query(PullRequestWorkflow::log, nothing(), WorkflowQueryOptions::default()).await?)
+    }
+
+    /// The `status` query of the newest run that looks after an error. Needs a worker.
+    pub async fn error_status(&self, workflow_id: &str) -> anyhow::Result<ErrorStatus> {
+        let handle = self.client.get_workflow_handle::<SentryIssueWorkflow>(workflow_id.to_owned());
+        Ok(handle.query(SentryIssueWorkflow::status, nothing(), WorkflowQueryOptions::default()).await?)
+    }
+
+    /// Its `log` query, everything.
+    pub async fn error_log(&self, workflow_id: &str) -> anyhow::Result<Vec<LogEntry>> {
+        let handle = self.client.get_workflow_handle::<SentryIssueWorkflow>(workflow_id.to_owned());
+        Ok(handle.query(SentryIssueWorkflow::log, nothing(), WorkflowQueryOptions::default()).await?)
     }
 
     /// Run id of a workflow's newest run, and whether it is over.

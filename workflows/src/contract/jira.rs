@@ -120,6 +120,9 @@ pub struct FindReport {
     pub label: String,
     /// How far to look back.
     pub days: u32,
+    /// The ticket that the error itself names: read first, for the search learns of a new issue only after a while.
+    #[serde(default)]
+    pub linked: Option<TicketKey>,
 }
 
 /// A ticket that we once reported.

@@ -5,7 +5,7 @@ use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
 use super::ids::TicketKey;
-use super::status::TicketStatus;
+use super::status::{Stage, TicketStatus};
 use super::trigger::{ErrorReported, TicketLabelled};
 
 /// What a start came to.
@@ -29,6 +29,18 @@ pub struct TaskState {
     pub running: bool,
     /// How it ended (`completed`, `cancelled`, ...) or `running`.
     pub state: String,
+}
+
+impl TaskState {
+    /// The run is over and ended in this stage.
+    pub fn ended_as(&self, stage: Stage) -> bool {
+        !self.running && self.end() == stage.as_str()
+    }
+
+    /// How it ended, for people: its last stage where that is known.
+    pub fn end(&self) -> String {
+        self.status.as_ref().map_or_else(|| self.state.clone(), |status| status.stage.to_string())
+    }
 }
 
 /// One ticket in a listing.
