@@ -4,6 +4,7 @@ use workflows::contract::ids::TicketKey;
 use workflows::contract::status::{LogEntry, Stage, TicketStatus};
 use workflows::contract::tasks::{TaskLine, TaskState};
 use workflows::contract::trigger::Word;
+use workflows::messages::counted;
 use workflows::messages::slack::{date, escape};
 
 /// Steps of a progress bar.
@@ -157,7 +158,7 @@ pub(crate) fn list(lines: &[TaskLine], stage: Option<Stage>, now: i64) -> String
 
 /// The last entries of a log, as many of the newest as fit; what stopped a parked ticket and its checks stand first.
 pub(crate) fn log(ticket: &TicketKey, entries: &[LogEntry], status: Option<&TicketStatus>) -> String {
-    let mut head = vec![format!("*{ticket}* · last {} log entries", entries.len())];
+    let mut head = vec![format!("*{ticket}* · last {}", counted(entries.len(), "log entry", "log entries"))];
     if let Some(parked) = status.and_then(|status| status.parked.as_ref()) {
         head.push(format!("⏸ {}: {}", words(parked.reason.as_str()), escape(&parked.message)));
     }
@@ -203,11 +204,13 @@ pub(crate) fn unknown(typed: &str, near: &[TaskLine], label: &str) -> String {
 pub(crate) fn taken(ticket: &TicketKey, word: &Word) -> String {
     match word {
         Word::Approve(_) => {
-            format!("I take your approval of {ticket} to its plan. The plan's message changes when it counts.")
+            format!("Your approval of {ticket} is passed on. The plan's message changes when it counts.")
         }
-        Word::Reject(_) => format!("I reject the plan of {ticket}. Its message changes when that is done."),
+        Word::Reject(_) => {
+            format!("Your rejection of {ticket} is passed on. The plan's message changes when it counts.")
+        }
         Word::RequestChanges(_) => {
-            format!("I take your changes to {ticket}. A new plan follows, and asks for approval again.")
+            format!("Your changes to {ticket} are passed on. A new plan follows and asks for approval again.")
         }
         Word::Retry(_) => format!("{ticket} tries again, if it is parked."),
         Word::Cancel(_) => format!("{ticket} stops and cleans up."),
