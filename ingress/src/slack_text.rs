@@ -79,7 +79,7 @@ fn progress(status: &TicketStatus) -> usize {
         Stage::Planning => 15,
         Stage::AwaitingApproval => 25,
         Stage::Executing => 30 + tasks,
-        Stage::WatchingCi => 85,
+        Stage::WatchingCi | Stage::FixingCi => 85,
         Stage::ReadyForReview => 95,
         Stage::Parked if status.plan_version == 0 => 10,
         Stage::Parked => 25 + tasks,
@@ -124,7 +124,9 @@ fn next(ticket: &TicketKey, status: &TicketStatus) -> String {
     let commands: &[&str] = match status.stage {
         Stage::AwaitingApproval => &["approve", "request-changes", "reject"],
         Stage::Parked => &["retry", "steer", "cancel"],
-        Stage::Discovering | Stage::Planning | Stage::Executing | Stage::WatchingCi => &["steer", "cancel"],
+        Stage::Discovering | Stage::Planning | Stage::Executing | Stage::WatchingCi | Stage::FixingCi => {
+            &["steer", "cancel"]
+        }
         _ => &[],
     };
     let hash = status.plan_hash.as_deref().unwrap_or_default();
@@ -286,6 +288,10 @@ mod tests {
         let state = TaskState { status: None, running: true, state: "awaiting_approval".into() };
         let text = status(&key(), &state, 0);
         assert!(text.starts_with("*SHOP-1* · awaiting approval\nNo worker answers"), "{text}");
+        let fixing = TicketStatus { stage: Stage::FixingCi, ..executing() };
+        let fixing = TaskState { status: Some(fixing), running: true, state: "fixing_ci".into() };
+        let text = status(&key(), &fixing, 0);
+        assert!(text.contains("· fixing ci   ▓▓▓▓▓▓▓▓▓░ 85 %") && text.contains("/agent cancel SHOP-1"), "{text}");
         let ended = TaskState { status: Some(executing()), running: false, state: "terminated".into() };
         assert!(status(&key(), &ended, 0).contains("· terminated"));
     }
