@@ -38,7 +38,7 @@ pub struct Options {
     /// File that holds the secret of the GitHub webhook.
     #[arg(long, env = "GITHUB_WEBHOOK_SECRET_FILE", value_name = "FILE")]
     pub github_webhook_secret_file: Option<PathBuf>,
-    /// Signing secret of the Slack app. Set but empty: Slack interactions are off.
+    /// Signing secret of the Slack app. Set but empty: buttons, commands and mentions are off.
     #[arg(long, env = "SLACK_SIGNING_SECRET", hide_env_values = true)]
     pub slack_signing_secret: Option<SecretString>,
     /// File that holds the signing secret of the Slack app.
@@ -140,10 +140,10 @@ impl Service {
                 "It proves that labelled tickets come from your Jira. You choose it under Jira settings > System > WebHooks."
             }
             Self::GitHub => {
-                "It proves that checks and pull requests come from GitHub. You choose it under Settings > Webhooks of the organisation or App."
+                "It proves that checks, pull requests and comments come from GitHub. You choose it under Settings > Webhooks of the organisation or App."
             }
             Self::Slack => {
-                "It proves that button clicks come from Slack. Find it under Basic Information > App Credentials of your Slack app."
+                "It proves that clicks, commands and mentions come from Slack. Find it under Basic Information > App Credentials of your Slack app."
             }
             Self::Sentry => {
                 "It proves that errors come from Sentry. Find it under Settings > Developer Settings > your integration > Credentials."
@@ -154,8 +154,8 @@ impl Service {
     fn without(self) -> &'static str {
         match self {
             Self::Jira => "tickets then start by CLI only",
-            Self::GitHub => "CI results are then found by slow polling only",
-            Self::Slack => "approvals then work by CLI and Web UI only",
+            Self::GitHub => "CI results are then found by slow polling only, and comments on pull requests not at all",
+            Self::Slack => "approvals then work by CLI and Web UI only, and nobody hears commands and mentions",
             Self::Sentry => "errors are then found by the sweep only",
         }
     }

@@ -4,6 +4,7 @@ use workflows::contract::ids::TicketKey;
 use workflows::contract::status::{LogEntry, Stage, TicketStatus};
 use workflows::contract::tasks::{TaskLine, TaskState};
 use workflows::contract::trigger::Word;
+use workflows::messages::counted;
 use workflows::messages::slack::{date, escape};
 
 /// Steps of a progress bar.
@@ -78,7 +79,7 @@ fn progress(status: &TicketStatus) -> usize {
         Stage::Planning => 15,
         Stage::AwaitingApproval => 25,
         Stage::Executing => 30 + tasks,
-        Stage::WatchingCi => 85,
+        Stage::WatchingCi | Stage::FixingCi => 85,
         Stage::ReadyForReview => 95,
         Stage::Parked if status.plan_version == 0 => 10,
         Stage::Parked => 25 + tasks,
@@ -123,7 +124,9 @@ fn next(ticket: &TicketKey, status: &TicketStatus) -> String {
     let commands: &[&str] = match status.stage {
         Stage::AwaitingApproval => &["approve", "request-changes", "reject"],
         Stage::Parked => &["retry", "steer", "cancel"],
-        Stage::Discovering | Stage::Planning | Stage::Executing | Stage::WatchingCi => &["steer", "cancel"],
+        Stage::Discovering | Stage::Planning | Stage::Executing | Stage::WatchingCi | Stage::FixingCi => {
+            &["steer", "cancel"]
+        }
         _ => &[],
     };
     let hash = status.plan_hash.as_deref().unwrap_or_default();
@@ -157,7 +160,7 @@ pub(crate) fn list(lines: &[TaskLine], stage: Option<Stage>, now: i64) -> String
 
 /// The last entries of a log, as many of the newest as fit; what stopped a parked ticket and its checks stand first.
 pub(crate) fn log(ticket: &TicketKey, entries: &[LogEntry], status: Option<&TicketStatus>) -> String {
-    let mut head = vec![format!("*{ticket}* · last {} log entries", entries.len())];
+    let mut head = vec![format!("*{ticket}* · last {}", counted(entries.len(), "log entry", "log entries"))];
     if let Some(parked) = status.and_then(|status| status.parked.as_ref()) {
         head.push(format!("⏸ {}: {}", words(parked.reason.as_str()), escape(&parked.message)));
     }
@@ -203,11 +206,13 @@ pub(crate) fn unknown(typed: &str, near: &[TaskLine], label: &str) -> String {
 pub(crate) fn taken(ticket: &TicketKey, word: &Word) -> String {
     match word {
         Word::Approve(_) => {
-            format!("I take your approval of {ticket} to its plan. The plan's message changes when it counts.")
+            format!("Your approval of {ticket} is passed on. The plan's message changes when it counts.")
         }
-        Word::Reject(_) => format!("I reject the plan of {ticket}. Its message changes when that is done."),
+        Word::Reject(_) => {
+            format!("Your rejection of {ticket} is passed on. The plan's message changes when it counts.")
+        }
         Word::RequestChanges(_) => {
-            format!("I take your changes to {ticket}. A new plan follows, and asks for approval again.")
+            format!("Your changes to {ticket} are passed on. A new plan follows and asks for approval again.")
         }
         Word::Retry(_) => format!("{ticket} tries again, if it is parked."),
         Word::Cancel(_) => format!("{ticket} stops and cleans up."),
@@ -283,6 +288,10 @@ mod tests {
         let state = TaskState { status: None, running: true, state: "awaiting_approval".into() };
         let text = status(&key(), &state, 0);
         assert!(text.starts_with("*SHOP-1* · awaiting approval\nNo worker answers"), "{text}");
+        let fixing = TicketStatus { stage: Stage::FixingCi, ..executing() };
+        let fixing = TaskState { status: Some(fixing), running: true, state: "fixing_ci".into() };
+        let text = status(&key(), &fixing, 0);
+        assert!(text.contains("· fixing ci   ▓▓▓▓▓▓▓▓▓░ 85 %") && text.contains("/agent cancel SHOP-1"), "{text}");
         let ended = TaskState { status: Some(executing()), running: false, state: "terminated".into() };
         assert!(status(&key(), &ended, 0).contains("· terminated"));
     }

@@ -118,13 +118,13 @@ async fn commands(scene: &Scene) -> anyhow::Result<()> {
     scene.agent_says("bo", "retry SHOP-1", "tries again").await?;
     scene.whispered("U0BO", "could not let it try again").await?;
 
-    scene.agent_says("ana", "reject SHOP-1 not now", "I reject the plan of SHOP-1").await?;
+    scene.agent_says("ana", "reject SHOP-1 not now", "Your rejection of SHOP-1").await?;
     let rejection = scene.last_sent();
     scene.stage(Stage::Rejected).await?;
     scene.closed("Completed").await?;
     let again = scene.stack.world.slack.redeliver(rejection).await.unwrap();
     // Temporal knows the request, so the answer is the first one's, and nothing happens.
-    anyhow::ensure!(again.answer.contains("I reject the plan of SHOP-1"), "{}", again.answer);
+    anyhow::ensure!(again.answer.contains("Your rejection of SHOP-1"), "{}", again.answer);
     let log = scene.observer.log(KEY).await?;
     assert_eq!(log.iter().filter(|entry| entry.text.starts_with("rejected by ana")).count(), 1, "{log:#?}");
     scene.agent_says("ana", "status SHOP-1", "*SHOP-1* · rejected").await?;
@@ -218,7 +218,7 @@ async fn changes(scene: &Scene) -> anyhow::Result<()> {
 
     // The old plan cannot be approved any more.
     let hash = first.plan_hash.unwrap_or_default();
-    scene.agent_says("ana", &format!("approve SHOP-1 {hash}"), "I take your approval").await?;
+    scene.agent_says("ana", &format!("approve SHOP-1 {hash}"), "Your approval of SHOP-1").await?;
     scene.whispered("U0ANA", "Read that one and decide again").await?;
     scene.click_newest("ana", "approve", &[]).await?;
     let ready = scene.ready().await?;

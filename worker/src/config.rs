@@ -205,10 +205,11 @@ fn github_auth(environment: &Environment) -> Result<GitHubAuth, Problem> {
     }
     let Some(id) = environment.get("GITHUB_APP_ID") else {
         return Err(Problem::new("GITHUB_TOKEN is missing.")
-            .advice("It reads repositories and checks, pushes branches and opens pull requests. Make a classic token with repo and")
-            .advice("workflow, as the bot's account, at https://github.com/settings/tokens; a fine-grained one cannot read checks.")
+            .advice("It reads repositories and checks, runs jobs again, pushes branches, opens pull requests and answers comments. Make a")
+            .advice("classic token with repo and workflow, as the bot's account, at https://github.com/settings/tokens; a fine-grained one")
+            .advice("cannot read checks.")
             .advice("To use a GitHub App instead: set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY_FILE. It needs Contents, Pull")
-            .advice("requests, Workflows: read and write; Checks, Commit statuses, Actions: read-only."));
+            .advice("requests, Workflows, Actions: read and write; Checks, Commit statuses: read-only."));
     };
     let number = |name: &str, text: &str| {
         text.parse::<u64>().map_err(|_| {
@@ -251,7 +252,7 @@ fn jira_auth(environment: &Environment) -> Result<jira::Auth, Problem> {
 fn slack_token(environment: &Environment, path: &Path) -> Result<SecretString, Problem> {
     environment.secret("SLACK_BOT_TOKEN")?.ok_or_else(|| {
         Problem::new("SLACK_BOT_TOKEN is missing.")
-            .advice("It posts plans for approval. Find it under OAuth & Permissions > Bot User OAuth Token of your Slack app.")
+            .advice("It posts plans for approval and answers questions. Find it under OAuth & Permissions > Bot User OAuth Token of your Slack app.")
             .advice(format!(
                 "To run without Slack: remove [slack] from {}; approvals then work by CLI and Web UI only.",
                 path.display()
@@ -322,24 +323,46 @@ mod tests {
         assert_eq!(with_slack.slack.unwrap().token.expose_secret(), "xoxb-secret");
     }
 
-    #[test]
-    fn the_documented_example_can_be_used_and_shows_the_true_defaults() {
-        let example = include_str!("../../ticketwright.example.toml");
-        let as_it_is = parse(example, &SECRETS).unwrap();
-        assert_eq!(as_it_is.policy, Policy::default());
-        // A line "# name = value" shows a default.
+    const EXAMPLE: &str = include_str!("../../ticketwright.example.toml");
+
+    /// The documented example with every default written out: there a line `# name = value` shows one.
+    fn example_in_full() -> String {
         let shows_default = |line: &str| {
             let name = line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")).map(|(name, _)| name);
             name.is_some_and(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
         };
-        let uncommented = example
-            .lines()
+        let lines = EXAMPLE.lines();
+        lines
             .map(|line| if shows_default(line) { line.trim_start_matches("# ") } else { line })
             .collect::<Vec<_>>()
-            .join("\n");
-        assert!(uncommented.len() + 80 < example.len(), "hardly a default is shown");
-        let shown = parse(&uncommented, &SECRETS).unwrap();
+            .join("\n")
+    }
+
+    #[test]
+    fn the_documented_example_can_be_used_and_shows_the_true_defaults() {
+        let as_it_is = parse(EXAMPLE, &SECRETS).unwrap();
+        assert_eq!(as_it_is.policy, Policy::default());
+        let in_full = example_in_full();
+        assert!(in_full.len() + 80 < EXAMPLE.len(), "hardly a default is shown");
+        let shown = parse(&in_full, &SECRETS).unwrap();
         assert_eq!(format!("{shown:?}"), format!("{as_it_is:?}"));
+    }
+
+    #[test]
+    fn the_documented_example_shows_every_setting_of_the_policy() {
+        fn paths(table: &toml::Table, at: &str) -> Vec<String> {
+            let below = |(name, value): (&String, &toml::Value)| match value.as_table() {
+                Some(table) => paths(table, &format!("{at}.{name}")),
+                None => vec![format!("{at}.{name}")],
+            };
+            table.iter().flat_map(below).collect()
+        }
+        let file: toml::Table = example_in_full().parse().unwrap();
+        let shown = paths(file["policy"].as_table().unwrap(), "policy");
+        let all = paths(&toml::Table::try_from(Policy::default()).unwrap(), "policy");
+        assert!(all.iter().any(|path| path == "policy.sentry.thresholds.fatal"), "{all:?}");
+        let missing: Vec<&String> = all.iter().filter(|path| !shown.contains(path)).collect();
+        assert!(missing.is_empty(), "ticketwright.example.toml lacks {missing:?}");
     }
 
     #[test]

@@ -159,6 +159,7 @@ mod tests {
             ("list", Asked::List(None)),
             ("list awaiting approval", Asked::List(Some(Stage::AwaitingApproval))),
             ("list parked", Asked::List(Some(Stage::Parked))),
+            ("list fixing ci", Asked::List(Some(Stage::FixingCi))),
             ("logs SHOP-1", Asked::Logs { ticket: "SHOP-1".into(), last: 10 }),
             ("logs SHOP-1 5", Asked::Logs { ticket: "SHOP-1".into(), last: 5 }),
             ("logs SHOP-1 5000", Asked::Logs { ticket: "SHOP-1".into(), last: 50 }),

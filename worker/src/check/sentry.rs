@@ -86,6 +86,7 @@ fn with_webhook(found: Finding, url: &str, organisation: &str) -> Finding {
             "  {url}/settings/{organisation}/developer-settings/ > Webhook URL https://<your ingress>/webhooks/sentry,"
         ))
         .note("  Alert Rule Action on, Webhooks: issue. Its Client Secret is SENTRY_CLIENT_SECRET of the ingress.")
+        .note("  Then make it the action of an issue alert, so that an old error that comes more often is heard of at once.")
 }
 
 #[cfg(test)]

@@ -45,12 +45,13 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in the order of a ticket's life.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Discovering,
         Self::Planning,
         Self::AwaitingApproval,
         Self::Executing,
         Self::WatchingCi,
+        Self::FixingCi,
         Self::ReadyForReview,
         Self::Parked,
         Self::CleaningUp,

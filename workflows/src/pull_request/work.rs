@@ -221,8 +221,8 @@ impl Desk {
         Ok(match report.outcome {
             CiOutcome::Green(checks) => format!("CI is green ({})", names(&checks)),
             CiOutcome::NoChecks => "This repository has no CI".to_owned(),
-            CiOutcome::Red(checks) => format!("CI is red: {}", links(&checks)),
-            CiOutcome::TimedOut(checks) => format!("CI did not finish in time: {}", links(&checks)),
+            CiOutcome::Red(checks) => format!("CI is red: {}. Tell me here what to do about it", links(&checks)),
+            CiOutcome::TimedOut(checks) => format!("CI did not finish in time: {}. Look at it there", links(&checks)),
             CiOutcome::Unreadable(why) => format!("CI cannot be read: {why}"),
             CiOutcome::Ours(ours) => format!("CI is red: {}", links(&[ours.check])),
             CiOutcome::Moved => "Somebody else pushed to the branch meanwhile; their checks count".to_owned(),
