@@ -117,8 +117,9 @@ impl Settings {
             Via::Cli => refused("decisions by command line are switched off (access.cli_may_approve)"),
             Via::Slack if allowed.is_empty() || allowed.contains(&who.id) => Verdict::Allowed,
             Via::Slack => refused("they are not on the list in [access]"),
-            // Labelling a ticket again lets a parked one try again; it decides nothing else.
-            Via::Jira if question.action == Action::Command => Verdict::Allowed,
+            // Labelling a ticket again lets a parked one try again; it decides nothing else. An instruction on a pull request was
+            // passed on by a run that asked GitHub whether its author may write there.
+            Via::Jira | Via::Github if question.action == Action::Command => Verdict::Allowed,
             Via::Jira | Via::Github => refused("plans are approved in Slack or on the command line"),
         }
     }
@@ -145,7 +146,9 @@ mod tests {
         let settings = Settings::default();
         assert!(ask(&settings, slack("U0ANA", "ana"), Action::Approve));
         assert!(ask(&settings, Person::cli("you"), Action::Approve));
-        assert!(!ask(&settings, Person { via: Via::Github, id: "ana".into(), name: String::new() }, Action::Approve));
+        let by_github = || Person { via: Via::Github, id: "ana".into(), name: String::new() };
+        assert!(!ask(&settings, by_github(), Action::Approve));
+        assert!(ask(&settings, by_github(), Action::Command));
     }
 
     #[test]

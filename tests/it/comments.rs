@@ -185,9 +185,12 @@ async fn passed_on(scene: &Scene) -> anyhow::Result<()> {
     assert_eq!(reactions(scene, number, comment), ["eyes"]);
     let reply = &replies_on(scene, number)[0];
     assert!(reply.contains("Passed on: SHOP-1 is at work on this branch (awaiting approval)"), "{reply}");
-    let history = scene.observer.history(&format!("ticket-{KEY}")).await?;
-    let heard = |word: &str| history.windows(word.len()).any(|part| part == word.as_bytes());
-    assert!(heard("steer") && heard("mind the API documentation"));
+    let began = Instant::now();
+    let heard = "says to mind: mind the API documentation";
+    while !scene.observer.log(KEY).await?.iter().any(|entry| entry.text.contains(heard)) {
+        anyhow::ensure!(began.elapsed() < STAGE, "the ticket does not say that it minds the instruction");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     assert_eq!(scene.effects("github", "commit.pushed").len(), before, "only the ticket writes to its branch");
     scene.assert_once();
     Ok(())

@@ -150,11 +150,14 @@ impl SentryClient {
         Ok(found.map(|page| event::event(&page.body, redactor)))
     }
 
-    /// Names a ticket on an issue as an external issue; `false` when our token belongs to no app that is installed.
+    /// Names a ticket on an issue as an external issue, unless it is named there; `false` when our token belongs to no app that is installed.
     pub(super) async fn link_ticket(&self, link: &LinkTicket) -> Result<bool, ServiceError> {
         let issue: u64 = link.issue.as_str().parse().map_err(|_| {
             ServiceError::new(FailureKind::Invalid, format!("{} is no number Sentry knows", link.issue))
         })?;
+        if self.linked_ticket(&link.issue).await?.as_ref() == Some(&link.ticket) {
+            return Ok(true);
+        }
         let project = project_of(&link.ticket);
         let body = json!({
             "issueId": issue, "webUrl": link.url, "project": project, "identifier": link.ticket,

@@ -140,11 +140,18 @@ async fn a_crashed_thread_counts_where_there_is_no_exception_and_a_bare_message_
 
 #[tokio::test]
 async fn a_ticket_is_named_by_the_installation_that_our_token_belongs_to() {
-    let (server, sentry) = sentry(|call| match call.line.as_str() {
+    let mut named = false;
+    let (server, sentry) = sentry(move |call| match call.line.as_str() {
         "GET /api/0/organizations/acme-shop/sentry-app-installations/" => Reply::ok(json!([
             {"uuid": "old", "status": "pending"}, {"uuid": "other-app", "status": "installed"}, {"uuid": "ours", "status": "installed"},
         ])),
-        "POST /api/0/sentry-app-installations/ours/external-issues/" => Reply::ok(json!({"id": "1"})),
+        "POST /api/0/sentry-app-installations/ours/external-issues/" => {
+            named = true;
+            Reply::ok(json!({"id": "1"}))
+        }
+        "GET /api/0/organizations/acme-shop/issues/7/external-issues/" if !named => Reply::ok(json!([
+            {"displayName": "tracker#12"}, {"displayName": "SHOP#SHOP-40"},
+        ])),
         "GET /api/0/organizations/acme-shop/issues/7/external-issues/" => Reply::ok(json!([
             {"displayName": "tracker#12"}, {"displayName": "HR#SHOP-7"}, {"displayName": "SHOP#SHOP-41"},
         ])),
@@ -160,12 +167,16 @@ async fn a_ticket_is_named_by_the_installation_that_our_token_belongs_to() {
     assert!(sentry.link_ticket(&link).await.unwrap());
     let written = server.writes().pop().unwrap().json;
     assert_eq!(written, json!({"issueId": 7, "webUrl": link.url, "project": "SHOP", "identifier": "SHOP-41"}));
+    let writes = server.writes().len();
+    assert!(sentry.link_ticket(&link).await.unwrap(), "it is named already");
+    assert_eq!(server.writes().len(), writes);
     assert_eq!(sentry.linked_ticket(&id("7")).await.unwrap(), Some(link.ticket));
 }
 
 #[tokio::test]
 async fn without_an_app_of_ours_nothing_is_named_and_that_is_no_failure() {
-    let mut replies = vec![Reply::status(403, json!({"detail": "no"})), Reply::ok(json!([]))];
+    let none = || Reply::ok(json!([]));
+    let mut replies = vec![Reply::status(403, json!({"detail": "no"})), none(), none(), none()];
     let (server, sentry) = sentry(move |_| replies.pop().unwrap()).await;
     let link = LinkTicket { issue: id("7"), ticket: "SHOP-41".parse().unwrap(), url: "https://x".into() };
     assert!(!sentry.link_ticket(&link).await.unwrap());
