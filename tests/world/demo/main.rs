@@ -2,6 +2,7 @@
 
 mod comment;
 mod screen;
+mod sentry;
 mod story;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -35,6 +36,7 @@ struct Options {
     model: String,
     /// `jira`: the flow as it is. `crash`: the worker is killed in the middle and started again.
     /// `comment`: an instruction in a comment on somebody's pull request.
+    /// `sentry`: an error in production becomes a bug, a change, and is gone.
     #[arg(long, env = "SCENARIO", default_value = "jira")]
     scenario: String,
     /// `1`: approve without waiting for you.
@@ -96,8 +98,8 @@ async fn stopped() {
 
 async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) -> anyhow::Result<()> {
     anyhow::ensure!(
-        matches!(options.scenario.as_str(), "jira" | "crash" | "comment"),
-        "SCENARIO={} is unknown. There are: jira, crash, comment.",
+        matches!(options.scenario.as_str(), "jira" | "crash" | "comment" | "sentry"),
+        "SCENARIO={} is unknown. There are: jira, crash, comment, sentry.",
         options.scenario
     );
     screen.heading("Ticketwright demo");
@@ -116,7 +118,7 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
         world: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.or_any(4300))),
         namespace: "default".to_owned(),
         // A repository without CI of its own shows so within the demo's patience.
-        policy: "[policy.ci]\npoll_seconds = 2\nnone_after_seconds = 20\n".to_owned(),
+        policy: format!("[policy.ci]\npoll_seconds = 2\nnone_after_seconds = 20\n{}", sentry::POLICY),
         real_bedrock: options.model == "bedrock",
     };
     let mut stack = Stack::prepare(stack_options, &temporal).await?;
@@ -130,6 +132,7 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
         ("Slack page", format!("{base}/slack")),
         ("Jira", format!("{base}/jira")),
         ("GitHub", format!("{base}/github")),
+        ("Sentry", format!("{base}/sentry")),
     ];
     for (name, link) in &links {
         screen.link(name, link);
@@ -142,11 +145,17 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
     screen.line("");
     if options.scenario == "comment" {
         comment::tell(&stack, &observer, screen, options.model != "bedrock").await?;
+    } else if options.scenario == "sentry" {
+        sentry::tell(&mut stack, &observer, screen, options.model != "bedrock", !options.yes.is_empty()).await?;
     } else {
         let began = Instant::now();
         let key = stack.world.jira.create_issue(ticket.project().unwrap_or("SHOP"), ticket.clone());
         let mut story = story::Story::new(&mut stack, &observer, screen, key, began);
-        story.tell(!options.yes.is_empty(), options.scenario == "crash").await?;
+        let crash = options.scenario == "crash";
+        story.tell(!options.yes.is_empty(), crash).await?;
+        if !crash {
+            screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash");
+        }
     }
     if options.yes.is_empty() {
         screen.line("");

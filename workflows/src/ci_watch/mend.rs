@@ -519,7 +519,8 @@ fn without_log(checks: &[&Check]) -> String {
         summary => format!("{} ({summary})", check.name),
     };
     let said: Vec<String> = checks.iter().take(TOLD).map(said).collect();
-    format!("{} has no log that I can read.", said.join(", "))
+    let have = if said.len() == 1 { "has" } else { "have" };
+    format!("{} {have} no log that I can read.", said.join(", "))
 }
 
 fn unanswered(end: &AgentEnd) -> String {
