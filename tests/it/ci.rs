@@ -52,7 +52,7 @@ impl Scene {
     }
 
     /// What the model says, with these conversations after the usual ones.
-    fn also_says(&self, more: &str) -> anyhow::Result<()> {
+    pub(crate) fn also_says(&self, more: &str) -> anyhow::Result<()> {
         let directory = world::samples::directory().join("scripts");
         let usual = std::fs::read_to_string(directory.join("SHOP-1.yaml"))?;
         self.stack.world.bedrock.set_script(Script::parse(&format!("{usual}\n{more}"), &directory)?);

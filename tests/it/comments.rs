@@ -2,13 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use workflows::contract::status::Stage;
+use workflows::contract::status::{Stage, TicketStatus};
 use world::github::Permission;
 use world::samples;
 
 use crate::scene::{KEY, REPOSITORY, STAGE, Scene, play};
 
 const BRANCH: &str = "money-docs";
+/// The plan once more, after somebody's remark.
+const PLAN_AGAIN: &str = "  - agent: planning
+    match: mind the API documentation
+    turns:
+      - say: The remark changes no task.
+        calls:
+          - {tool: submit_answer, input_file: SHOP-1/plan.yaml}
+";
 const INSTRUCTION: &str = "Nice.\n\n@Agent show thousands with a comma";
 
 /// People at GitHub, and a pull request that no ticket of ours made.
@@ -176,22 +184,26 @@ async fn a_running_ticket_is_told_and_works_on_alone() {
 async fn passed_on(scene: &Scene) -> anyhow::Result<()> {
     let github = &scene.stack.world.github;
     github.add_user("ana", Permission::Write);
+    scene.also_says(PLAN_AGAIN)?;
     scene.label();
     scene.stage(Stage::AwaitingApproval).await?;
     let number = github.pull_requests(REPOSITORY)[0].number;
-    let before = scene.effects("github", "commit.pushed").len();
     let comment = github.comment(REPOSITORY, number, "@agent mind the API documentation", "ana").await?;
     answered(scene, number, 1).await?;
     assert_eq!(reactions(scene, number, comment), ["eyes"]);
     let reply = &replies_on(scene, number)[0];
     assert!(reply.contains("Passed on: SHOP-1 is at work on this branch (awaiting approval)"), "{reply}");
-    let began = Instant::now();
-    let heard = "says to mind: mind the API documentation";
-    while !scene.observer.log(KEY).await?.iter().any(|entry| entry.text.contains(heard)) {
-        anyhow::ensure!(began.elapsed() < STAGE, "the ticket does not say that it minds the instruction");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(scene.effects("github", "commit.pushed").len(), before, "only the ticket writes to its branch");
+    let planned_again = |status: &TicketStatus| status.stage == Stage::AwaitingApproval && status.plan_version == 2;
+    scene.observer.wait_for(KEY, "a new plan that minds it", STAGE, planned_again).await?;
+    let log = scene.observer.log(KEY).await?;
+    let heard = "ana (GitHub) asks for changes: mind the API documentation";
+    assert!(log.iter().any(|entry| entry.text == heard), "{log:#?}");
+    let diff = github.diff(REPOSITORY, number).await?;
+    let mut files = diff.lines().filter_map(|line| line.strip_prefix("+++ b/"));
+    assert!(
+        files.all(|file| file == "PLAN.md"),
+        "only the ticket writes to its branch, and it awaits an approval: {diff}"
+    );
     scene.assert_once();
     Ok(())
 }
