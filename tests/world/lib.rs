@@ -16,6 +16,7 @@ pub mod jira;
 pub mod samples;
 pub mod sentry;
 pub mod slack;
+mod specs;
 pub mod stack;
 pub mod webhook;
 

@@ -32,7 +32,7 @@ pub(super) fn issue(json: &Value, fingerprint: Option<String>, redactor: &Redact
         short_id: text(&json["shortId"]).to_owned(),
         title: line(&json["title"]),
         culprit: line(&json["culprit"]),
-        level: Level::from_name(text(&json["level"])),
+        level: level(&json["level"]),
         unresolved: json["status"] == "unresolved",
         project: text(&json["project"]["slug"]).to_owned(),
         platform: text(&json["platform"]).to_owned(),
@@ -45,6 +45,14 @@ pub(super) fn issue(json: &Value, fingerprint: Option<String>, redactor: &Redact
         fingerprint: fingerprint.unwrap_or_else(|| id.to_string()),
         id,
     })
+}
+
+/// `unknown` is what Sentry's description has for an issue without a level that it knows.
+fn level(json: &Value) -> Level {
+    match text(json) {
+        "unknown" => Level::Error,
+        name => Level::from_name(name),
+    }
 }
 
 /// Events per hour of the last 24 hours: seconds since 1970 at which the hour begins, and how many.

@@ -64,6 +64,23 @@ async fn unresolved_issues_come_in_pages_with_the_counts_of_a_day_and_of_always(
 }
 
 #[tokio::test]
+async fn a_level_that_sentry_does_not_know_or_say_counts_as_error() {
+    let (_, sentry) = sentry(|_| {
+        let levels = [json!("unknown"), Value::Null, json!("debug")];
+        let of = |level: &Value| {
+            let mut issue = issue("7");
+            issue["level"] = level.clone();
+            issue
+        };
+        Reply::ok(levels.iter().map(of).collect())
+    })
+    .await;
+    let page = sentry.unresolved(None, &Redactor::default()).await.unwrap();
+    let levels: Vec<Level> = page.issues.iter().map(|issue| issue.level).collect();
+    assert_eq!(levels, [Level::Error, Level::Error, Level::Other]);
+}
+
+#[tokio::test]
 async fn an_issue_has_the_smallest_of_its_hashes_and_one_that_is_gone_or_merged_is_none() {
     let (_, sentry) = sentry(|call| match call.line.trim_start_matches("GET ").trim_start_matches(ISSUES) {
         "7/" => Reply::ok(issue("7")),

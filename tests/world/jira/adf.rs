@@ -11,6 +11,7 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Parser, Tag, TagEnd};
 use serde_json::{Value, json};
 
 use crate::escape::html;
+use crate::specs::telling;
 
 static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
     let schema: Value =
@@ -18,12 +19,10 @@ static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
     jsonschema::draft4::new(&schema).expect("Atlassian's schema compiles")
 });
 
-/// Checks a document as Jira does; the error names the first place that is wrong.
-pub(super) fn check(document: &Value) -> Result<(), String> {
-    SCHEMA.validate(document).map_err(|error| {
-        let error: String = error.to_string().chars().take(300).collect();
-        format!("not a valid Atlassian document: {error}")
-    })
+/// Checks a document as Jira does, in a body where it stands at the JSON pointer `at`; the error names the place that is wrong.
+pub(super) fn check(document: &Value, at: &str) -> Result<(), String> {
+    let told = |error| format!("{} (not a valid Atlassian document)", telling(&error, at));
+    SCHEMA.validate(document).map_err(told)
 }
 
 /// A document from CommonMark: headings, paragraphs, lists, quotes, code, emphasis, links.
@@ -322,7 +321,7 @@ mod tests {
     #[test]
     fn markdown_becomes_a_document_that_atlassians_schema_accepts() {
         let document = from_markdown(MARKDOWN);
-        assert_eq!(check(&document), Ok(()));
+        assert_eq!(check(&document, ""), Ok(()));
         assert_eq!(
             plain(&document),
             "Totals\nThe cart is wrong, see shop/pricing.py and docs (https://x.example/a).\n- one\n  - deep x\n- two \
@@ -343,9 +342,9 @@ mod tests {
                 {"type": "listItem", "content": [{"type": "text", "text": "x"}]}]}]}),
         ];
         for document in refused {
-            assert!(check(&document).is_err(), "{document}");
+            assert!(check(&document, "").is_err(), "{document}");
         }
-        assert_eq!(check(&json!({"type": "doc", "version": 1, "content": []})), Ok(()));
+        assert_eq!(check(&json!({"type": "doc", "version": 1, "content": []}), ""), Ok(()));
     }
 
     #[test]

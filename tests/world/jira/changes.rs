@@ -176,6 +176,22 @@ impl Jira {
         Some((issue, comment))
     }
 
+    /// Removes a comment of the product's. `None` when there is none.
+    pub(super) fn remove_comment(&self, key: &str, id: &str) -> Option<()> {
+        let mut state = self.lock();
+        let at = state.tick();
+        let issue = state.find(key)?;
+        let index = issue.comments.iter().position(|comment| comment.id == id)?;
+        let comment = issue.comments.remove(index);
+        issue.updated = at;
+        let issue = issue.clone();
+        let event = comment_event(&mut state, "comment_deleted", &issue, &comment);
+        self.outbox.push("comment_deleted", &issue.key, &event);
+        drop(state);
+        self.effect(BOT, "comment.deleted", &issue.key, comment_detail(&comment));
+        Some(())
+    }
+
     /// Sets or (with `None`) removes an entity property. Tells whether it was there before.
     pub(super) fn set_property(&self, key: &str, name: &str, value: Option<Value>) -> Option<bool> {
         let mut state = self.lock();

@@ -95,12 +95,8 @@ fn label_list(value: &Value) -> Result<Vec<String>, String> {
     }
 }
 
+/// A document that is not too long; that it is one was checked before (see `documents`).
 fn document(value: &Value, field: &str) -> Result<Value, Error> {
-    if !value.is_object() {
-        let message = "Operation value must be an Atlassian Document (see the Atlassian Document Format)";
-        return Err(Error::fields([(field.to_owned(), message.to_owned())]));
-    }
-    adf::check(value).map_err(|error| Error::invalid_document(field, error))?;
     if adf::plain(value).chars().count() > MAX_TEXT {
         return Err(Error::fields([(
             field.to_owned(),
@@ -322,10 +318,7 @@ fn comment_parts(headers: &HeaderMap, body: &[u8]) -> Result<(Value, BTreeMap<St
     if let Some(name) = sent.keys().find(|name| !known.contains(&name.as_str())) {
         return Err(Error::invalid(format!("Unrecognized field \"{name}\".")));
     }
-    let Some(body) = sent.get("body").filter(|body| body.is_object()) else {
-        return Err(Error::fields([("comment".to_owned(), "Comment body is not valid!".to_owned())]));
-    };
-    let body = document(body, "comment")?;
+    let body = document(&sent["body"], "comment")?;
     if adf::plain(&body).is_empty() {
         return Err(Error::fields([("comment".to_owned(), "Comment body can not be empty!".to_owned())]));
     }
@@ -358,6 +351,25 @@ pub(super) async fn change_comment(
     }
     let (issue, comment) = jira.change_comment(BOT, &key, &id, body, properties).ok_or_else(|| no_comment(&id))?;
     Ok(ok(comment_with(&jira.lock(), &issue, &comment, "")))
+}
+
+/// Only one's own comments, as with the permission to delete own comments.
+pub(super) async fn remove_comment(State(jira): State<Jira>, Path((key, id)): Path<(String, String)>) -> Answer {
+    let comments = jira.issue(&key).ok_or_else(Error::no_issue)?.comments;
+    let comment = comments.into_iter().find(|comment| comment.id == id).ok_or_else(|| no_comment(&id))?;
+    if comment.author != BOT {
+        return Err(Error::invalid("You do not have the permission to delete this comment."));
+    }
+    jira.remove_comment(&key, &id).ok_or_else(|| no_comment(&id))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn comment_property(State(jira): State<Jira>, Path((id, name)): Path<(String, String)>) -> Answer {
+    let state = jira.lock();
+    let mut comments = state.issues.values().flat_map(|issue| &issue.comments);
+    let comment = comments.find(|comment| comment.id == id).ok_or_else(|| no_comment(&id))?;
+    let value = comment.properties.get(&name).ok_or_else(|| no_property(&name))?;
+    Ok(ok(json!({"key": name, "value": value})))
 }
 
 pub(super) async fn property_keys(State(jira): State<Jira>, Path(key): Path<String>) -> Answer {

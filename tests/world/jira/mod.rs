@@ -2,6 +2,7 @@
 
 mod adf;
 mod changes;
+mod documents;
 mod issues;
 mod jql;
 mod outbox;

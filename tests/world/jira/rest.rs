@@ -7,15 +7,15 @@ use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::state::{BOT, ISSUE_TYPES};
-use super::{Jira, SERVICE, issues, search};
+use super::{Jira, SERVICE, documents, issues, search};
 use crate::faults::cut_connection;
+use crate::specs::{JIRA, Route};
 
 /// A reply that is not a success: Jira's `ErrorCollection`.
 #[derive(Debug)]
@@ -40,12 +40,6 @@ impl Error {
     pub(super) fn fields(errors: impl IntoIterator<Item = (String, String)>) -> Self {
         let errors = errors.into_iter().map(|(field, message)| (field, Value::String(message))).collect();
         Self { status: StatusCode::BAD_REQUEST, messages: Vec::new(), errors }
-    }
-
-    /// 400 as Jira answers a document it cannot read.
-    pub(super) fn invalid_document(field: &str, message: String) -> Self {
-        let errors = [(field.to_owned(), Value::String(message))].into_iter().collect();
-        Self { status: StatusCode::BAD_REQUEST, messages: vec!["INVALID_INPUT".into()], errors }
     }
 
     pub(super) fn no_issue() -> Self {
@@ -84,38 +78,49 @@ pub(super) fn number(query: &HashMap<String, String>, name: &str, default: usize
     }
 }
 
+/// Every call that this stand-in answers. Tests hold the list against the official description.
+pub(super) fn routes() -> Vec<Route<Jira>> {
+    let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
+    vec![
+        Route::new(&get, "/myself", myself),
+        Route::new(&get, "/serverInfo", server_info),
+        Route::new(&get, "/mypermissions", my_permissions),
+        Route::new(&get, "/project/search", projects),
+        Route::new(&get, "/project/{key}", project),
+        Route::new(&get, "/field", fields),
+        Route::new(&get, "/label", labels),
+        Route::new(&post, "/search/jql", search::search),
+        Route::new(&post, "/issue", issues::create),
+        Route::new(&get, "/issue/{key}", issues::read),
+        Route::new(&put, "/issue/{key}", issues::edit),
+        Route::new(&get, "/issue/{key}/comment", issues::comments),
+        Route::new(&post, "/issue/{key}/comment", issues::add_comment),
+        Route::new(&get, "/issue/{key}/comment/{id}", issues::comment),
+        Route::new(&put, "/issue/{key}/comment/{id}", issues::change_comment),
+        Route::new(&delete, "/issue/{key}/comment/{id}", issues::remove_comment),
+        Route::new(&get, "/comment/{id}/properties/{property}", issues::comment_property),
+        Route::new(&get, "/issue/{key}/properties", issues::property_keys),
+        Route::new(&get, "/issue/{key}/properties/{property}", issues::property),
+        Route::new(&put, "/issue/{key}/properties/{property}", issues::set_property),
+        Route::new(&delete, "/issue/{key}/properties/{property}", issues::remove_property),
+        Route::new(&get, "/issue/{key}/transitions", issues::transitions),
+        Route::new(&post, "/issue/{key}/transitions", issues::transition),
+        Route::new(&get, "/issue/{key}/remotelink", issues::remote_links),
+        Route::new(&post, "/issue/{key}/remotelink", issues::set_remote_link),
+    ]
+}
+
 pub(super) fn router(jira: &Jira) -> Router {
-    let issue = Router::new()
-        .route("/comment", get(issues::comments).post(issues::add_comment))
-        .route("/comment/{id}", get(issues::comment).put(issues::change_comment))
-        .route("/properties", get(issues::property_keys))
-        .route(
-            "/properties/{property}",
-            get(issues::property).put(issues::set_property).delete(issues::remove_property),
-        )
-        .route("/transitions", get(issues::transitions).post(issues::transition))
-        .route("/remotelink", get(issues::remote_links).post(issues::set_remote_link));
-    let api = Router::new()
-        .route("/myself", get(myself))
-        .route("/serverInfo", get(server_info))
-        .route("/mypermissions", get(my_permissions))
-        .route("/project/search", get(projects))
-        .route("/project/{key}", get(project))
-        .route("/field", get(fields))
-        .route("/label", get(labels))
-        .route("/search/jql", post(search::search))
-        .route("/issue", post(issues::create))
-        .route("/issue/{key}", get(issues::read).put(issues::edit))
-        .nest("/issue/{key}", issue)
-        .fallback(unexpected_call)
-        .method_not_allowed_fallback(unexpected_call)
+    let api = Route::router(&JIRA, routes())
+        .fallback(unexpected)
         .layer(DefaultBodyLimit::max(8 * 1024 * 1024))
         .layer(from_fn_with_state(jira.clone(), guard))
         .with_state(jira.clone());
     Router::new().nest("/rest/api/3", api).fallback(unexpected).with_state(jira.clone())
 }
 
-/// Checks the credentials, plays planned refusals, and loses planned replies after the call had its effect.
+/// Checks the credentials and holds the request against the official description, plays planned refusals, holds the answer against
+/// the description, and loses planned replies after the call had its effect.
 async fn guard(State(jira): State<Jira>, request: Request, next: Next) -> Response {
     let expected = format!("Basic {}", STANDARD.encode(format!("{}:{}", jira.email, jira.token)));
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -124,6 +129,10 @@ async fn guard(State(jira): State<Jira>, request: Request, next: Next) -> Respon
         return Error::new(StatusCode::UNAUTHORIZED, message).into_response();
     }
     let call = format!("{} /rest/api/3{}", request.method(), request.uri().path());
+    let (operation, request) = match JIRA.admit(&jira.effects, request, documents::faults).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Error::new(refusal.status, refusal.message).into_response(),
+    };
     if let Some(failure) = jira.faults.take_refusal(&call) {
         let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = Error::new(status, "Planned failure of the stand-in.").into_response();
@@ -136,24 +145,17 @@ async fn guard(State(jira): State<Jira>, request: Request, next: Next) -> Respon
         }
         return response;
     }
-    let response = next.run(request).await;
+    let response = JIRA.vouch(&jira.effects, operation, next.run(request).await).await;
     if response.status().is_success() && jira.faults.take_lost_reply(&call) {
         return cut_connection();
     }
     response
 }
 
+/// Calls outside `/rest/api/3`; the guard refuses those inside that are not described.
 async fn unexpected(State(jira): State<Jira>, method: Method, uri: Uri, body: Bytes) -> Error {
-    refuse_unknown(&jira, format!("{method} {uri}"), &body)
-}
-
-/// The same below `/rest/api/3`, which the nested router does not see.
-async fn unexpected_call(State(jira): State<Jira>, method: Method, uri: Uri, body: Bytes) -> Error {
-    refuse_unknown(&jira, format!("{method} /rest/api/3{uri}"), &body)
-}
-
-fn refuse_unknown(jira: &Jira, call: String, body: &[u8]) -> Error {
-    jira.effects.record_unexpected(SERVICE, call.clone(), json!(String::from_utf8_lossy(body)));
+    let call = format!("{method} {uri}");
+    jira.effects.record_unexpected(SERVICE, call.clone(), json!(String::from_utf8_lossy(&body)));
     Error::new(StatusCode::NOT_IMPLEMENTED, format!("the world's Jira does not know {call}"))
 }
 

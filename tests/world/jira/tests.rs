@@ -137,7 +137,7 @@ async fn the_product_reads_comments_labels_and_moves_and_its_changes_echo() {
     assert_eq!((&list["transitions"][1]["id"], &list["transitions"][1]["name"]), (&json!("21"), &json!("In Progress")));
     let moved = stage.call(Method::POST, "/issue/SHOP-1/transitions", json!({"transition": {"id": "21"}})).await;
     assert_eq!(moved.0, 204);
-    let refused = stage.call(Method::POST, "/issue/SHOP-1/transitions", json!({"transition": "31"})).await;
+    let refused = stage.call(Method::POST, "/issue/SHOP-1/transitions", json!({"transition": {"id": "99"}})).await;
     assert_eq!(refused.0, 400);
 
     let issue = stage.jira.issue(&key).expect("issue");
@@ -192,12 +192,9 @@ async fn issues_are_created_with_properties_and_found_by_search() {
 async fn wrong_requests_are_refused_as_jira_refuses_them() {
     let stage = Stage::new(&[]).await;
     stage.jira.create_issue("SHOP", NewIssue::new("Total", "x"));
-    let bad = json!({"type": "doc", "version": 1, "content": [{"type": "text", "text": ""}]});
-    let (status, body) = stage.call(Method::POST, "/issue/SHOP-1/comment", json!({"body": bad})).await;
-    assert_eq!((status, &body["errorMessages"][0]), (400, &json!("INVALID_INPUT")));
-    assert!(body["errors"]["comment"].as_str().expect("reason").contains("not a valid Atlassian document"));
+    let empty = json!({"type": "doc", "version": 1, "content": []});
     let cases = [
-        (Method::POST, "/issue/SHOP-1/comment", json!({"body": "text"}), 400),
+        (Method::POST, "/issue/SHOP-1/comment", json!({"body": empty}), 400),
         (Method::POST, "/issue", json!({"fields": {"project": {"key": "NO"}}}), 400),
         (Method::PUT, "/issue/SHOP-1", json!({"fields": {"customfield_1": 1}}), 400),
         (Method::PUT, "/issue/SHOP-1", json!({"update": {"labels": [{"add": "two words"}]}}), 400),
@@ -221,6 +218,67 @@ async fn wrong_requests_are_refused_as_jira_refuses_them() {
 }
 
 #[tokio::test]
+async fn the_product_takes_back_its_own_comment_and_reads_a_mark() {
+    let stage = Stage::new(&[]).await;
+    stage.jira.create_issue("SHOP", NewIssue::new("Total", "x"));
+    let theirs = stage.jira.comment("SHOP-1", "Looks bad", "ana").expect("comment");
+    let sent = json!({"body": document("Plan"), "properties": [{"key": "mark", "value": {"key": "abc"}}]});
+    let (_, ours) = stage.call(Method::POST, "/issue/SHOP-1/comment", sent).await;
+    let ours = ours["id"].as_str().expect("id");
+    assert_eq!(stage.get(&format!("/comment/{ours}/properties/mark")).await["value"]["key"], "abc");
+    assert_eq!(stage.call(Method::GET, &format!("/comment/{ours}/properties/other"), Value::Null).await.0, 404);
+    for (id, expected) in [(theirs.as_str(), 400), (ours, 204), (ours, 404)] {
+        let path = format!("/issue/SHOP-1/comment/{id}");
+        assert_eq!(stage.call(Method::DELETE, &path, Value::Null).await.0, expected, "{path}");
+    }
+    assert_eq!(stage.effects.of("jira", "comment.deleted").len(), 1);
+    assert_eq!(stage.delivered(4).await[3]["webhookEvent"], "comment_deleted");
+    assert!(stage.effects.unexpected().is_empty());
+}
+
+#[tokio::test]
+async fn requests_that_are_not_as_described_are_refused_and_loud() {
+    let stage = Stage::new(&[]).await;
+    stage.jira.create_issue("SHOP", NewIssue::new("Total", "x"));
+    let text = |text: &str, mark: &str| json!({"type": "text", "text": text, "marks": [{"type": mark}]});
+    let with = |node: Value| {
+        json!({"type": "doc", "version": 1, "content": [
+            {"type": "paragraph", "content": []}, {"type": "paragraph", "content": [node]}]})
+    };
+    let issue = |description: Value| json!({"fields": {"project": {"key": "SHOP"}, "description": description}});
+    let cases = [
+        (Method::GET, "/issue/SHOP-1?field=summary", Value::Null, "query parameter \"field\" is not described"),
+        (
+            Method::GET,
+            "/issue/SHOP-1/comment?maxResults=all",
+            Value::Null,
+            "query parameter \"maxResults\" at /: \"all\" is not of type \"integer\"",
+        ),
+        (
+            Method::POST,
+            "/issue/SHOP-1/transitions",
+            json!({"transition": "31"}),
+            "body at /transition: \"31\" is not of type \"object\"",
+        ),
+        (Method::POST, "/issue/SHOP-1/transitions", Value::Null, "body: there is none"),
+        (Method::POST, "/issue/SHOP-1/comment", json!({"body": "text"}), "body at /body: \"text\" is not of type"),
+        (Method::POST, "/issue/SHOP-1/comment", json!({"text": "text"}), "body at /body: null is not of type"),
+        (Method::POST, "/issue/SHOP-1/comment", json!({"body": with(text("x", "blink"))}), "body at /body/content/1"),
+        (Method::POST, "/issue", issue(with(text("", "strong"))), "body at /fields/description/content/1"),
+        (Method::POST, "/issue", issue(json!({"type": "doc", "content": []})), "\"version\" is missing"),
+    ];
+    for (method, path, body, expected) in &cases {
+        let (status, answer) = stage.call(method.clone(), path, body.clone()).await;
+        let message = answer["errorMessages"][0].as_str().unwrap_or_default();
+        assert_eq!((status, message.contains(expected)), (400, true), "{path} {body}: {message}");
+    }
+    let unexpected = stage.effects.unexpected();
+    assert_eq!(unexpected.len(), cases.len());
+    assert_eq!(unexpected[0].target, "GET /rest/api/3/issue/SHOP-1?field=summary");
+    assert!(stage.jira.issue("SHOP-1").expect("issue").comments.is_empty());
+}
+
+#[tokio::test]
 async fn properties_and_remote_links_are_kept_and_replaced() {
     let stage = Stage::new(&[]).await;
     stage.jira.create_issue("SHOP", NewIssue::new("Total", "x"));
@@ -236,6 +294,41 @@ async fn properties_and_remote_links_are_kept_and_replaced() {
     assert_eq!((status, again, &first["id"]), (201, 200, &second["id"]));
     let links = stage.get("/issue/SHOP-1/remotelink").await;
     assert_eq!((links.as_array().expect("list").len(), &links[0]["object"]["title"]), (1, &json!("PR #1")));
+    assert_eq!(stage.get("/issue/SHOP-1/remotelink?globalId=pr%3D1").await["id"], first["id"]);
+    assert!(stage.effects.unexpected().is_empty(), "{:?}", stage.effects.unexpected());
+}
+
+#[tokio::test]
+async fn every_answer_is_as_described() {
+    let stage = Stage::new(&[]).await;
+    stage.jira.create_issue("SHOP", NewIssue::new("Total", "x").label("cart"));
+    stage.jira.create_issue("SHOP", NewIssue::new("Other", "y"));
+    stage.jira.link("SHOP-1", "SHOP-2");
+    stage.jira.comment("SHOP-1", "Looks bad", "ana");
+    stage.jira.set_summary("SHOP-1", "Total is wrong", "ana");
+    for path in [
+        "/myself",
+        "/serverInfo",
+        "/mypermissions?permissions=BROWSE_PROJECTS,EDIT_ISSUES&projectKey=SHOP",
+        "/project/search?maxResults=1&query=shop",
+        "/project/SHOP",
+        "/field",
+        "/label",
+        "/issue/SHOP-1?fields=*all&properties=*all&expand=changelog,renderedFields",
+        "/issue/SHOP-1/comment?expand=properties,renderedBody",
+        "/issue/SHOP-1/transitions",
+        "/issue/SHOP-1/properties",
+    ] {
+        stage.get(path).await;
+    }
+    let search = json!({"jql": "project = SHOP", "fields": ["*all"], "properties": ["*all"], "maxResults": 1});
+    assert_eq!(stage.call(Method::POST, "/search/jql", search).await.0, 200);
+    assert!(stage.effects.unexpected().is_empty(), "{:#?}", stage.effects.unexpected());
+}
+
+#[test]
+fn every_described_call_is_answered_and_no_other() {
+    crate::specs::assert_same_calls(&crate::specs::JIRA, &rest::routes());
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use bytes::Bytes;
 use chrono::Utc;
 use serde_json::{Value, json};
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 use super::state::{APP, Issue, Link, State as Memory, Status};
 use super::{ORGANISATION, SERVICE, Sentry};
 use crate::faults::cut_connection;
+use crate::specs::{Route, SENTRY};
 
 /// A reply that is not a success: `{"detail": ...}`.
 #[derive(Debug)]
@@ -47,25 +47,33 @@ fn ok(body: Value) -> Response {
     axum::Json(body).into_response()
 }
 
-pub(super) fn router(sentry: &Sentry) -> Router {
+/// Every call that this stand-in answers. Tests hold the list against the official description.
+pub(super) fn routes() -> Vec<Route<Sentry>> {
+    let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
     let of = |path: &str| format!("/organizations/{ORGANISATION}/{path}");
-    let api = Router::new()
-        .route(&of(""), get(organisation))
-        .route(&of("issues/"), get(issues))
-        .route(&of("issues/{id}/"), get(issue).put(update))
-        .route(&of("issues/{id}/hashes/"), get(hashes))
-        .route(&of("issues/{id}/events/latest/"), get(latest_event))
-        .route(&of("issues/{id}/external-issues/"), get(links))
-        .route(&of("sentry-app-installations/"), get(installations))
-        .route("/sentry-app-installations/{uuid}/external-issues/", post(link))
+    vec![
+        Route::new(&get, &of(""), organisation),
+        Route::new(&get, &of("issues/"), issues),
+        Route::new(&get, &of("issues/{id}/"), issue),
+        Route::new(&put, &of("issues/{id}/"), update),
+        Route::new(&get, &of("issues/{id}/hashes/"), hashes),
+        Route::new(&get, &of("issues/{id}/events/latest/"), latest_event),
+        Route::new(&get, &of("issues/{id}/external-issues/"), links),
+        Route::new(&get, &of("sentry-app-installations/"), installations),
+        Route::new(&post, "/sentry-app-installations/{uuid}/external-issues/", link),
+    ]
+}
+
+pub(super) fn router(sentry: &Sentry) -> Router {
+    let api = Route::router(&SENTRY, routes())
         .fallback(unexpected_call)
-        .method_not_allowed_fallback(unexpected_call)
         .layer(from_fn_with_state(sentry.clone(), guard))
         .with_state(sentry.clone());
     Router::new().nest("/api/0", api).fallback(unexpected).with_state(sentry.clone())
 }
 
-/// Checks the token, plays planned refusals, loses planned replies after the call had its effect, and tells the rate limit.
+/// Checks the token and holds the request against the official description, plays planned refusals, holds the answer against the
+/// description, loses planned replies after the call had its effect, and tells the rate limit.
 async fn guard(State(sentry): State<Sentry>, request: Request, next: Next) -> Response {
     let expected = format!("Bearer {}", sentry.token);
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -73,8 +81,10 @@ async fn guard(State(sentry): State<Sentry>, request: Request, next: Next) -> Re
         return Error(StatusCode::UNAUTHORIZED, "Invalid token".into()).into_response();
     }
     let call = format!("{} /api/0{}", request.method(), request.uri().path());
-    let mut response = match sentry.faults.take_refusal(&call) {
-        Some(failure) => {
+    let admitted = SENTRY.admit(&sentry.effects, request, |_, _| Vec::new()).await;
+    let mut response = match (admitted, sentry.faults.take_refusal(&call)) {
+        (Err(refusal), _) => Error(refusal.status, refusal.message).into_response(),
+        (Ok(_), Some(failure)) => {
             let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let mut response = Error(status, "Planned failure of the stand-in.".into()).into_response();
             if let Some(seconds) = failure.retry_after {
@@ -82,7 +92,7 @@ async fn guard(State(sentry): State<Sentry>, request: Request, next: Next) -> Re
             }
             response
         }
-        None => next.run(request).await,
+        (Ok((operation, request)), None) => SENTRY.vouch(&sentry.effects, operation, next.run(request).await).await,
     };
     if response.status().is_success() && sentry.faults.take_lost_reply(&call) {
         return cut_connection();
@@ -108,7 +118,7 @@ async fn unexpected(State(sentry): State<Sentry>, method: Method, uri: Uri, body
     refuse_unknown(&sentry, format!("{method} {uri}"), &body)
 }
 
-/// The same below `/api/0`, which the nested router does not see.
+/// A call that is described, of another organisation or event: this stand-in has one of each.
 async fn unexpected_call(State(sentry): State<Sentry>, method: Method, uri: Uri, body: Bytes) -> Error {
     refuse_unknown(&sentry, format!("{method} /api/0{uri}"), &body)
 }
@@ -132,6 +142,9 @@ async fn organisation(State(sentry): State<Sentry>) -> Answer {
     Ok(ok(json!({
         "id": "1", "slug": ORGANISATION, "name": "Acme", "status": {"id": "active", "name": "active"}, "access": state.scopes,
         "links": {"organizationUrl": state.base_url, "regionUrl": state.base_url}, "features": [],
+        "dateCreated": "2018-11-06T21:19:55.101Z", "isEarlyAdopter": false, "require2FA": false, "hasAuthProvider": false,
+        "avatar": {"avatarType": "letter_avatar", "avatarUuid": null}, "allowMemberInvite": true,
+        "allowMemberProjectCreation": true, "allowSuperuserAccess": false,
     })))
 }
 
@@ -197,7 +210,9 @@ async fn hashes(State(sentry): State<Sentry>, Path(id): Path<String>) -> Answer 
     let state = sentry.lock();
     may(&state, "event:read")?;
     let issue = state.find(&id).ok_or_else(Error::gone)?;
-    let hashes: Vec<Value> = issue.hashes.iter().rev().map(|hash| json!({"id": hash, "latestEvent": {}})).collect();
+    let shown =
+        |hash: &String| json!({"id": hash, "latestEvent": {}, "mergedBySeer": false, "seerMatchDistance": null});
+    let hashes: Vec<Value> = issue.hashes.iter().rev().map(|hash| shown(hash)).collect();
     Ok(ok(json!(hashes)))
 }
 

@@ -245,22 +245,37 @@ impl State {
         })
     }
 
+    /// What lists and details have in common.
+    fn shown_json(&self, issue: &Issue) -> Value {
+        let mut json = self.common_json(issue);
+        // An error without a level has this one here.
+        json["level"] = json!(issue.level.as_deref().unwrap_or("unknown"));
+        json["isUnhandled"] = json!(true);
+        for name in
+            ["priorityLockedAt", "seerFixabilityScore", "seerAutofixLastTriggered", "seerExplorerAutofixLastTriggered"]
+        {
+            json[name] = Value::Null;
+        }
+        json
+    }
+
     /// An item of the list, its counts those of the last 24 hours.
     pub(super) fn listed_json(&self, issue: &Issue, now: DateTime<Utc>) -> Value {
-        let mut json = self.common_json(issue);
+        let mut json = self.shown_json(issue);
         json["count"] = json!(issue.within_a_day(now).to_string());
         json["lifetime"] = json!({
             "count": issue.total().to_string(), "userCount": issue.users, "firstSeen": time(issue.first_seen),
             "lastSeen": time(issue.last_seen),
         });
         json["stats"] = json!({"24h": issue.hours(now)});
-        json["filtered"] = Value::Null;
-        json["isUnhandled"] = json!(true);
+        for name in ["filtered", "matchingEventId", "matchingEventEnvironment"] {
+            json[name] = Value::Null;
+        }
         json
     }
 
     pub(super) fn details_json(&self, issue: &Issue, now: DateTime<Utc>) -> Value {
-        let mut json = self.common_json(issue);
+        let mut json = self.shown_json(issue);
         json["stats"] = json!({"24h": issue.hours(now), "30d": []});
         json["activity"] = json!([]);
         json["seenBy"] = json!([]);
@@ -304,7 +319,9 @@ impl State {
             "platform": issue.platform, "type": "error", "metadata": {"type": issue.kind, "value": issue.value}, "tags": tags,
             "dateCreated": time(issue.last_seen), "dateReceived": time(issue.last_seen), "dist": null, "size": 4096,
             "user": {"id": "550747", "email": "jane@mail.example", "ip_address": "192.168.1.1"},
-            "release": {"version": issue.release}, "errors": [], "fingerprints": issue.hashes,
+            "release": {"version": issue.release}, "errors": [], "fingerprints": issue.hashes, "location": null, "sdk": null,
+            "culprit": issue.culprit(), "contexts": {}, "context": {}, "packages": {}, "occurrence": null, "_meta": {},
+            "userReport": null, "sdkUpdates": [], "resolvedWith": [], "nextEventID": null, "previousEventID": null,
             "entries": [
                 {"type": "exception", "data": {"values": [exception], "excOmitted": null, "hasSystemFrames": false}},
                 {"type": "request", "data": {"method": "GET", "url": "https://shop.example/", "query": [], "headers": []}},

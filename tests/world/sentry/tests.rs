@@ -151,6 +151,7 @@ async fn the_product_resolves_and_links_and_each_is_an_effect_once() {
         assert_eq!((status, &body["status"]), (200, &json!("resolved")));
     }
     assert_eq!(stage.effects.of("sentry", "issue.resolved").len(), 1);
+    assert!(stage.effects.unexpected().is_empty(), "{:#?}", stage.effects.unexpected());
     assert_eq!(stage.delivered(1).await[0].0, "issue.resolved");
 
     let (_, installed) = stage.call(Method::GET, "/organizations/acme/sentry-app-installations/", Value::Null).await;
@@ -173,6 +174,41 @@ async fn the_product_resolves_and_links_and_each_is_an_effect_once() {
     stage.sentry.uninstall_app();
     let (_, installed) = stage.call(Method::GET, "/organizations/acme/sentry-app-installations/", Value::Null).await;
     assert_eq!(installed.as_array().map(Vec::len), Some(1));
+    assert_eq!(stage.client.organisation().await.expect("answer").scopes.len(), SCOPES.len());
+    assert!(stage.effects.unexpected().is_empty(), "{:#?}", stage.effects.unexpected());
+}
+
+#[tokio::test]
+async fn requests_that_are_not_as_described_are_refused_and_loud() {
+    let stage = Stage::new().await;
+    let id = stage.sentry.create_issue(division().silent());
+    let issue = format!("/organizations/{ORGANISATION}/issues/{id}/");
+    let list = |query: &str| format!("/organizations/{ORGANISATION}/issues/?{query}");
+    let link = "/sentry-app-installations/7/external-issues/".to_owned();
+    let cases = [
+        (Method::GET, list("state=unresolved"), Value::Null, "query parameter \"state\" is not described"),
+        (Method::GET, list("limit=many"), Value::Null, "\"limit\" at /: \"many\" is not of type \"integer\""),
+        (Method::GET, list("groupStatsPeriod=1h"), Value::Null, "\"groupStatsPeriod\" at /: \"1h\" is not one of"),
+        (Method::GET, list("limit=1&limit=2"), Value::Null, "query parameter \"limit\" is given more than once"),
+        (Method::GET, format!("{issue}hashes/?full=no"), Value::Null, "\"no\" is not of type \"boolean\""),
+        (Method::GET, format!("{issue}events/newest/"), Value::Null, "path parameter \"event_id\" at /: \"newest\""),
+        (Method::PUT, issue.clone(), json!({"status": "done"}), "body at /status: \"done\" is not one of"),
+        (Method::PUT, issue.clone(), json!({"state": "resolved"}), "body at /: Additional properties are not allowed"),
+        (Method::POST, link.clone(), json!({"issueId": id, "webUrl": "u"}), "body at /issueId"),
+        (Method::POST, link, json!({"issueId": 7, "webUrl": "u", "project": "P"}), "\"identifier\" is missing"),
+    ];
+    for (method, path, body, expected) in &cases {
+        let (status, answer) = stage.call(method.clone(), path, body.clone()).await;
+        let message = answer["detail"].as_str().unwrap_or_default();
+        assert_eq!((status, message.contains(expected)), (400, true), "{path} {body}: {message}");
+    }
+    assert_eq!(stage.effects.unexpected().len(), cases.len());
+    assert_eq!(stage.effects.all().len(), cases.len(), "nothing else happened");
+}
+
+#[test]
+fn every_described_call_is_answered_and_no_other() {
+    crate::specs::assert_same_calls(&crate::specs::SENTRY, &rest::routes());
 }
 
 #[tokio::test]
