@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use workflows::contract::status::Stage;
+use world::sentry::NewError;
 use world::stack::{TemporalOptions, TemporalServer};
 
 use crate::scene::{KEY, STAGE, Scene, play};
@@ -86,6 +87,8 @@ async fn a_server_killed_and_restarted_on_its_file_loses_nothing() {
 async fn server_killed(scene: &Scene, server: &mut TemporalServer) -> anyhow::Result<()> {
     scene.label();
     scene.stage(Stage::AwaitingApproval).await?;
+    server.freeze()?;
+    answered_in_time(scene).await?;
     server.kill();
     server.resume().await?;
     scene.stage(Stage::AwaitingApproval).await?;
@@ -96,5 +99,22 @@ async fn server_killed(scene: &Scene, server: &mut TemporalServer) -> anyhow::Re
     server.resume().await?;
     scene.ready().await?;
     scene.assert_once();
+    Ok(())
+}
+
+/// Sentry gives up after a second, and then it counts the integration as broken: a server that hangs must not take longer.
+async fn answered_in_time(scene: &Scene) -> anyhow::Result<()> {
+    let world = &scene.stack.world;
+    let began = Instant::now();
+    world.sentry.create_issue(NewError::new("shop-api", "Hanging", "the server hangs"));
+    let answer = loop {
+        if let Some(delivery) = world.webhooks.log().into_iter().find(|delivery| delivery.service == "sentry") {
+            break delivery;
+        }
+        anyhow::ensure!(began.elapsed() < RESUMES_WITHIN, "no answer to Sentry");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(answer.status, 503, "{}", answer.answer);
+    assert!(began.elapsed() < Duration::from_secs(1), "answered after {:?}", began.elapsed());
     Ok(())
 }

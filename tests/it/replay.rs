@@ -3,14 +3,21 @@
 //! To add histories: `TICKETWRIGHT_GOLDENS=tests/goldens/<version> cargo test --workspace --test it`; each scenario that has
 //! one writes it there, and only where none is yet.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 use temporalio_common::protos::temporal::api::history::v1::History;
-use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use temporalio_sdk::workflow_replayer::{
+    WorkflowReplayer, WorkflowReplayerOptions, WorkflowReplayerOptionsBuilder as Builder,
+};
 use workflows::agent_run::AgentWorkflow;
 use workflows::ci_watch::CiWatchWorkflow;
+use workflows::mention::MentionWorkflow;
 use workflows::pull_request::PullRequestWorkflow;
+use workflows::sentry_issue::SentryIssueWorkflow;
+use workflows::sentry_sweep::SentrySweepWorkflow;
 use workflows::ticket::TicketWorkflow;
 
 fn goldens(directory: &Path) -> Vec<PathBuf> {
@@ -27,55 +34,59 @@ fn goldens(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
+fn history_of(golden: &Path) -> History {
+    History::decode(std::fs::read(golden).unwrap().as_slice()).unwrap()
+}
+
+async fn replay(history: History) -> Result<(), String> {
+    let options = WorkflowReplayerOptions::new()
+        .register_workflow::<TicketWorkflow>()
+        .and_then(Builder::register_workflow::<AgentWorkflow>)
+        .and_then(Builder::register_workflow::<CiWatchWorkflow>)
+        .and_then(Builder::register_workflow::<MentionWorkflow>)
+        .and_then(Builder::register_workflow::<PullRequestWorkflow>)
+        .and_then(Builder::register_workflow::<SentryIssueWorkflow>)
+        .and_then(Builder::register_workflow::<SentrySweepWorkflow>)
+        .unwrap()
+        .build();
+    let replayed = WorkflowReplayer::new(options).unwrap().replay_workflow(history.into()).await;
+    replayed.map(drop).map_err(|error| error.to_string())
+}
+
 #[tokio::test]
 async fn every_released_history_replays() {
-    let all = goldens(&world::stack::project_root().join("tests/goldens"));
-    assert!(all.len() >= 5, "closed and parked histories are kept: {all:?}");
-    for path in all {
-        let bytes = std::fs::read(&path).unwrap();
-        let history = History::decode(bytes.as_slice()).unwrap();
-        let options = WorkflowReplayerOptions::new()
-            .register_workflow::<TicketWorkflow>()
-            .and_then(
-                temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<AgentWorkflow>,
-            )
-            .and_then(
-                temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<CiWatchWorkflow>,
-            )
-            .and_then(
-                temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<
-                    PullRequestWorkflow,
-                >,
-            )
-            .unwrap()
-            .build();
-        let replayed = WorkflowReplayer::new(options).unwrap().replay_workflow(history.into()).await;
-        assert!(replayed.is_ok(), "{}: {}", path.display(), replayed.unwrap_err());
+    let mut types = BTreeSet::new();
+    for golden in all_goldens() {
+        let history = history_of(&golden);
+        types.extend(workflow_type(&history));
+        let replayed = replay(history).await;
+        assert!(replayed.is_ok(), "{}: {}", golden.display(), replayed.unwrap_err());
+    }
+    let all = ["agent", "ci_watch", "mention", "pull_request", "sentry_issue", "sentry_sweep", "ticket"];
+    assert!(types.iter().eq(all), "each workflow has a history: {types:?}");
+}
+
+fn all_goldens() -> Vec<PathBuf> {
+    goldens(&world::stack::project_root().join("tests/goldens"))
+}
+
+fn workflow_type(history: &History) -> Option<String> {
+    match history.events.first()?.attributes.as_ref()? {
+        Attributes::WorkflowExecutionStartedEventAttributes(started) => Some(started.workflow_type.clone()?.name),
+        _ => None,
     }
 }
 
 #[tokio::test]
 async fn a_changed_history_does_not_replay() {
-    let all = goldens(&world::stack::project_root().join("tests/goldens"));
-    let bytes = std::fs::read(&all[0]).unwrap();
-    let mut history = History::decode(bytes.as_slice()).unwrap();
+    let mut history = history_of(&all_goldens()[0]);
     // An activity that the code does not schedule at this place.
     for event in &mut history.events {
-        use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
         if let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) = &mut event.attributes
             && let Some(kind) = &mut scheduled.activity_type
         {
             kind.name = "another.activity".to_owned();
         }
     }
-    let options = WorkflowReplayerOptions::new()
-        .register_workflow::<TicketWorkflow>()
-        .and_then(temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<AgentWorkflow>)
-        .and_then(
-            temporalio_sdk::workflow_replayer::WorkflowReplayerOptionsBuilder::register_workflow::<CiWatchWorkflow>,
-        )
-        .unwrap()
-        .build();
-    let replayed = WorkflowReplayer::new(options).unwrap().replay_workflow(history.into()).await;
-    assert!(replayed.is_err(), "the replay test cannot fail");
+    assert!(replay(history).await.is_err(), "the replay test cannot fail");
 }

@@ -110,6 +110,9 @@ async fn mended(scene: &Scene) -> anyhow::Result<()> {
     assert!(world.bedrock.unused_turns().is_empty());
     assert_no_personal_data(scene);
     scene.keep_histories_of("sentry", &format!("sentry-{issue}")).await?;
+    for sweep in scene.observer.runs("WorkflowType = 'sentry_sweep'").await? {
+        scene.keep_histories_of("sentry_sweep", &sweep.id).await?;
+    }
     scene.assert_once();
 
     // Weeks later a new release has it again: webhooks and sweep tell of it, the same ticket gets the evidence once.
@@ -127,6 +130,7 @@ async fn mended(scene: &Scene) -> anyhow::Result<()> {
     world.sentry.report_events(&issue, 1, 1);
     assert_eq!(scene.looked_after(&issue, 3).await?, format!("{BUG} ended rejected: not mended"));
     assert_eq!((scene.evidence(), scene.runs_of(BUG).await?, world.jira.issues().len()), (1, 2, 2));
+    scene.keep_histories_of("sentry_rejected", &format!("sentry-{issue}")).await?;
     Ok(())
 }
 
@@ -236,6 +240,7 @@ async fn not_mended(scene: &mut Scene) -> anyhow::Result<()> {
     assert!(reports[0].text.contains("No ticket: Sentry has no stack trace of it."), "{}", reports[0].text);
     let kinds: Vec<Value> = scene.stack.world.effects.all().into_iter().map(|effect| effect.kind.into()).collect();
     assert_eq!(kinds, ["message.posted"]);
+    scene.keep_histories_of("sentry_told_only", &format!("sentry-{traceless}")).await?;
     assert_eq!(scene.paid_turns(), 0);
     scene.assert_once();
     Ok(())

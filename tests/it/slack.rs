@@ -308,6 +308,9 @@ async fn mention(scene: &Scene) -> anyhow::Result<()> {
     scene.click_newest("ana", "confirm_command", &[]).await?;
     scene.whispered("U0ANA", "stops and cleans up").await?;
     scene.stage(Stage::Cancelled).await?;
+    for mention in scene.observer.runs("WorkflowType = 'mention'").await? {
+        scene.keep_histories_of("mention", &mention.id).await?;
+    }
     scene.assert_once();
 
     // An agent that cannot answer says so.

@@ -66,6 +66,15 @@ impl TemporalServer {
         self.process = None;
     }
 
+    /// Stops it in the middle of whatever it does, as a machine that is out of memory does: connections stay open, nobody
+    /// answers. Only [`TemporalServer::kill`] ends this.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        let id = self.process.as_ref().context("the server does not run")?.id();
+        let status = Command::new("kill").args(["-STOP", &id.to_string()]).status()?;
+        anyhow::ensure!(status.success(), "kill -STOP {id} failed");
+        Ok(())
+    }
+
     /// Starts it (again) on the same file and ports.
     pub async fn resume(&mut self) -> anyhow::Result<()> {
         let directory = &self.options.directory;
