@@ -16,19 +16,20 @@ const SERVICE: &str = "GitHub";
 
 /// Permissions of an App: what we need, and at least how much of it. Comments on pull requests need no Issues: Pull requests
 /// covers them, <https://docs.github.com/en/rest/issues/comments>. Without Workflows GitHub refuses a push that changes a
-/// file below `.github/workflows`.
+/// file below `.github/workflows`; without write access to Actions it refuses to run a job again (403),
+/// <https://docs.github.com/en/rest/actions/workflow-runs#re-run-a-job-from-a-workflow-run>.
 const PERMISSIONS: [(&str, &str, Need); 6] = [
     ("contents", "Contents", Need::Write),
     ("pull_requests", "Pull requests", Need::Write),
     ("workflows", "Workflows", Need::Write),
     ("checks", "Checks", Need::Read),
     ("statuses", "Commit statuses", Need::Read),
-    ("actions", "Actions", Need::Read),
+    ("actions", "Actions", Need::Write),
 ];
 
 /// Scopes of a classic token, with what they are for.
 const SCOPES: [(&str, &str); 2] = [
-    ("repo", "read repositories and checks, push branches and open pull requests"),
+    ("repo", "read repositories and checks, run checks again, push branches and open pull requests"),
     ("workflow", "push changes of files below .github/workflows"),
 ];
 
@@ -173,7 +174,7 @@ fn with_scopes(found: Finding, scopes: &str, web_url: &str) -> Finding {
 fn with_check_runs(found: Finding, repository: &str, answer: &Result<Answer, String>, web_url: &str) -> Finding {
     match answer {
         Ok(Answer { status: 200, .. }) => found
-            .note("GitHub does not tell this token's permissions. It needs write access to contents, pull requests and workflows."),
+            .note("GitHub does not tell this token's permissions. It needs write access to actions, contents, pull requests and workflows."),
         Ok(Answer { status: 403, .. }) => found.lacks(
             format!("check runs of {repository} cannot be read with this token; a fine-grained one never can"),
             classic_token(web_url),
@@ -238,7 +239,7 @@ fn with_webhook(found: Finding, github: &Settings) -> Finding {
             "  {}/organizations/{}/settings/hooks > Add: URL https://<your ingress>/webhooks/github,",
             github.web_url, github.organisation
         ))
-        .note("  application/json, Secret = GITHUB_WEBHOOK_SECRET, events: Check suites, Check runs, Statuses, Pull requests")
+        .note("  application/json, Secret = GITHUB_WEBHOOK_SECRET, events: Check suites, Check runs, Statuses, Pull requests, Issue comments")
 }
 
 #[cfg(test)]
@@ -266,7 +267,7 @@ mod tests {
         assert_eq!(
             bad.notes,
             [
-                "✗ scope repo, to read repositories and checks, push branches and open pull requests (the token has public_repo, workflow)",
+                "✗ scope repo, to read repositories and checks, run checks again, push branches and open pull requests (the token has public_repo, workflow)",
                 "  Make a classic token with repo and workflow: https://github.com/settings/tokens, or use a GitHub App."
             ]
         );
@@ -304,7 +305,7 @@ mod tests {
             [
                 "✗ permission Contents: read and write",
                 "✗ permission Workflows: read and write",
-                "✗ permission Actions: read-only"
+                "✗ permission Actions: read and write"
             ]
         );
     }

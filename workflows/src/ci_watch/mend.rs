@@ -14,8 +14,9 @@ use crate::ci_rules::{self, Finding};
 use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
 use crate::contract::analysis::{FailureAnalysis, RedKind};
 use crate::contract::failure::FailureKind;
-use crate::contract::github::{BranchRef, Check, CheckState, CommitRef, GitHub, JobLog, JobRef};
-use crate::contract::workspace::{Fix, FixKind, Push, Workspace, Workspaces};
+use crate::contract::github::{BranchRef, Check, CheckState, GitHub, JobLog, JobRef, ReadChecks};
+use crate::contract::status::CheckLog;
+use crate::contract::workspace::{Authority, Fix, FixKind, Prove, Push, Workspace, Workspaces};
 use crate::kit::{self, CallError, Failure, Waited};
 use crate::messages::{one_line, quiet, shorten};
 use crate::policy::Family;
@@ -27,8 +28,13 @@ const LOGS: usize = 5;
 const TOLD: usize = 10;
 /// How often what looks like trouble of the runner is run again.
 const RUNNER_TROUBLE: u32 = 3;
+/// Longest end of a log that people are shown, in characters; a message of Slack takes little more.
+const SHOWN: usize = 2500;
 /// Longest text about a failure of our own, in characters.
 const FAILURE: usize = 4000;
+
+/// Longest reason of a refused change in a diagnosis, in characters.
+const REFUSAL: usize = 300;
 
 /// A red check and what is known about it.
 struct Red {
@@ -55,7 +61,26 @@ impl Watch {
     pub(super) async fn mend(&mut self, mending: &Mending, red: Vec<Check>) -> Result<Option<CiOutcome>, Cancelled> {
         match self.try_to_mend(mending, &red).await {
             Ok(()) => Ok(None),
+            Err(Stop::End(CiOutcome::Escalated(mut diagnosis))) => {
+                diagnosis.logs = self.logs_for(&diagnosis.checks).await?;
+                Ok(Some(CiOutcome::Escalated(diagnosis)))
+            }
             Err(Stop::End(end)) => Ok(Some(end)),
+            Err(Stop::Cancelled) => Err(Cancelled),
+        }
+    }
+
+    /// What a person wants to see of red checks: what is known already, else the log of the first that has one.
+    async fn logs_for(&mut self, checks: &[Check]) -> Result<Vec<CheckLog>, Cancelled> {
+        let of_them = |log: &&CheckLog| checks.iter().any(|check| check.job == Some(log.job));
+        let known: Vec<CheckLog> = self.logs.iter().filter(of_them).cloned().collect();
+        let Some(check) = checks.iter().find(|check| check.job.is_some()).filter(|_| known.is_empty()) else {
+            return Ok(known);
+        };
+        match self.read_log(check).await {
+            Ok(Ok(JobLog::Step { step, tail })) => Ok(vec![shown(check, &step, &tail)]),
+            // Nobody waits for it.
+            Ok(_) | Err(Stop::End(_)) => Ok(known),
             Err(Stop::Cancelled) => Err(Cancelled),
         }
     }
@@ -144,25 +169,28 @@ impl Watch {
         // A base that cannot be read tells nothing; the failure counts as new.
         let Ok(Some(sha)) = head else { return Ok(BTreeSet::new()) };
         let summary = format!("read checks of {}", mending.base);
-        let checks = self.call(Family::Read, &summary, GitHub::read_checks, CommitRef { repository, sha }).await?;
+        let request = ReadChecks { repository, sha, head_of: None };
+        let checks = self.call(Family::Read, &summary, GitHub::read_checks, request).await?;
         let checks = checks.map(|checks| checks.checks).unwrap_or_default();
         let red = checks.into_iter().filter(|check| check.state == CheckState::Failed);
         Ok(red.map(|check| check.name).collect())
     }
 
     /// The ends of the failing steps' logs, and the checks whose logs GitHub has deleted.
-    async fn read_logs<'a>(&self, failed: &[&'a Check]) -> Result<(Vec<Red>, Vec<&'a Check>), Stop> {
+    async fn read_logs<'a>(&mut self, failed: &[&'a Check]) -> Result<(Vec<Red>, Vec<&'a Check>), Stop> {
         let (mut reds, mut expired) = (Vec::new(), Vec::new());
+        self.logs.clear();
         for &check in failed {
-            let Some(job) = check.job else { continue };
+            if check.job.is_none() {
+                continue;
+            }
             if reds.len() == LOGS {
                 break;
             }
-            let summary = format!("read the log of {}", check.name);
-            let job = JobRef { repository: self.head.repository.clone(), job };
-            match self.call(Family::Read, &summary, GitHub::job_log, job).await? {
+            match self.read_log(check).await? {
                 Ok(JobLog::Step { step, tail }) => {
                     let finding = ci_rules::classify(check, &step, &tail);
+                    self.logs.push(shown(check, &step, &tail));
                     reds.push(Red { check: check.clone(), step, tail, finding });
                 }
                 Ok(JobLog::Expired) => expired.push(check),
@@ -173,6 +201,14 @@ impl Watch {
             }
         }
         Ok((reds, expired))
+    }
+
+    /// The end of a check's log. A check without a job has none, as if it were deleted.
+    async fn read_log(&self, check: &Check) -> Result<Result<JobLog, Failure>, Stop> {
+        let Some(job) = check.job else { return Ok(Ok(JobLog::Expired)) };
+        let summary = format!("read the log of {}", check.name);
+        let job = JobRef { repository: self.head.repository.clone(), job };
+        self.call(Family::Read, &summary, GitHub::job_log, job).await
     }
 
     /// Runs checks again that were not yet, at most `times` on this head. False when there is none. GitHub lets a run go on one
@@ -275,6 +311,7 @@ impl Watch {
             "attempt": self.attempts + 1,
             "files": files,
             "checks": checks,
+            "refusal": self.refusal,
         });
         let ended = self.run_agent(mending, model, lease, brief).await?;
         let (end, workspace) = match ended {
@@ -320,10 +357,39 @@ impl Watch {
                 Err(self.escalate(all, Some(analysis.kind), format!("{cause}{not_ours}")))
             }
             _ => match workspace.filter(|workspace| analysis.fixed && workspace.snapshot.is_some()) {
-                Some(workspace) => self.push(mending, workspace, &analysis.change).await,
+                Some(workspace) => self.push_if_honest(mending, all, analysis, workspace).await,
                 None => Err(self.escalate(all, Some(analysis.kind), cause)),
             },
         }
+    }
+
+    /// A model's change that makes CI green by asking for less is no fix: that was an attempt, and the next one knows why.
+    async fn push_if_honest(
+        &mut self,
+        mending: &Mending,
+        all: &[Check],
+        analysis: &FailureAnalysis,
+        workspace: Workspace,
+    ) -> Result<(), Stop> {
+        let request =
+            Prove { base: self.workspace(), head: workspace.clone(), command_seconds: mending.command_seconds };
+        let family = Family::Sandbox { commands: Duration::from_secs(mending.command_seconds * 3) };
+        let judged =
+            match self.call(family, "look what the fix does to the tests", Workspaces::judge_fix, request).await? {
+                Ok(judged) => judged,
+                Err(failure) => {
+                    let cause = format!("What would mend it cannot be judged: {}", failure.message);
+                    return Err(self.escalate(all, Some(analysis.kind), cause));
+                }
+            };
+        let Some(refusal) = judged.refusal else {
+            return self.push(mending, workspace, &analysis.change).await;
+        };
+        self.attempts += 1;
+        self.tried.push(format!("a change of the ci agent, refused: {}", one_line(&shorten(&refusal, REFUSAL))));
+        self.tell(true, "the ci agent's change was refused: it touched what tests ask for".to_owned()).await;
+        self.refusal = refusal;
+        Ok(())
     }
 
     async fn run_agent(
@@ -361,15 +427,16 @@ impl Watch {
     /// Puts a change on the branch: one attempt.
     async fn push(&mut self, mending: &Mending, workspace: Workspace, what: &str) -> Result<(), Stop> {
         let what = quiet(&one_line(what));
-        let (title, trailer) = match &mending.ticket {
-            Some(ticket) => (format!("{ticket}: Make CI green"), format!("\n\nTicket: {ticket}")),
-            None => ("Make CI green".to_owned(), String::new()),
+        let title = match &mending.ticket {
+            Some(ticket) => format!("{ticket}: Make CI green"),
+            None => "Make CI green".to_owned(),
         };
+        let trailer = trailer(mending);
         let request = Push {
             workspace,
             branch: mending.branch.clone(),
             parent: self.head.sha.clone(),
-            message: format!("{title}\n\n{what}{trailer}\n"),
+            message: format!("{title}\n\n{what}\n\n{trailer}\n"),
             authored_at: kit::now(&self.ctx),
             remove: Vec::new(),
             authority: mending.authority.clone(),
@@ -389,6 +456,7 @@ impl Watch {
         self.tried.push(note.clone());
         self.notes.push(note);
         self.head.sha = pushed.sha;
+        self.refusal.clear();
         self.reruns.clear();
         self.stale.clear();
         self.tell(false, format!("waiting for the checks of {}", self.head.sha.short())).await;
@@ -417,7 +485,8 @@ impl Watch {
         let room = FAILURE.saturating_sub(head.chars().count());
         let skip = red.tail.chars().count().saturating_sub(room);
         let failure = head + &red.tail.chars().skip(skip).collect::<String>();
-        Stop::End(CiOutcome::Ours(Ours { check: red.check.clone(), kind, failure }))
+        let log = Some(shown(&red.check, &red.step, &red.tail));
+        Stop::End(CiOutcome::Ours(Ours { check: red.check.clone(), kind, failure, log }))
     }
 
     fn escalate(&self, checks: &[Check], kind: Option<RedKind>, cause: String) -> Stop {
@@ -426,6 +495,7 @@ impl Watch {
             kind,
             cause: shorten(&cause, 1200),
             tried: self.tried.clone(),
+            logs: Vec::new(),
         }))
     }
 
@@ -453,6 +523,7 @@ impl Watch {
             notes: self.notes.clone(),
         };
         let raw = RawValue::from_value(&progress, self.ctx.payload_converter());
+        // Every workflow that asks for a watch has a signal of this name and payload.
         let options = SignalWorkflowOptions::builder().summary("CI progress".to_owned()).build();
         let told = self.ctx.external_workflow(asker, None).signal(TicketWorkflow::ci_progress, raw, options).await;
         if told.is_err() && !self.ctx.is_replaying() {
@@ -496,6 +567,27 @@ impl Red {
 
     fn may_be_chance(&self) -> bool {
         matches!(self.kind(), None | Some(RedKind::Logic | RedKind::Timeout | RedKind::Flaky))
+    }
+}
+
+/// Why the push is allowed, as the commit says it.
+fn trailer(mending: &Mending) -> String {
+    match (&mending.authority, &mending.ticket) {
+        (Authority::Commanded { by, comment }, _) => format!("Instructed-by: @{}\nComment: {comment}", by.id),
+        (Authority::ApprovedPlan { hash, .. }, None) => format!("Plan: {}", hash.short()),
+        (Authority::ApprovedPlan { .. }, Some(ticket)) => format!("Ticket: {ticket}"),
+    }
+}
+
+/// The end of a log, for people.
+fn shown(check: &Check, step: &str, tail: &str) -> CheckLog {
+    let skip = tail.chars().count().saturating_sub(SHOWN);
+    CheckLog {
+        job: check.job.unwrap_or_default(),
+        check: check.name.clone(),
+        step: step.to_owned(),
+        url: check.url.clone(),
+        tail: tail.chars().skip(skip).collect(),
     }
 }
 

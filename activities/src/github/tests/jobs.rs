@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use workflows::contract::failure::FailureKind;
-use workflows::contract::github::{CommitRef, JobLog, JobRef, PullRequestRef};
+use workflows::contract::github::{JobLog, JobRef, PullRequestRef, ReadChecks};
 
 use super::{HEAD, github};
 use crate::capture::Reply;
@@ -26,7 +26,7 @@ async fn an_actions_check_knows_its_job_and_what_was_said() {
         _ => Reply::unplanned(call),
     })
     .await;
-    let commit = CommitRef { repository: "acme/shop".parse().unwrap(), sha: HEAD.parse().unwrap() };
+    let commit = ReadChecks { repository: "acme/shop".parse().unwrap(), sha: HEAD.parse().unwrap(), head_of: None };
     let checks = client.checks(&commit).await.unwrap().checks;
     let seen: Vec<_> = checks.iter().map(|c| (c.name.as_str(), c.job, c.summary.as_str())).collect();
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use workflows::contract::failure::FailureKind;
-use workflows::contract::github::{CheckState, CommitRef, PullRequestRef, PullRequestState};
+use workflows::contract::github::{CheckState, PullRequestRef, PullRequestState, ReadChecks};
 use workflows::contract::ids::RepositoryName;
 
 use super::{HEAD, github, pull_request};
@@ -148,7 +148,7 @@ async fn states(runs: Vec<Value>, statuses: Value, suites: Value) -> Vec<(String
         }
     })
     .await;
-    let commit = CommitRef { repository: shop(), sha: HEAD.parse().unwrap() };
+    let commit = ReadChecks { repository: shop(), sha: HEAD.parse().unwrap(), head_of: None };
     let checks = client.checks(&commit).await.unwrap().checks;
     checks.into_iter().map(|check| (check.name, check.state)).collect()
 }
