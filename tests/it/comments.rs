@@ -130,6 +130,42 @@ async fn killed(scene: &mut Scene) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn red_checks_after_an_instruction_are_mended_on_the_word_of_who_gave_it() {
+    let scene = Scene::start("").await.unwrap();
+    play(&scene, mended(&scene).await).await;
+}
+
+async fn mended(scene: &Scene) -> anyhow::Result<()> {
+    scene
+        .prepared(
+            "tidy.py",
+            &crate::ci::TIDY.replace("min(self.cents, price)", "100:,}.").replace("min(price, self.cents)", "100 :,}."),
+        )
+        .await?;
+    let settings = "test = \"python3 -m unittest discover -s tests -t . -v\"\nformat = \"python3 tidy.py\"\n";
+    scene.prepared("ticketwright.toml", settings).await?;
+    scene.with_job("style", "python3 tidy.py --check").await?;
+    let number = foreign_pull_request(scene).await?;
+    scene.stack.world.github.comment(REPOSITORY, number, INSTRUCTION, "ana").await?;
+    answered(scene, number, 1).await?;
+    let commits = scene.effects("github", "commit.pushed");
+    assert_eq!(commits.len(), 2, "{commits:#?}");
+    let fix = commits[1].detail.to_string();
+    assert!(fix.contains("Make CI green") && fix.contains("Instructed-by: @ana"), "{fix}");
+    let github = &scene.stack.world.github;
+    let head = github.pull_requests(REPOSITORY).into_iter().find(|pr| pr.number == number).unwrap().head_sha;
+    let checks = github.checks(REPOSITORY, &head);
+    assert!(!checks.is_empty() && checks.iter().all(|check| check.conclusion.as_deref() == Some("success")));
+    let reply = &replies_on(scene, number)[0];
+    for part in ["CI is green", &format!("On the way: ran python3 tidy.py ({})", &head[..8])] {
+        assert!(reply.contains(part), "{part}\n{reply}");
+    }
+    assert!(scene.effects("bedrock", "turn.answered").iter().all(|turn| turn.target != "ci"), "no model was needed");
+    scene.assert_once();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn outsiders_and_bots_have_no_effect_and_forks_and_closed_ones_get_a_reply() {
     let scene = Scene::start("").await.unwrap();
     play(&scene, refused(&scene).await).await;

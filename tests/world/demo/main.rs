@@ -1,5 +1,6 @@
 //! `make demo`: the main job, live, on this machine. A labelled ticket becomes a human-approved, CI-green pull request.
 
+mod ci;
 mod comment;
 mod screen;
 mod story;
@@ -34,7 +35,7 @@ struct Options {
     #[arg(long, env = "MODEL", default_value = "scripted")]
     model: String,
     /// `jira`: the flow as it is. `crash`: the worker is killed in the middle and started again.
-    /// `comment`: an instruction in a comment on somebody's pull request.
+    /// `ci`: red checks, mended by the repository's own fixer. `comment`: an instruction in a comment on somebody's pull request.
     #[arg(long, env = "SCENARIO", default_value = "jira")]
     scenario: String,
     /// `1`: approve without waiting for you.
@@ -96,9 +97,13 @@ async fn stopped() {
 
 async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) -> anyhow::Result<()> {
     anyhow::ensure!(
-        matches!(options.scenario.as_str(), "jira" | "crash" | "comment"),
-        "SCENARIO={} is unknown. There are: jira, crash, comment.",
+        matches!(options.scenario.as_str(), "jira" | "crash" | "ci" | "comment"),
+        "SCENARIO={} is unknown. There are: jira, crash, ci, comment.",
         options.scenario
+    );
+    anyhow::ensure!(
+        options.scenario != "ci" || options.repo.is_empty(),
+        "SCENARIO=ci plays on the sample repository. Leave REPO= out."
     );
     screen.heading("Ticketwright demo");
     if !options.prepared.is_empty() {
@@ -143,10 +148,18 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
     if options.scenario == "comment" {
         comment::tell(&stack, &observer, screen, options.model != "bedrock").await?;
     } else {
+        if options.scenario == "ci" {
+            ci::prepare(&stack, &project_root().join("tests/world/samples"), screen).await?;
+        }
         let began = Instant::now();
         let key = stack.world.jira.create_issue(ticket.project().unwrap_or("SHOP"), ticket.clone());
         let mut story = story::Story::new(&mut stack, &observer, screen, key, began);
         story.tell(!options.yes.is_empty(), options.scenario == "crash").await?;
+        match options.scenario.as_str() {
+            "ci" => ci::sum_up(&stack, screen).await?,
+            "jira" => screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash"),
+            _ => {}
+        }
     }
     if options.yes.is_empty() {
         screen.line("");

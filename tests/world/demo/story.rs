@@ -209,8 +209,6 @@ impl<'a> Story<'a> {
             self.screen.line(&format!(
                 "  The worker was killed in the middle: one branch, one pull request; {answered} model calls, {again} of them repeated."
             ));
-        } else {
-            self.screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash");
         }
         Ok(())
     }
