@@ -135,7 +135,8 @@ impl Watch {
         let left = self.attempts < self.policy.attempts.max(1);
         let kinds: BTreeSet<FixKind> =
             real.iter().filter_map(|red| red.finding.as_ref().and_then(|finding| finding.fix)).collect();
-        if left && !kinds.is_empty() && self.fix(mending, kinds).await? {
+        let fixable: Vec<&Check> = real.iter().filter(|red| red.is_fixable()).map(|red| &red.check).collect();
+        if left && !kinds.is_empty() && self.fix(mending, kinds, &names(&fixable)).await? {
             return Ok(());
         }
         // What may be chance is run again once before anything is changed; green then costs no attempt.
@@ -258,8 +259,8 @@ impl Watch {
     }
 
     /// Runs the repository's own fixers and pushes what they changed. False when they changed nothing.
-    async fn fix(&mut self, mending: &Mending, kinds: BTreeSet<FixKind>) -> Result<bool, Stop> {
-        self.tell(true, "running the repository's own fixers".to_owned()).await;
+    async fn fix(&mut self, mending: &Mending, kinds: BTreeSet<FixKind>, red: &str) -> Result<bool, Stop> {
+        self.tell(true, format!("{red} red, running the repository's own fixers")).await;
         let request = Fix {
             workspace: self.workspace(),
             kinds: kinds.into_iter().collect(),
@@ -563,6 +564,10 @@ impl Red {
             None => ci_rules::last_words(&self.tail),
         };
         format!("{}: {cause}", self.check.name)
+    }
+
+    fn is_fixable(&self) -> bool {
+        self.finding.as_ref().is_some_and(|finding| finding.fix.is_some())
     }
 
     fn may_be_chance(&self) -> bool {
