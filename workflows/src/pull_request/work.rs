@@ -78,13 +78,14 @@ impl Desk {
         let repository = self.address.repository.clone();
         let base = Workspace { repository, base: pull_request.head_sha.clone(), snapshot: None };
         let (mut workspace, mut refusal, began) = (base.clone(), refusal, now(&self.ctx));
+        let before = u32::from(!refusal.is_empty());
         for attempt in 1..=attempts {
             self.enter(format!("working on comment {}, attempt {attempt}", asked.comment));
             let brief = json!({
                 "instruction": asked.instruction,
                 "by": asked.by.id,
                 "pull_request": pull_request,
-                "attempt": attempt,
+                "attempt": attempt + before,
                 "refusal": refusal,
             });
             let (result, head) = self.run_agent(asked, brief, workspace).await?;
