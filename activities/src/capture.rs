@@ -34,11 +34,11 @@ pub(crate) struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Option<Value>,
-    text: Option<String>,
+    text: Option<Vec<u8>>,
 }
 
 impl Reply {
-    pub(crate) fn text(text: impl Into<String>) -> Self {
+    pub(crate) fn text(text: impl Into<Vec<u8>>) -> Self {
         Self { status: 200, headers: Vec::new(), body: None, text: Some(text.into()) }
     }
 

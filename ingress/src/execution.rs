@@ -96,14 +96,23 @@ pub async fn signal(client: &Client, signal: Signal<'_>, input: Payload) -> Resu
 ///
 /// # Errors
 /// When there is no such run, no such query, or no answer that decodes.
-pub async fn query<T>(client: &Client, workflow_id: &str, name: &str) -> Result<T, TemporalError>
+pub async fn query<T>(
+    client: &Client,
+    workflow_id: &str,
+    name: &str,
+    input: Option<Payload>,
+) -> Result<T, TemporalError>
 where
     T: TemporalDeserializable + 'static,
 {
     let request = QueryWorkflowRequest {
         namespace: client.options().namespace.clone(),
         execution: Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }),
-        query: Some(WorkflowQuery { query_type: name.to_owned(), ..Default::default() }),
+        query: Some(WorkflowQuery {
+            query_type: name.to_owned(),
+            query_args: input.map(|input| Payloads { payloads: vec![input] }),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let answer = client.clone().query_workflow(request.into_request()).await?.into_inner();

@@ -26,10 +26,10 @@ const BEHIND_BUTTON: usize = 15;
 pub(crate) async fn interaction(State(app): State<App>, delivery: Signed<FromSlack>) -> Reply {
     match slack::read(&delivery.body) {
         Ok(Interaction::Click(click)) => clicked(app, click, &delivery.id).await,
-        Ok(Interaction::Logs { ticket, response_url }) => {
+        Ok(Interaction::Logs { ticket, job, response_url }) => {
             // Beside the answer to Slack, which has only what is left of its 3 s.
             tokio::spawn(async move {
-                let text = in_time(logs(&app, ticket.as_str(), BEHIND_BUTTON)).await;
+                let text = in_time(logs_behind(&app, &ticket, job)).await;
                 tell(&app, response_url, text).await;
             });
             Reply::Clicked
@@ -141,6 +141,16 @@ async fn say(app: &App, typed: &str, word: Word, delivery: &str) -> Result<Strin
     }
     let text = slack_answer::text(&ticket, &word, &result, app.label());
     Ok(text.unwrap_or_else(|| slack_text::taken(&ticket, &word)))
+}
+
+/// What a button shows: a red check's last words, or the run's log where the run knows none of that job.
+async fn logs_behind(app: &App, ticket: &TicketKey, job: Option<u64>) -> Result<String, TemporalError> {
+    if let Some(job) = job
+        && let Some(log) = tasks::check_log(app.dispatcher().temporal().client()?, ticket, job).await
+    {
+        return Ok(slack_text::check_log(ticket, &log));
+    }
+    logs(app, ticket.as_str(), BEHIND_BUTTON).await
 }
 
 async fn logs(app: &App, typed: &str, last: usize) -> Result<String, TemporalError> {

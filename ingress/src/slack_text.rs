@@ -1,7 +1,7 @@
 //! What people in Slack read: where tickets stand, their logs, the commands there are. All of it in mrkdwn, for one person.
 
 use workflows::contract::ids::TicketKey;
-use workflows::contract::status::{LogEntry, Stage, TicketStatus};
+use workflows::contract::status::{CheckLog, LogEntry, Stage, TicketStatus};
 use workflows::contract::tasks::{TaskLine, TaskState};
 use workflows::contract::trigger::Word;
 use workflows::messages::counted;
@@ -184,6 +184,24 @@ pub(crate) fn log(ticket: &TicketKey, entries: &[LogEntry], status: Option<&Tick
     head.join("\n")
 }
 
+/// The last words of a red check, in a block of code.
+pub(crate) fn check_log(ticket: &TicketKey, log: &CheckLog) -> String {
+    let step = if log.step.is_empty() { String::new() } else { format!(", step \"{}\"", escape(&log.step)) };
+    let whole = if log.url.is_empty() { String::new() } else { format!(" · <{}|whole log>", log.url) };
+    let head = format!("*{ticket}* · check {}{step}, its last lines{whole}", escape(&log.check));
+    // A fence inside would end ours.
+    let text = escape(&log.tail.replace("```", "` ` `"));
+    let room = LOG.saturating_sub(head.chars().count());
+    let skip = text.chars().count().saturating_sub(room);
+    let mut shown: &str = text.char_indices().nth(skip).map_or("", |(at, _)| &text[at..]);
+    if skip > 0
+        && let Some((_, whole_lines)) = shown.split_once('\n')
+    {
+        shown = whole_lines;
+    }
+    format!("{head}\n```\n{}\n```", shown.trim_end())
+}
+
 fn tail(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or_default()
 }
@@ -310,6 +328,28 @@ mod tests {
         );
         assert!(text.contains("entry 49") && !text.contains("entry 0 "), "{text}");
         assert!(text.chars().count() <= 3000);
+    }
+
+    #[test]
+    fn a_red_checks_last_lines_are_shown_as_they_are() {
+        let mut log = CheckLog {
+            job: 7,
+            check: "test <3.12>".into(),
+            step: "Run pytest".into(),
+            url: "https://github.example/job/7".into(),
+            tail: "FAILED a < b\n```\n@channel".into(),
+        };
+        assert_eq!(
+            check_log(&key(), &log),
+            "*SHOP-1* · check test &lt;3.12&gt;, step \"Run pytest\", its last lines · <https://github.example/job/7|whole log>\n\
+             ```\nFAILED a &lt; b\n` ` `\n@channel\n```"
+        );
+        log.tail = (0..400).map(|n| format!("line {n} <\n")).collect();
+        let text = check_log(&key(), &log);
+        assert!(
+            text.chars().count() < 3000 && text.contains("line 399 &lt;\n```") && !text.contains("line 0 "),
+            "{text}"
+        );
     }
 
     #[test]

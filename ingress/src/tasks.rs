@@ -5,10 +5,11 @@ use std::time::Duration;
 use temporalio_client::Client;
 use temporalio_client::grpc::WorkflowService;
 use temporalio_client::tonic::IntoRequest;
+use temporalio_common::protos::temporal::api::common::v1::Payload;
 use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
 use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowExecutionsRequest;
 use workflows::contract::ids::TicketKey;
-use workflows::contract::status::{LogEntry, Stage, TicketStatus};
+use workflows::contract::status::{CheckLog, LogEntry, Stage, TicketStatus};
 use workflows::contract::tasks::{TaskLine, TaskState};
 use workflows::contract::trigger::TICKET_WORKFLOW;
 
@@ -31,14 +32,20 @@ const FARTHEST: usize = 2;
 /// When Temporal does not answer.
 pub async fn ticket_state(client: &Client, ticket: &TicketKey) -> Result<Option<TaskState>, TemporalError> {
     let Some(run) = execution::describe(client, &ticket.workflow_id()).await? else { return Ok(None) };
-    let status: Option<TicketStatus> = ask(client, ticket, "status").await;
+    let status: Option<TicketStatus> = ask(client, ticket, "status", None).await;
     Ok(Some(TaskState { status, running: run.closed_at.is_none(), state: run.state }))
 }
 
 /// The last entries of a ticket's log; `None`: no worker answers, or there is no such run.
 pub async fn log(client: &Client, ticket: &TicketKey, last: usize) -> Option<Vec<LogEntry>> {
-    let mut entries: Vec<LogEntry> = ask(client, ticket, "log").await?;
+    let mut entries: Vec<LogEntry> = ask(client, ticket, "log", None).await?;
     Some(entries.split_off(entries.len().saturating_sub(last)))
+}
+
+/// What a red check printed last; `None`: the run does not know that job, or no worker answers.
+pub async fn check_log(client: &Client, ticket: &TicketKey, job: u64) -> Option<CheckLog> {
+    let job = execution::encode(client, &job).await.ok()?;
+    ask::<Option<CheckLog>>(client, ticket, "check_log", Some(job)).await?
 }
 
 /// Tickets, the newest run first: the running ones, or those in a stage. A stage that ends a ticket lists the ended ones.
@@ -118,11 +125,11 @@ fn line(info: WorkflowExecutionInfo) -> Option<TaskLine> {
     Some(TaskLine { ticket, state, started_at, ended_at })
 }
 
-async fn ask<T>(client: &Client, ticket: &TicketKey, query: &str) -> Option<T>
+async fn ask<T>(client: &Client, ticket: &TicketKey, query: &str, input: Option<Payload>) -> Option<T>
 where
     T: temporalio_common::data_converters::TemporalDeserializable + 'static,
 {
-    match tokio::time::timeout(QUERY, execution::query(client, &ticket.workflow_id(), query)).await {
+    match tokio::time::timeout(QUERY, execution::query(client, &ticket.workflow_id(), query, input)).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {
             tracing::info!(%ticket, %error, "the run does not answer");

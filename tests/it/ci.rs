@@ -1,13 +1,16 @@
 //! Red CI becomes green where it may, and is a person's where it may not. Every scenario changes what the sample repository's CI
 //! asks for, and lets the sample ticket run into it.
 
+mod trouble;
+
 use workflows::contract::status::{ParkReason, Stage, TicketStatus};
 use world::bedrock::Script;
+use world::effects::Effect;
 
 use crate::scene::{KEY, REPOSITORY, STAGE, Scene, play};
 
 /// Swaps the arguments of `min`; with `--check` it only says what it would do, as black does.
-const TIDY: &str = "import pathlib, sys
+pub(crate) const TIDY: &str = "import pathlib, sys
 red = 0
 for path in sorted(pathlib.Path('shop').glob('*.py')):
     text = path.read_text()
@@ -38,12 +41,12 @@ class Documented(unittest.TestCase):
 
 impl Scene {
     /// Bo changes a file of the default branch before anything begins.
-    async fn prepared(&self, path: &str, content: &str) -> anyhow::Result<()> {
+    pub(crate) async fn prepared(&self, path: &str, content: &str) -> anyhow::Result<()> {
         self.stack.world.github.push_commit(REPOSITORY, "main", path, content, "bo").await.map(|_| ())
     }
 
     /// CI with one more job, made of these steps. It runs once per push.
-    async fn with_job(&self, name: &str, script: &str) -> anyhow::Result<()> {
+    pub(crate) async fn with_job(&self, name: &str, script: &str) -> anyhow::Result<()> {
         let script = script.replace('\n', "\n          ");
         let ci = format!(
             "name: ci\non: push\njobs:\n  test:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v4\n      - run: python3 -m unittest discover -s tests -t . -v\n  {name}:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v4\n      - run: |\n          {script}\n"
@@ -59,23 +62,23 @@ impl Scene {
         Ok(())
     }
 
-    async fn approved(&self) -> anyhow::Result<()> {
+    pub(crate) async fn approved(&self) -> anyhow::Result<()> {
         self.label();
         self.stage(Stage::AwaitingApproval).await?;
         self.click("ana", "approve").await
     }
 
     /// Commits that were put on our branch to make CI green.
-    fn fixes(&self) -> usize {
+    pub(crate) fn fixes(&self) -> usize {
         let pushed = self.effects("github", "commit.pushed");
         pushed.iter().filter(|effect| effect.detail.to_string().contains("Make CI green")).count()
     }
 
-    fn reruns(&self) -> usize {
+    pub(crate) fn reruns(&self) -> usize {
         self.effects("github", "job.rerun").len()
     }
 
-    async fn red(&self) -> anyhow::Result<TicketStatus> {
+    pub(crate) async fn red(&self) -> anyhow::Result<TicketStatus> {
         let parked = self.stage(Stage::Parked).await?;
         assert_eq!(parked.parked.as_ref().map(|parked| parked.reason), Some(ParkReason::CiFailed), "{parked:?}");
         self.said("is parked: ci failed").await?;
@@ -83,7 +86,7 @@ impl Scene {
     }
 
     /// Exactly one message calls a person, and it has the buttons.
-    fn assert_called_once(&self) {
+    pub(crate) fn assert_called_once(&self) {
         let messages = self.stack.world.slack.messages("#ai-agents");
         let calls: Vec<_> = messages.iter().filter(|message| message.text.contains("is parked")).collect();
         assert_eq!(calls.len(), 1, "{calls:?}");
@@ -132,12 +135,26 @@ async fn killed_while_fixing(scene: &mut Scene) -> anyhow::Result<()> {
     untidy(scene, "sleep 3; python3 tidy.py").await?;
     scene.approved().await?;
     scene.stage(Stage::FixingCi).await?;
-    scene.stack.kill_worker();
-    scene.stack.start_worker()?;
+    restart(scene)?;
+    // Pushed, and not recorded yet.
+    killed_after_fix(scene).await?;
     scene.ready().await?;
     assert_eq!(scene.fixes(), 1);
     scene.assert_once();
     Ok(())
+}
+
+fn restart(scene: &mut Scene) -> anyhow::Result<()> {
+    scene.stack.kill_worker();
+    scene.stack.start_worker()
+}
+
+/// The worker dies as soon as GitHub has the commit that makes CI green.
+async fn killed_after_fix(scene: &mut Scene) -> anyhow::Result<()> {
+    let fix = |e: &Effect| e.kind == "commit.pushed" && e.detail.to_string().contains("Make CI green");
+    let effects = scene.stack.world.effects.clone();
+    effects.wait_for("a fix", STAGE, fix).await?;
+    restart(scene)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use workflows::contract::status::{Stage, TicketStatus};
+use world::bedrock::Script;
 use world::github::Permission;
 use world::samples;
 
@@ -136,6 +137,85 @@ async fn killed(scene: &mut Scene) -> anyhow::Result<()> {
     answered(scene, number, 1).await?;
     assert_done(scene, number, comment).await;
     scene.keep_histories_of("instruction_killed", &run_of(number)).await?;
+    scene.assert_once();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn red_checks_after_an_instruction_are_mended_on_the_word_of_who_gave_it() {
+    let scene = Scene::start("").await.unwrap();
+    play(&scene, mended(&scene).await).await;
+}
+
+async fn mended(scene: &Scene) -> anyhow::Result<()> {
+    scene
+        .prepared(
+            "tidy.py",
+            &crate::ci::TIDY.replace("min(self.cents, price)", "100:,}.").replace("min(price, self.cents)", "100 :,}."),
+        )
+        .await?;
+    let settings = "test = \"python3 -m unittest discover -s tests -t . -v\"\nformat = \"python3 tidy.py\"\n";
+    scene.prepared("ticketwright.toml", settings).await?;
+    scene.with_job("style", "python3 tidy.py --check").await?;
+    let number = foreign_pull_request(scene).await?;
+    scene.stack.world.github.comment(REPOSITORY, number, INSTRUCTION, "ana").await?;
+    answered(scene, number, 1).await?;
+    let commits = scene.effects("github", "commit.pushed");
+    assert_eq!(commits.len(), 2, "{commits:#?}");
+    let fix = commits[1].detail.to_string();
+    assert!(fix.contains("Make CI green") && fix.contains("Instructed-by: @ana"), "{fix}");
+    let github = &scene.stack.world.github;
+    let head = github.pull_requests(REPOSITORY).into_iter().find(|pr| pr.number == number).unwrap().head_sha;
+    let checks = github.checks(REPOSITORY, &head);
+    assert!(!checks.is_empty() && checks.iter().all(|check| check.conclusion.as_deref() == Some("success")));
+    let reply = &replies_on(scene, number)[0];
+    for part in ["CI is green", &format!("On the way: ran python3 tidy.py ({})", &head[..8])] {
+        assert!(reply.contains(part), "{part}\n{reply}");
+    }
+    assert!(scene.effects("bedrock", "turn.answered").iter().all(|turn| turn.target != "ci"), "no model was needed");
+    scene.assert_once();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_instructions_own_commit_broke_is_done_again() {
+    let scene = Scene::start("").await.unwrap();
+    play(&scene, done_again(&scene).await).await;
+}
+
+async fn done_again(scene: &Scene) -> anyhow::Result<()> {
+    let contract = "grep -q '100:,}' shop/money.py || exit 0
+grep -q 'thousands with' shop/money.py && exit 0
+echo 'File \"shop/money.py\", line 17, in show'
+echo 'AssertionError: the comma is not described'
+exit 1";
+    scene.with_job("contract", contract).await?;
+    let number = foreign_pull_request(scene).await?;
+    let directory = samples::directory().join("scripts");
+    let usual = std::fs::read_to_string(directory.join("comment.yaml"))?;
+    let again = r#"
+  - agent: execution
+    match: "the comma is not described"
+    turns:
+      - calls:
+          - {tool: edit_file, input: {path: shop/money.py, old: "An amount for people:", new: "An amount for people, thousands with a comma:"}}
+      - calls:
+          - {tool: submit_answer, input: {summary: The comma is described.}}
+"#;
+    scene.stack.world.bedrock.set_script(Script::parse(&format!("{usual}\n{again}"), &directory)?);
+    scene.stack.world.github.comment(REPOSITORY, number, INSTRUCTION, "ana").await?;
+    answered(scene, number, 1).await?;
+    let commits = scene.effects("github", "commit.pushed");
+    assert!(
+        commits.len() == 2 && scene.reruns() == 1,
+        "chance is ruled out once, then the work is done again: {commits:#?}"
+    );
+    assert!(commits.iter().all(|commit| commit.detail.to_string().contains("Instructed-by: @ana")), "{commits:#?}");
+    let reply = &replies_on(scene, number)[0];
+    for part in ["@ana Amounts for people show thousands", "CI is green", "On the way: The comma is described ("] {
+        assert!(reply.contains(part), "{part}\n{reply}");
+    }
+    assert!(scene.stack.world.bedrock.unused_turns().is_empty());
     scene.assert_once();
     Ok(())
 }

@@ -53,7 +53,10 @@ impl Scene {
             directory: directory.path().to_owned(),
             world: ([127, 0, 0, 1], 0).into(),
             namespace: namespace.clone(),
-            policy: format!("{policy}\n[policy.ci]\npoll_seconds = 2\nnone_after_seconds = 30\n"),
+            policy: match policy.contains("[policy.ci]") {
+                true => policy.to_owned(),
+                false => format!("{policy}\n[policy.ci]\npoll_seconds = 2\nnone_after_seconds = 30\n"),
+            },
             real_bedrock: false,
         };
         let mut stack = Stack::prepare(options, server).await?;

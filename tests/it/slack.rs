@@ -39,7 +39,7 @@ impl Scene {
     }
 
     /// Waits until somebody alone is told something.
-    async fn whispered(&self, user: &str, text: &str) -> anyhow::Result<()> {
+    pub(crate) async fn whispered(&self, user: &str, text: &str) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
             let messages = self.stack.world.slack.messages("#ai-agents");
@@ -54,7 +54,12 @@ impl Scene {
     }
 
     /// Clicks the newest button with this action after typing into the message's fields.
-    async fn click_newest(&self, user: &str, action: &str, typed: &[(&str, &str, &str)]) -> anyhow::Result<Delivery> {
+    pub(crate) async fn click_newest(
+        &self,
+        user: &str,
+        action: &str,
+        typed: &[(&str, &str, &str)],
+    ) -> anyhow::Result<Delivery> {
         let began = Instant::now();
         loop {
             let messages = self.stack.world.slack.messages("#ai-agents");

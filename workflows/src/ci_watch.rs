@@ -19,10 +19,11 @@ use temporalio_workflow::{
 };
 
 use crate::contract::analysis::RedKind;
-use crate::contract::github::{Check, CheckState, Checks, CommitRef, GitHub, PullRequestRef};
+use crate::contract::github::{Check, CheckState, Checks, CommitRef, GitHub, HeadOf, PullRequestRef, ReadChecks};
 use crate::contract::ids::{BranchName, CommitSha, Generation, RepositoryName, TicketKey};
 use crate::contract::money::MicroUsd;
 use crate::contract::policy::{CiPolicy, ModelChoice};
+use crate::contract::status::CheckLog;
 use crate::contract::workspace::Authority;
 use crate::kit::{self, CallError, Waited};
 use crate::policy::Family;
@@ -88,7 +89,7 @@ pub enum CiOutcome {
     Unreadable(String),
     /// The branch's own change made this fail: it is never patched, the work is to be done again under its tests.
     Ours(Ours),
-    /// Somebody else pushed to the branch: its new head counts.
+    /// Somebody else pushed to the branch, or the pull request is over: what GitHub says of it now counts.
     Moved,
     /// A person has to look at it.
     Escalated(Diagnosis),
@@ -103,6 +104,9 @@ pub struct Ours {
     pub kind: RedKind,
     /// What the next attempt has to know: the cause and the log's end, at most 4 KB. Untrusted.
     pub failure: String,
+    /// What the check printed last, for people.
+    #[serde(default)]
+    pub log: Option<CheckLog>,
 }
 
 /// What a person is told about red checks.
@@ -116,6 +120,9 @@ pub struct Diagnosis {
     pub cause: String,
     /// What was tried on this head and the ones before.
     pub tried: Vec<String>,
+    /// What the red checks printed last, as far as it was read.
+    #[serde(default)]
+    pub logs: Vec<CheckLog>,
 }
 
 /// The end of a watch.
@@ -225,6 +232,10 @@ struct Watch {
     spent: MicroUsd,
     notes: Vec<String>,
     tried: Vec<String>,
+    /// What the red checks of this head printed last.
+    logs: Vec<CheckLog>,
+    /// Why the harness refused the ci agent's last change.
+    refusal: String,
     /// How often each red check of this head was run again, by its lineage.
     reruns: BTreeMap<String, u32>,
     /// Jobs that were run again: what they said before does not count any more.
@@ -245,6 +256,8 @@ impl Watch {
             spent: MicroUsd::default(),
             notes: Vec::new(),
             tried: Vec::new(),
+            logs: Vec::new(),
+            refusal: String::new(),
             reruns: BTreeMap::new(),
             stale: BTreeSet::new(),
             agents: 0,
@@ -280,16 +293,24 @@ impl Watch {
         let limit = Duration::from_secs(self.policy.limit_seconds);
         let none_after = Duration::from_secs(self.policy.none_after_seconds);
         let mut poll = Duration::from_secs(self.policy.poll_seconds.max(1));
+        let head_of = self
+            .mending
+            .as_ref()
+            .map(|mending| HeadOf { number: mending.pull_request.number, branch: mending.branch.clone() });
         loop {
             let nudges = self.ctx.state(|s| s.nudges);
             let summary = format!("read checks of {}", self.head.sha.short());
-            let commit = self.head.clone();
+            let CommitRef { repository, sha } = self.head.clone();
+            let commit = ReadChecks { repository, sha, head_of: head_of.clone() };
             let read = kit::call(&self.ctx, &self.token, Family::Read, &summary, GitHub::read_checks, commit).await;
             let checks = match read {
                 Ok(checks) => without_stale(checks, &self.stale),
                 Err(CallError::Cancelled) => return Err(Cancelled),
                 Err(CallError::Failed(failure)) => return Ok(CiOutcome::Unreadable(failure.message)),
             };
+            if checks.overtaken {
+                return Ok(CiOutcome::Moved);
+            }
             let elapsed = kit::since(&self.ctx, began);
             if let Some(outcome) = judge(&checks, elapsed, none_after, limit) {
                 return Ok(outcome);
@@ -347,7 +368,7 @@ mod tests {
             job: None,
             summary: String::new(),
         };
-        Checks { checks: states.iter().enumerate().map(check).collect() }
+        Checks { checks: states.iter().enumerate().map(check).collect(), overtaken: false }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Instructions on one pull request: `@agent <instruction>` in its comments, one after the other.
 //!
 //! Workflow type `pull_request`, id `pr-<owner>.<repository>-<number>`, input [`Instructed`].
-//! Signals: `instruct` with another [`Instructed`], `checks_changed` from the ingress. One that does not decode is noted in
+//! Signals: `instruct` with another [`Instructed`], `checks_changed` from the ingress, `ci_progress` from its CI watch. One that does not decode is noted in
 //! the log, never fatal. Queries: `status`, `log` (optional number of last entries).
 //! Ends with its [`PullRequestStatus`] when nothing is left to do; the next comment begins another run. What was answered
 //! once is never done again: the answer on GitHub carries a key made of the comment alone, and is looked for first.
@@ -10,6 +10,7 @@
 
 mod answer;
 mod desk;
+mod mending;
 mod state;
 mod work;
 
@@ -21,6 +22,7 @@ use temporalio_workflow::{
     SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
 };
 
+use crate::ci_watch::CiProgress;
 use crate::contract::status::LogEntry;
 use crate::contract::trigger::{ChecksChanged, Instructed, PULL_REQUEST_WORKFLOW};
 use crate::kit;
@@ -109,6 +111,14 @@ impl PullRequestWorkflow {
     pub fn checks_changed(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(news) = self.receive::<ChecksChanged>(ctx, "checks_changed", raw) {
             self.state.nudge(news);
+        }
+    }
+
+    /// The watch of our checks did something.
+    #[signal(name = "ci_progress")]
+    pub fn ci_progress(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(progress) = self.receive::<CiProgress>(ctx, "ci_progress", raw) {
+            self.state.ci_progress.push_back(progress);
         }
     }
 

@@ -31,7 +31,7 @@ use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextV
 use crate::ci_watch::CiProgress;
 use crate::contract::access::Person;
 use crate::contract::plan::Plan;
-use crate::contract::status::{LogEntry, ParkReason, Stage, TicketStatus};
+use crate::contract::status::{CheckLog, LogEntry, ParkReason, Stage, TicketStatus};
 use crate::contract::trigger::{
     Approve, ChecksChanged, Command, Joined, PullRequestChanged, Reject, RequestChanges, Steer, TICKET_WORKFLOW,
     TicketInput,
@@ -202,8 +202,9 @@ impl TicketWorkflow {
     /// One of our pull requests changed.
     #[signal(name = "pull_request_changed")]
     pub fn pull_request_changed(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
-        if self.receive::<PullRequestChanged>(ctx, "pull_request_changed", raw).is_some() {
+        if let Some(news) = self.receive::<PullRequestChanged>(ctx, "pull_request_changed", raw) {
             self.state.inbox.pull_request_news += 1;
+            self.state.watch_again(&news);
         }
     }
 
@@ -225,6 +226,12 @@ impl TicketWorkflow {
         let last = kit::decode::<usize>(raw).unwrap_or(usize::MAX);
         let skip = self.state.log.len().saturating_sub(last);
         self.state.log.iter().skip(skip).cloned().collect()
+    }
+
+    /// What a red check printed last, by GitHub's id of its job; null when it is not known.
+    #[query(name = "check_log")]
+    pub fn check_log(&self, _ctx: &WorkflowContextView, raw: RawValue) -> Option<CheckLog> {
+        self.state.check_log(kit::decode(raw).ok()?)
     }
 
     /// A decision counts while its plan is shown, a rejection also while the ticket is parked. An early approval would approve a

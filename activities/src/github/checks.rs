@@ -2,7 +2,8 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use workflows::contract::github::{Check, CheckState, Checks, CommitRef};
+use workflows::contract::github::{Check, CheckState, Checks, HeadOf, PullRequestRef, PullRequestState, ReadChecks};
+use workflows::contract::ids::{CommitSha, RepositoryName};
 use workflows::messages::shorten;
 
 use super::answer::odd;
@@ -20,9 +21,13 @@ const LIMIT: usize = 100;
 const RUNS: usize = 1000;
 
 impl GitHubClient {
-    /// All checks of a commit, one per name.
-    pub async fn checks(&self, commit: &CommitRef) -> Result<Checks, ServiceError> {
+    /// All checks of a commit, one per name, and whether it still is the head of its pull request.
+    pub async fn checks(&self, commit: &ReadChecks) -> Result<Checks, ServiceError> {
         self.refuse_foreign(&commit.repository)?;
+        let overtaken = match &commit.head_of {
+            Some(of) => self.is_overtaken(&commit.repository, &commit.sha, of).await?,
+            None => false,
+        };
         let base = format!("/repos/{}/commits/{}", commit.repository, commit.sha);
         let doing = format!("read the checks of {}", commit.sha.short());
         let read = async |route: &str, field: &str, most: usize| {
@@ -77,7 +82,26 @@ impl GitHubClient {
         checks.sort_by_key(|check| std::cmp::Reverse(weight(check.state)));
         checks.truncate(LIMIT);
         checks.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Checks { checks })
+        Ok(Checks { checks, overtaken })
+    }
+
+    /// Somebody pushed another commit, or the pull request is over. A pull request shows a push a moment late, so what it says of
+    /// its head is asked of the branch itself.
+    async fn is_overtaken(
+        &self,
+        repository: &RepositoryName,
+        sha: &CommitSha,
+        of: &HeadOf,
+    ) -> Result<bool, ServiceError> {
+        let address = PullRequestRef { repository: repository.clone(), number: of.number };
+        let pull_request = self.pull_request(&address).await?;
+        if pull_request.state != PullRequestState::Open {
+            return Ok(true);
+        }
+        if &pull_request.head_sha == sha {
+            return Ok(false);
+        }
+        Ok(self.branch_head(repository, of.branch.as_str()).await?.as_ref() != Some(sha))
     }
 }
 

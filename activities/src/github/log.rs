@@ -1,10 +1,12 @@
 //! Logs of GitHub Actions jobs, and running a job again. A log may have 50 MB: it is read as it arrives, and only the part that
-//! is wanted is kept.
+//! is wanted is kept. It comes as text; storages and proxies may hand it over as they keep it, packed with gzip.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
+use flate2::write::MultiGzDecoder;
 use http_body_util::BodyExt as _;
 use workflows::contract::failure::FailureKind;
 use workflows::contract::github::{JobLog, JobRef, PullRequestRef};
@@ -121,23 +123,83 @@ impl GitHubClient {
     }
 }
 
-async fn read_lines(doing: &str, mut body: RawBody, mut take: impl FnMut(&str)) -> Result<(), ServiceError> {
-    let mut line: Vec<u8> = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(bytes) = frame.map_err(|error| transport(doing, error))?.into_data() else { continue };
-        for &byte in &bytes {
-            if byte == b'\n' {
-                take(String::from_utf8_lossy(&line).trim_end_matches('\r'));
-                line.clear();
-            } else if line.len() < LINE {
-                line.push(byte);
-            }
+/// Hands over line by line what arrives. A log that is packed is unpacked on the way; it never lies whole in memory.
+async fn read_lines(doing: &str, mut body: RawBody, take: impl FnMut(&str) + Send) -> Result<(), ServiceError> {
+    let mut lines = Lines { take, line: Vec::new() };
+    // A frame may be one byte long, and two tell gzip.
+    let mut begin: Vec<u8> = Vec::new();
+    while begin.len() < GZIP.len()
+        && let Some(frame) = body.frame().await
+    {
+        if let Ok(bytes) = frame.map_err(|error| transport(doing, error))?.into_data() {
+            begin.extend_from_slice(&bytes);
         }
     }
-    if !line.is_empty() {
-        take(&String::from_utf8_lossy(&line));
+    if begin.starts_with(&GZIP) {
+        let mut unpacked = MultiGzDecoder::new(lines);
+        read_into(doing, &mut unpacked, &begin, body).await?;
+        lines = unpacked.finish().map_err(|error| damaged(doing, error))?;
+    } else {
+        read_into(doing, &mut lines, &begin, body).await?;
+    }
+    lines.end();
+    Ok(())
+}
+
+async fn read_into(
+    doing: &str,
+    target: &mut (impl Write + Send),
+    begin: &[u8],
+    mut body: RawBody,
+) -> Result<(), ServiceError> {
+    target.write_all(begin).map_err(|error| damaged(doing, error))?;
+    while let Some(frame) = body.frame().await {
+        if let Ok(bytes) = frame.map_err(|error| transport(doing, error))?.into_data() {
+            target.write_all(&bytes).map_err(|error| damaged(doing, error))?;
+        }
     }
     Ok(())
+}
+
+fn damaged(doing: &str, error: std::io::Error) -> ServiceError {
+    ServiceError::new(FailureKind::Unavailable, format!("GitHub sent something damaged: could not {doing}"))
+        .caused_by(error)
+}
+
+/// First bytes of gzip, RFC 1952 section 2.3.1.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Cuts bytes into lines.
+struct Lines<F> {
+    take: F,
+    line: Vec<u8>,
+}
+
+impl<F: FnMut(&str)> Lines<F> {
+    fn end(mut self) {
+        if !self.line.is_empty() {
+            (self.take)(&String::from_utf8_lossy(&self.line));
+        }
+    }
+}
+
+impl<F: FnMut(&str)> Write for Lines<F> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let (text, ended) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
+            let room = LINE.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&text[..text.len().min(room)]);
+            if ended {
+                (self.take)(String::from_utf8_lossy(&self.line).trim_end_matches('\r'));
+                self.line.clear();
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The last lines of a log, at most [`KEPT`] bytes.

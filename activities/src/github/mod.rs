@@ -18,8 +18,8 @@ use std::sync::Arc;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::github::{
-    BranchRef, Checks, CommitRef, CreateBranch, EditPullRequest, FindReply, JobLog, JobRef, MayPush, OpenPullRequest,
-    PullRequest, PullRequestRef, React, ReadFile, Repository, WritePlan, WriteReply, definitions,
+    BranchRef, Checks, CreateBranch, EditPullRequest, FindReply, JobLog, JobRef, MayPush, OpenPullRequest, PullRequest,
+    PullRequestRef, React, ReadChecks, ReadFile, Repository, WritePlan, WriteReply, definitions,
 };
 use workflows::contract::ids::{CommitSha, RepositoryName};
 
@@ -177,12 +177,12 @@ impl GitHubActivities {
         while_beating(&ctx, self.github.find_reply(&reply)).await
     }
 
-    /// Reads all checks of a commit. No effect.
+    /// Reads all checks of a commit, and whether it still is the head of its pull request. No effect.
     #[activity(definition = definitions::ReadChecks)]
     pub async fn read_checks(
         self: Arc<Self>,
         ctx: ActivityContext,
-        request: CommitRef,
+        request: ReadChecks,
     ) -> Result<Checks, ActivityError> {
         self.github.checks(&request).await.map_err(|error| error.into_activity_error(ctx.info().attempt))
     }

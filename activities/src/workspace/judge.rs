@@ -80,22 +80,68 @@ pub(super) fn green(base: &Run, head: &Run, command: &str) -> Result<(), Refusal
             head.tail(QUOTED_LINES)
         ));
     }
+    none_lost(base, head)
+}
+
+/// Every test that passed on the base passes on the head.
+fn none_lost(base: &Run, head: &Run) -> Result<(), Refusal> {
     let lost = base.report.with(|fate| *fate == Fate::Passed);
     let lost: Vec<_> = lost.into_iter().filter(|id| !head.report.passed(id)).collect();
-    if !lost.is_empty() {
-        let mut reason = format!(
-            "{} passed on the base and no longer {}. Tests may not be deleted, renamed or skipped: bring them back.\n",
-            count(lost.len(), "test", "tests"),
-            if lost.len() == 1 { "does" } else { "do" },
-        );
-        for id in lost.iter().take(NAMED) {
-            let now = if head.report.tests.contains_key(*id) { "is skipped" } else { "is gone" };
-            let _ = writeln!(reason, "- {id} {now}");
-        }
-        more(&mut reason, lost.len());
-        return Err(reason);
+    if lost.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let mut reason = format!(
+        "{} passed on the base and no longer {}. Tests may not be deleted, renamed or skipped: bring them back.\n",
+        count(lost.len(), "test", "tests"),
+        if lost.len() == 1 { "does" } else { "do" },
+    );
+    for id in lost.iter().take(NAMED) {
+        let now = match head.report.tests.get(*id) {
+            Some(Fate::Failed(failure)) => format!("fails: {}", failure.line),
+            Some(_) => "is skipped".to_owned(),
+            None => "is gone".to_owned(),
+        };
+        let _ = writeln!(reason, "- {id} {now}");
+    }
+    more(&mut reason, lost.len());
+    Err(reason)
+}
+
+/// A fix of red checks leaves the tests what they were: what passed still passes, what failed is not gone or skipped, and what
+/// failed by an assertion does not pass for the only reason that it was edited. `old`: the head with the base's tests, when
+/// old test files were edited.
+pub(super) fn kept(base: &Run, head: &Run, old: Option<&Run>, command: &str) -> Result<(), Refusal> {
+    whole(head, "with your change", command)?;
+    none_lost(base, head)?;
+    let mut silenced = failures(base).map(|(id, _)| id);
+    let silenced = silenced.find(|id| !matches!(head.report.tests.get(*id), Some(Fate::Passed | Fate::Failed(_))));
+    if let Some(id) = silenced {
+        return Err(format!(
+            "{id} fails on the base, and with your change it does not run any more. Tests may not be deleted, renamed or \
+             skipped: bring it back."
+        ));
+    }
+    let Some(old) = old else { return Ok(()) };
+    let asserts =
+        |run: &Run, id: &str| matches!(run.report.tests.get(id), Some(Fate::Failed(failure)) if failure.asserted);
+    let weakened = base.report.with(|fate| !matches!(fate, Fate::Skipped)).into_iter().filter(|id| {
+        let fell = match base.report.tests.get(*id) {
+            Some(Fate::Passed) => !old.report.passed(id),
+            _ => asserts(base, id) && asserts(old, id),
+        };
+        fell && head.report.passed(id)
+    });
+    let weakened: Vec<&str> = weakened.collect();
+    if weakened.is_empty() {
+        return Ok(());
+    }
+    let mut reason = format!(
+        "{} with your change, as on the base before it was edited. A failing demand is not mended by another demand: keep the \
+         tests as they are.\n",
+        count(weakened.len(), "test fails in its old version", "tests fail in their old version"),
+    );
+    old_versions(&mut reason, &weakened, old);
+    Err(reason)
 }
 
 /// Every new test is red on the base for the right reason, and old tests demand no less than before. Where only a green
@@ -198,6 +244,12 @@ fn weakened_reason(weakened: &[&str], old: &Run) -> Refusal {
         count(weakened.len(), "old test", "old tests"),
         if weakened.len() == 1 { "it demands" } else { "they demand" },
     );
+    old_versions(&mut reason, weakened, old);
+    reason
+}
+
+/// How tests fail in the version of the base.
+fn old_versions(reason: &mut String, weakened: &[&str], old: &Run) {
     for id in weakened.iter().take(NAMED) {
         let line = match (old.report.tests.get(*id), old.report.broken_for(id)) {
             (Some(Fate::Failed(failure)), _) => failure.line.as_str(),
@@ -206,8 +258,14 @@ fn weakened_reason(weakened: &[&str], old: &Run) -> Refusal {
         };
         let _ = writeln!(reason, "- {id}, old version: {line}");
     }
-    more(&mut reason, weakened.len());
-    reason
+    more(reason, weakened.len());
+}
+
+impl Run {
+    /// The suite ran to its end and reported.
+    pub(super) fn is_whole(&self) -> bool {
+        whole(self, "", "").is_ok()
+    }
 }
 
 fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal> {

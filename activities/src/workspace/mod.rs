@@ -7,6 +7,7 @@ mod area;
 mod fix;
 mod git;
 mod judge;
+mod kept;
 mod lock;
 mod mirror;
 mod paths;
@@ -30,7 +31,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::sync::OnceCell;
 use workflows::contract::failure::FailureKind;
 use workflows::contract::workspace::{
-    Fix, Fixed, ProofOutcome, Prove, Push, Pushed, Workspace, WorkspaceCall, WorkspaceReply, definitions,
+    Fix, Fixed, JudgedFix, ProofOutcome, Prove, Push, Pushed, Workspace, WorkspaceCall, WorkspaceReply, definitions,
 };
 
 use crate::blobs::Blobs;
@@ -172,6 +173,12 @@ impl WorkspaceActivities {
     #[activity(definition = definitions::Fix)]
     pub async fn fix(self: Arc<Self>, ctx: ActivityContext, request: Fix) -> Result<Fixed, ActivityError> {
         while_beating(&ctx, self.fix_for(&Claim::of(ctx.info()), request)).await
+    }
+
+    /// Looks whether a fix leaves the tests what they were; no effect but the log.
+    #[activity(definition = definitions::JudgeFix)]
+    pub async fn judge_fix(self: Arc<Self>, ctx: ActivityContext, request: Prove) -> Result<JudgedFix, ActivityError> {
+        while_beating(&ctx, self.judge_fix_for(&Claim::of(ctx.info()), request)).await
     }
 
     /// Pushes one commit; looks first, and a branch that has it is left alone.

@@ -21,25 +21,26 @@ use super::{WorkspaceActivities, judge, text};
 use crate::failure::ServiceError;
 
 /// Longest reason.
-const REASON_CAP: usize = 4 * 1024;
+pub(super) const REASON_CAP: usize = 4 * 1024;
 
 /// A file that differs between two trees.
-struct Changed {
-    path: String,
+pub(super) struct Changed {
+    pub(super) path: String,
     mode: String,
     object: String,
     /// `A`, `M`, `D` or `T`.
-    status: char,
+    pub(super) status: char,
 }
 
 /// One proof being made.
-struct Making<'a> {
+pub(super) struct Making<'a> {
     activities: &'a WorkspaceActivities,
     mirror: Mirror<'a>,
     area: Area,
     base: CommitSha,
     limit: Duration,
-    log: String,
+    /// Output of every run so far.
+    pub(super) log: String,
 }
 
 impl WorkspaceActivities {
@@ -50,18 +51,7 @@ impl WorkspaceActivities {
         request: Prove,
         demand: Demand,
     ) -> Result<ProofOutcome, ServiceError> {
-        let area = Area::claim(&self.settings, claim).await?;
-        let mirror = self.mirror(&request.head).await?;
-        let base_tree = mirror.ensure(&request.base, &self.blobs, area.path()).await?;
-        let head_tree = mirror.ensure(&request.head, &self.blobs, area.path()).await?;
-        let mut making = Making {
-            activities: self,
-            mirror,
-            area,
-            base: request.base.base.clone(),
-            limit: Duration::from_secs(request.command_seconds),
-            log: String::new(),
-        };
+        let (mut making, base_tree, head_tree) = self.making(claim, &request).await?;
         let red_on = commit_of(&request.base);
         let outcome = making.make(&base_tree, &head_tree, demand).await?;
         let log = self.blobs.put(making.log).await?;
@@ -71,6 +61,27 @@ impl WorkspaceActivities {
             }
             Err(reason) => ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log },
         })
+    }
+
+    /// A place to compare two sides of a change, and the trees of both.
+    pub(super) async fn making(
+        &self,
+        claim: &Claim,
+        request: &Prove,
+    ) -> Result<(Making<'_>, String, String), ServiceError> {
+        let area = Area::claim(&self.settings, claim).await?;
+        let mirror = self.mirror(&request.head).await?;
+        let base_tree = mirror.ensure(&request.base, &self.blobs, area.path()).await?;
+        let head_tree = mirror.ensure(&request.head, &self.blobs, area.path()).await?;
+        let making = Making {
+            activities: self,
+            mirror,
+            area,
+            base: request.base.base.clone(),
+            limit: Duration::from_secs(request.command_seconds),
+            log: String::new(),
+        };
+        Ok((making, base_tree, head_tree))
     }
 }
 
@@ -133,18 +144,7 @@ impl Making<'_> {
             Some(self.run(&suite, "your change with the old tests", &with_old).await?)
         };
 
-        let diff = [
-            "diff",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-renames",
-            "--no-color",
-            "--unified=0",
-            base_tree,
-            head_tree,
-        ];
-        let diff = self.mirror.git.run(diff).await.map_err(super::git::GitFailed::unexpected)?;
-        let additions = Additions::of_diff(&String::from_utf8_lossy(&diff));
+        let additions = Additions::of_diff(&self.diff(base_tree, head_tree).await?);
         let new_tests = match judge::proven(
             &judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() },
             &additions,
@@ -156,8 +156,15 @@ impl Making<'_> {
         Ok(Ok((suite.command, new_tests, counted(&head))))
     }
 
+    /// The lines in which two trees differ, without any around them.
+    pub(super) async fn diff(&self, from: &str, to: &str) -> Result<String, ServiceError> {
+        let diff = ["diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--unified=0", from, to];
+        let diff = self.mirror.git.run(diff).await.map_err(super::git::GitFailed::unexpected)?;
+        Ok(String::from_utf8_lossy(&diff).into_owned())
+    }
+
     /// The suite, as the base commit tells. A base without any test is judged by what the head brings.
-    async fn suite(&self, head_tree: &str) -> Result<Result<Suite, Refusal>, ServiceError> {
+    pub(super) async fn suite(&self, head_tree: &str) -> Result<Result<Suite, Refusal>, ServiceError> {
         let tools = self.activities.tools().await?;
         let git = &self.mirror.git;
         let of = |repository: Result<repository::Repository, String>| repository.and_then(|found| Suite::of(&found));
@@ -171,7 +178,7 @@ impl Making<'_> {
         Ok(if own_settings { on_base } else { detected.or(on_base) })
     }
 
-    async fn run(&mut self, suite: &Suite, name: &str, tree: &str) -> Result<Run, ServiceError> {
+    pub(super) async fn run(&mut self, suite: &Suite, name: &str, tree: &str) -> Result<Run, ServiceError> {
         let folder = name.replace(' ', "-");
         let checkout = self.area.check_out(&self.mirror, &folder, tree, &self.base).await?;
         let run = suite.run(&self.activities.sandbox, &self.area, &checkout, &folder, self.limit).await?;
@@ -179,7 +186,7 @@ impl Making<'_> {
         Ok(run)
     }
 
-    async fn changed(&self, from: &str, to: &str) -> Result<Vec<Changed>, ServiceError> {
+    pub(super) async fn changed(&self, from: &str, to: &str) -> Result<Vec<Changed>, ServiceError> {
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--raw", from, to];
         let raw = self.mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
         let raw = String::from_utf8_lossy(&raw);
@@ -196,7 +203,7 @@ impl Making<'_> {
     }
 
     /// The files at the paths of `edited`, as `tree` has them.
-    async fn originals(&self, tree: &str, edited: &[&Changed]) -> Result<Vec<Changed>, ServiceError> {
+    pub(super) async fn originals(&self, tree: &str, edited: &[&Changed]) -> Result<Vec<Changed>, ServiceError> {
         let mut args = vec!["ls-tree", "-z", tree, "--"];
         args.extend(edited.iter().map(|change| change.path.as_str()));
         let listed = self.mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
@@ -212,7 +219,11 @@ impl Making<'_> {
     }
 
     /// `tree` with some files of another.
-    async fn overlay(&self, tree: &str, files: impl Iterator<Item = &Changed>) -> Result<String, ServiceError> {
+    pub(super) async fn overlay(
+        &self,
+        tree: &str,
+        files: impl Iterator<Item = &Changed>,
+    ) -> Result<String, ServiceError> {
         let git = self.mirror.git.with_index(&self.area.path().join("overlay"));
         let failed = |failed: super::git::GitFailed| failed.unexpected();
         git.run(["read-tree", tree]).await.map_err(failed)?;

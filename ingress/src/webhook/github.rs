@@ -14,7 +14,7 @@ use super::{Meaning, Unreadable, comment, json};
 use crate::branch::{BranchTemplate, OurBranch};
 
 /// Changes of a pull request that its ticket hears of.
-const ACTIONS: [&str; 5] = ["closed", "reopened", "synchronize", "ready_for_review", "converted_to_draft"];
+const ACTIONS: [&str; 6] = ["opened", "closed", "reopened", "synchronize", "ready_for_review", "converted_to_draft"];
 
 #[derive(Debug, Deserialize)]
 struct Delivery {
@@ -308,6 +308,7 @@ mod tests {
             ("closed", "closed", json!(null), PullRequestState::Closed),
             ("reopened", "open", json!(false), PullRequestState::Open),
             ("synchronize", "open", json!(false), PullRequestState::Open),
+            ("opened", "open", json!(false), PullRequestState::Open),
             ("ready_for_review", "open", json!(false), PullRequestState::Open),
         ] {
             let mut body = fixture();

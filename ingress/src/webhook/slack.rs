@@ -3,8 +3,8 @@
 //! The body is a form with one field `payload` that holds JSON:
 //! <https://docs.slack.dev/reference/interaction-payloads/block_actions-payload>. Our buttons have the action ids
 //! `approve`, `reject`, `request_changes`, `retry`, `view_logs` and `confirm_command` and the value
-//! `{"ticket": "SHOP-1", "plan_hash": "4f2a91c7"}`, without the hash where no plan is decided about. Whether the person may
-//! do it is asked by the workflow, not here.
+//! `{"ticket": "SHOP-1", "plan_hash": "4f2a91c7"}`, without the hash where no plan is decided about; `view_logs` under a message
+//! about red checks also names the `job`. Whether the person may do it is asked by the workflow, not here.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +23,12 @@ use super::Unreadable;
 pub enum Interaction {
     /// A decision, or a command.
     Click(Click),
-    /// Somebody wants to read a ticket's log.
+    /// Somebody wants to read a ticket's log, or that of a red check.
     Logs {
         /// The ticket.
         ticket: TicketKey,
+        /// The red check's job at GitHub.
+        job: Option<u64>,
         /// Where the log goes.
         response_url: Option<Url>,
     },
@@ -104,6 +106,8 @@ struct ActionTaken {
 struct ButtonValue {
     ticket: TicketKey,
     plan_hash: Option<String>,
+    /// The job of a red check.
+    job: Option<u64>,
     /// The command that a button confirms.
     word: Option<ProposedWord>,
 }
@@ -137,11 +141,12 @@ pub fn read(body: &[u8]) -> Result<Interaction, Unreadable> {
     };
     let user = payload.user.ok_or_else(|| Unreadable("the field user is missing".into()))?;
     let by = Person { via: Via::Slack, id: user.id, name: user.name.or(user.username).unwrap_or_default() };
-    let ButtonValue { ticket, plan_hash, word } = serde_json::from_str(action.value.as_deref().unwrap_or_default())
-        .map_err(|error| Unreadable(format!("the value of the button is not one of ours: {error}")))?;
+    let ButtonValue { ticket, plan_hash, job, word } =
+        serde_json::from_str(action.value.as_deref().unwrap_or_default())
+            .map_err(|error| Unreadable(format!("the value of the button is not one of ours: {error}")))?;
     let response_url = payload.response_url.and_then(|url| url.parse().ok());
     let word = match (action.action_id.as_str(), word) {
-        ("view_logs", _) => return Ok(Interaction::Logs { ticket, response_url }),
+        ("view_logs", _) => return Ok(Interaction::Logs { ticket, job, response_url }),
         ("approve", _) => Word::Approve(Approve { by, plan_hash, comment: None }),
         ("reject", _) => Word::Reject(Reject { plan_hash, by, comment: None }),
         ("request_changes", _) => match payload.state.text(CHANGES_BLOCK, CHANGES_INPUT) {
@@ -217,7 +222,11 @@ mod tests {
         assert!(matches!(retry.commanded.word, Word::Retry(_)) && !retry.confirmed);
         payload["actions"][0]["action_id"] = "view_logs".into();
         let logs = read(&form(&payload.to_string())).unwrap();
-        assert!(matches!(logs, Interaction::Logs { ticket, .. } if ticket.as_str() == "SHOP-1"));
+        assert!(matches!(logs, Interaction::Logs { ticket, job: None, .. } if ticket.as_str() == "SHOP-1"));
+        payload["actions"][0]["value"] = r#"{"ticket":"SHOP-1","repository":"acme/shop-api","job":7}"#.into();
+        let logs = read(&form(&payload.to_string())).unwrap();
+        assert!(matches!(logs, Interaction::Logs { job: Some(7), .. }));
+        payload["actions"][0]["value"] = r#"{"ticket":"SHOP-1"}"#.into();
         payload["actions"][0]["action_id"] = "confirm_command".into();
         assert!(read(&form(&payload.to_string())).is_err(), "no command");
         payload["actions"][0]["value"] = r#"{"ticket":"SHOP-1","word":"cancel"}"#.into();

@@ -1,5 +1,6 @@
 //! `make demo`: the main job, live, on this machine. A labelled ticket becomes a human-approved, CI-green pull request.
 
+mod ci;
 mod comment;
 mod screen;
 mod sentry;
@@ -35,7 +36,7 @@ struct Options {
     #[arg(long, env = "MODEL", default_value = "scripted")]
     model: String,
     /// `jira`: the flow as it is. `crash`: the worker is killed in the middle and started again.
-    /// `comment`: an instruction in a comment on somebody's pull request.
+    /// `ci`: red checks, mended by the repository's own fixer. `comment`: an instruction in a comment on somebody's pull request.
     /// `sentry`: an error in production becomes a bug, a change, and is gone.
     #[arg(long, env = "SCENARIO", default_value = "jira")]
     scenario: String,
@@ -98,8 +99,13 @@ async fn stopped() {
 
 async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) -> anyhow::Result<()> {
     anyhow::ensure!(
-        matches!(options.scenario.as_str(), "jira" | "crash" | "comment" | "sentry"),
-        "SCENARIO={} is unknown. There are: jira, crash, comment, sentry.",
+        matches!(options.scenario.as_str(), "jira" | "sentry" | "ci" | "comment" | "crash"),
+        "SCENARIO={} is unknown. There are: jira, sentry, ci, comment, crash.",
+        options.scenario
+    );
+    anyhow::ensure!(
+        options.repo.is_empty() || matches!(options.scenario.as_str(), "jira" | "crash"),
+        "SCENARIO={} plays on the sample repository. Leave REPO= out.",
         options.scenario
     );
     screen.heading("Ticketwright demo");
@@ -148,13 +154,17 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
     } else if options.scenario == "sentry" {
         sentry::tell(&mut stack, &observer, screen, options.model != "bedrock", !options.yes.is_empty()).await?;
     } else {
+        if options.scenario == "ci" {
+            ci::prepare(&stack, &project_root().join("tests/world/samples"), screen).await?;
+        }
         let began = Instant::now();
         let key = stack.world.jira.create_issue(ticket.project().unwrap_or("SHOP"), ticket.clone());
         let mut story = story::Story::new(&mut stack, &observer, screen, key, began);
-        let crash = options.scenario == "crash";
-        story.tell(!options.yes.is_empty(), crash).await?;
-        if !crash {
-            screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash");
+        story.tell(!options.yes.is_empty(), options.scenario == "crash").await?;
+        match options.scenario.as_str() {
+            "ci" => ci::sum_up(&stack, screen).await?,
+            "jira" => screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash"),
+            _ => {}
         }
     }
     if options.yes.is_empty() {

@@ -81,6 +81,7 @@ impl GitHub {
             runs: Vec::new(),
             jobs: Vec::new(),
             expired_logs: std::collections::BTreeSet::new(),
+            forgets_logs: false,
         };
         state.repositories.insert(full.to_ascii_lowercase(), repository);
         Ok(())
@@ -227,6 +228,14 @@ impl GitHub {
             let ended = repository.jobs.iter().filter(|job| job.status == "completed").map(|job| job.id);
             repository.expired_logs = ended.collect();
         })?)
+    }
+
+    /// From now on logs are kept no longer than their jobs run, as with the shortest retention and a slow reader.
+    ///
+    /// # Errors
+    /// When there is no such repository.
+    pub fn forget_logs(&self, repo: &str) -> anyhow::Result<()> {
+        Ok(self.hub.with(&self.place(repo)?, |repository| repository.forgets_logs = true)?)
     }
 
     /// A person cancels everything that runs on a commit; its jobs end as `cancelled`.

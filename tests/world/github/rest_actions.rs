@@ -78,7 +78,7 @@ pub(super) fn logs(hub: &Hub, place: &Place, id: &str) -> Answer {
     if job.status != "completed" {
         return Err(Failure::not_found());
     }
-    if hub.with(place, |repository| repository.expired_logs.contains(&job.id))? {
+    if hub.with(place, |repository| repository.forgets_logs || repository.expired_logs.contains(&job.id))? {
         return Err(Failure::new(410, "The logs for this run have expired and are no longer available."));
     }
     let secret = uuid::Uuid::new_v4().simple().to_string();

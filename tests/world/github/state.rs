@@ -244,6 +244,8 @@ pub(super) struct Repository {
     pub(super) jobs: Vec<Job>,
     /// Jobs whose logs are kept no longer.
     pub(super) expired_logs: BTreeSet<u64>,
+    /// Logs are deleted as soon as their job has ended.
+    pub(super) forgets_logs: bool,
 }
 
 impl Repository {

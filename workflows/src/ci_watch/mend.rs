@@ -1,21 +1,21 @@
 //! What is done about red checks, cheapest first: run again what may be chance, the repository's own fixers, then the ci agent.
 //! Logic and compile failures are never patched here.
 
+mod asking;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
 use temporalio_common::data_converters::RawValue;
 use temporalio_workflow::SignalWorkflowOptions;
 
 use super::{Cancelled, CiOutcome, CiProgress, Diagnosis, Mending, Ours, Watch};
-use crate::agent_run::{AgentWorkflow, decode_answer};
 use crate::ci_rules::{self, Finding};
-use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
-use crate::contract::analysis::{FailureAnalysis, RedKind};
+use crate::contract::analysis::RedKind;
 use crate::contract::failure::FailureKind;
-use crate::contract::github::{BranchRef, Check, CheckState, CommitRef, GitHub, JobLog, JobRef};
-use crate::contract::workspace::{Fix, FixKind, Push, Workspace, Workspaces};
+use crate::contract::github::{BranchRef, Check, CheckState, GitHub, JobLog, JobRef, ReadChecks};
+use crate::contract::status::CheckLog;
+use crate::contract::workspace::{Authority, Fix, FixKind, Push, Workspace, Workspaces};
 use crate::kit::{self, CallError, Failure, Waited};
 use crate::messages::{one_line, quiet, shorten};
 use crate::policy::Family;
@@ -27,6 +27,8 @@ const LOGS: usize = 5;
 const TOLD: usize = 10;
 /// How often what looks like trouble of the runner is run again.
 const RUNNER_TROUBLE: u32 = 3;
+/// Longest end of a log that people are shown, in characters; a message of Slack takes little more.
+const SHOWN: usize = 2500;
 /// Longest text about a failure of our own, in characters.
 const FAILURE: usize = 4000;
 
@@ -55,7 +57,26 @@ impl Watch {
     pub(super) async fn mend(&mut self, mending: &Mending, red: Vec<Check>) -> Result<Option<CiOutcome>, Cancelled> {
         match self.try_to_mend(mending, &red).await {
             Ok(()) => Ok(None),
+            Err(Stop::End(CiOutcome::Escalated(mut diagnosis))) => {
+                diagnosis.logs = self.logs_for(&diagnosis.checks).await?;
+                Ok(Some(CiOutcome::Escalated(diagnosis)))
+            }
             Err(Stop::End(end)) => Ok(Some(end)),
+            Err(Stop::Cancelled) => Err(Cancelled),
+        }
+    }
+
+    /// What a person wants to see of red checks: what is known already, else the log of the first that has one.
+    async fn logs_for(&mut self, checks: &[Check]) -> Result<Vec<CheckLog>, Cancelled> {
+        let of_them = |log: &&CheckLog| checks.iter().any(|check| check.job == Some(log.job));
+        let known: Vec<CheckLog> = self.logs.iter().filter(of_them).cloned().collect();
+        let Some(check) = checks.iter().find(|check| check.job.is_some()).filter(|_| known.is_empty()) else {
+            return Ok(known);
+        };
+        match self.read_log(check).await {
+            Ok(Ok(JobLog::Step { step, tail })) => Ok(vec![shown(check, &step, &tail)]),
+            // Nobody waits for it.
+            Ok(_) | Err(Stop::End(_)) => Ok(known),
             Err(Stop::Cancelled) => Err(Cancelled),
         }
     }
@@ -110,7 +131,8 @@ impl Watch {
         let left = self.attempts < self.policy.attempts.max(1);
         let kinds: BTreeSet<FixKind> =
             real.iter().filter_map(|red| red.finding.as_ref().and_then(|finding| finding.fix)).collect();
-        if left && !kinds.is_empty() && self.fix(mending, kinds).await? {
+        let fixable: Vec<&Check> = real.iter().filter(|red| red.is_fixable()).map(|red| &red.check).collect();
+        if left && !kinds.is_empty() && self.fix(mending, kinds, &names(&fixable)).await? {
             return Ok(());
         }
         // What may be chance is run again once before anything is changed; green then costs no attempt.
@@ -144,25 +166,28 @@ impl Watch {
         // A base that cannot be read tells nothing; the failure counts as new.
         let Ok(Some(sha)) = head else { return Ok(BTreeSet::new()) };
         let summary = format!("read checks of {}", mending.base);
-        let checks = self.call(Family::Read, &summary, GitHub::read_checks, CommitRef { repository, sha }).await?;
+        let request = ReadChecks { repository, sha, head_of: None };
+        let checks = self.call(Family::Read, &summary, GitHub::read_checks, request).await?;
         let checks = checks.map(|checks| checks.checks).unwrap_or_default();
         let red = checks.into_iter().filter(|check| check.state == CheckState::Failed);
         Ok(red.map(|check| check.name).collect())
     }
 
     /// The ends of the failing steps' logs, and the checks whose logs GitHub has deleted.
-    async fn read_logs<'a>(&self, failed: &[&'a Check]) -> Result<(Vec<Red>, Vec<&'a Check>), Stop> {
+    async fn read_logs<'a>(&mut self, failed: &[&'a Check]) -> Result<(Vec<Red>, Vec<&'a Check>), Stop> {
         let (mut reds, mut expired) = (Vec::new(), Vec::new());
+        self.logs.clear();
         for &check in failed {
-            let Some(job) = check.job else { continue };
+            if check.job.is_none() {
+                continue;
+            }
             if reds.len() == LOGS {
                 break;
             }
-            let summary = format!("read the log of {}", check.name);
-            let job = JobRef { repository: self.head.repository.clone(), job };
-            match self.call(Family::Read, &summary, GitHub::job_log, job).await? {
+            match self.read_log(check).await? {
                 Ok(JobLog::Step { step, tail }) => {
                     let finding = ci_rules::classify(check, &step, &tail);
+                    self.logs.push(shown(check, &step, &tail));
                     reds.push(Red { check: check.clone(), step, tail, finding });
                 }
                 Ok(JobLog::Expired) => expired.push(check),
@@ -173,6 +198,14 @@ impl Watch {
             }
         }
         Ok((reds, expired))
+    }
+
+    /// The end of a check's log. A check without a job has none, as if it were deleted.
+    async fn read_log(&self, check: &Check) -> Result<Result<JobLog, Failure>, Stop> {
+        let Some(job) = check.job else { return Ok(Ok(JobLog::Expired)) };
+        let summary = format!("read the log of {}", check.name);
+        let job = JobRef { repository: self.head.repository.clone(), job };
+        self.call(Family::Read, &summary, GitHub::job_log, job).await
     }
 
     /// Runs checks again that were not yet, at most `times` on this head. False when there is none. GitHub lets a run go on one
@@ -222,8 +255,8 @@ impl Watch {
     }
 
     /// Runs the repository's own fixers and pushes what they changed. False when they changed nothing.
-    async fn fix(&mut self, mending: &Mending, kinds: BTreeSet<FixKind>) -> Result<bool, Stop> {
-        self.tell(true, "running the repository's own fixers".to_owned()).await;
+    async fn fix(&mut self, mending: &Mending, kinds: BTreeSet<FixKind>, red: &str) -> Result<bool, Stop> {
+        self.tell(true, format!("{red} red, running the repository's own fixers")).await;
         let request = Fix {
             workspace: self.workspace(),
             kinds: kinds.into_iter().collect(),
@@ -249,127 +282,19 @@ impl Watch {
         Ok(true)
     }
 
-    /// Lets the ci agent find out why, and pushes what it may mend.
-    async fn ask_agent(
-        &mut self,
-        mending: &Mending,
-        all: &[Check],
-        reds: &[&Red],
-        files: Vec<String>,
-    ) -> Result<(), Stop> {
-        let Some(first) = reds.first() else { return Err(self.escalate(all, None, String::new())) };
-        let lease = mending.lease.saturating_sub(self.spent);
-        let (Some(model), true) = (mending.model.clone(), lease.0 > 0) else {
-            let cause = format!("{} No model may look further: its budget is used up.", first.cause());
-            return Err(self.escalate(all, first.kind(), cause));
-        };
-        self.tell(true, format!("finding out why {} is red", first.check.name)).await;
-        let checks: Vec<_> = reds
-            .iter()
-            .map(|red| json!({ "name": red.check.name, "state": "failed", "url": red.check.url, "job": red.check.job, "log": red.tail }))
-            .collect();
-        let brief = json!({
-            "repository": self.head.repository,
-            "number": mending.pull_request.number,
-            "sha": self.head.sha,
-            "attempt": self.attempts + 1,
-            "files": files,
-            "checks": checks,
-        });
-        let ended = self.run_agent(mending, model, lease, brief).await?;
-        let (end, workspace) = match ended {
-            Ok(result) => {
-                self.spent += result.spent;
-                (result.end, result.workspace)
-            }
-            Err(failure) => {
-                // A child that died cannot say what it spent: its whole lease counts as gone.
-                self.spent += lease;
-                (AgentEnd::Failed(failure.message), None)
-            }
-        };
-        let analysis: FailureAnalysis = match end {
-            AgentEnd::Answered(answer) => match decode_answer(answer) {
-                Ok(analysis) => analysis,
-                Err(fault) => return Err(self.escalate(all, first.kind(), format!("{} {fault}", first.cause()))),
-            },
-            other => {
-                let why = unanswered(&other);
-                return Err(self.escalate(all, first.kind(), format!("{} The ci agent {why}.", first.cause())));
-            }
-        };
-        self.act_on(mending, all, first, &analysis, workspace).await
-    }
-
-    async fn act_on(
-        &mut self,
-        mending: &Mending,
-        all: &[Check],
-        first: &Red,
-        analysis: &FailureAnalysis,
-        workspace: Option<Workspace>,
-    ) -> Result<(), Stop> {
-        let cause = shorten(&analysis.root_cause, 1000);
-        match analysis.kind {
-            RedKind::Logic | RedKind::Compile if analysis.caused_by_this_branch => {
-                Err(self.give_back(first, analysis.kind, &cause))
-            }
-            RedKind::Infrastructure | RedKind::Flaky => self.wait_out_the_runner(all, &[&first.check], cause).await,
-            RedKind::Logic | RedKind::Compile | RedKind::Security | RedKind::BaseBranch => {
-                let not_ours = if analysis.caused_by_this_branch { "" } else { " It is not from this change." };
-                Err(self.escalate(all, Some(analysis.kind), format!("{cause}{not_ours}")))
-            }
-            _ => match workspace.filter(|workspace| analysis.fixed && workspace.snapshot.is_some()) {
-                Some(workspace) => self.push(mending, workspace, &analysis.change).await,
-                None => Err(self.escalate(all, Some(analysis.kind), cause)),
-            },
-        }
-    }
-
-    async fn run_agent(
-        &mut self,
-        mending: &Mending,
-        model: crate::contract::policy::ModelChoice,
-        lease: crate::contract::money::MicroUsd,
-        brief: serde_json::Value,
-    ) -> Result<Result<AgentResult, Failure>, Stop> {
-        self.agents += 1;
-        let repository = &self.head.repository;
-        let whereabouts = format!("{}.{}", repository.owner(), repository.name()).to_lowercase();
-        let id = format!("{}/ci/{whereabouts}/{}", self.ctx.workflow_id(), self.agents);
-        let input = AgentInput {
-            agent: AgentName::Ci,
-            ticket: mending.ticket.clone(),
-            generation: mending.generation.clone(),
-            model,
-            brief,
-            workspace: Some(self.workspace()),
-            command_seconds: mending.command_seconds,
-            lease,
-            progress: None,
-        };
-        let raw = RawValue::from_value(&input, self.ctx.payload_converter());
-        let title = format!("ci agent: {} #{}", repository.name(), mending.pull_request.number);
-        let nothing = std::future::pending();
-        match kit::run_child(&self.ctx, &self.token, AgentWorkflow::run, raw, id, title, nothing).await {
-            Ok(result) => Ok(Ok(result)),
-            Err(CallError::Failed(failure)) => Ok(Err(failure)),
-            Err(CallError::Cancelled) => Err(Stop::Cancelled),
-        }
-    }
-
     /// Puts a change on the branch: one attempt.
     async fn push(&mut self, mending: &Mending, workspace: Workspace, what: &str) -> Result<(), Stop> {
         let what = quiet(&one_line(what));
-        let (title, trailer) = match &mending.ticket {
-            Some(ticket) => (format!("{ticket}: Make CI green"), format!("\n\nTicket: {ticket}")),
-            None => ("Make CI green".to_owned(), String::new()),
+        let title = match &mending.ticket {
+            Some(ticket) => format!("{ticket}: Make CI green"),
+            None => "Make CI green".to_owned(),
         };
+        let trailer = trailer(mending);
         let request = Push {
             workspace,
             branch: mending.branch.clone(),
             parent: self.head.sha.clone(),
-            message: format!("{title}\n\n{what}{trailer}\n"),
+            message: format!("{title}\n\n{what}\n\n{trailer}\n"),
             authored_at: kit::now(&self.ctx),
             remove: Vec::new(),
             authority: mending.authority.clone(),
@@ -389,6 +314,7 @@ impl Watch {
         self.tried.push(note.clone());
         self.notes.push(note);
         self.head.sha = pushed.sha;
+        self.refusal.clear();
         self.reruns.clear();
         self.stale.clear();
         self.tell(false, format!("waiting for the checks of {}", self.head.sha.short())).await;
@@ -417,7 +343,8 @@ impl Watch {
         let room = FAILURE.saturating_sub(head.chars().count());
         let skip = red.tail.chars().count().saturating_sub(room);
         let failure = head + &red.tail.chars().skip(skip).collect::<String>();
-        Stop::End(CiOutcome::Ours(Ours { check: red.check.clone(), kind, failure }))
+        let log = Some(shown(&red.check, &red.step, &red.tail));
+        Stop::End(CiOutcome::Ours(Ours { check: red.check.clone(), kind, failure, log }))
     }
 
     fn escalate(&self, checks: &[Check], kind: Option<RedKind>, cause: String) -> Stop {
@@ -426,6 +353,7 @@ impl Watch {
             kind,
             cause: shorten(&cause, 1200),
             tried: self.tried.clone(),
+            logs: Vec::new(),
         }))
     }
 
@@ -453,6 +381,7 @@ impl Watch {
             notes: self.notes.clone(),
         };
         let raw = RawValue::from_value(&progress, self.ctx.payload_converter());
+        // Every workflow that asks for a watch has a signal of this name and payload.
         let options = SignalWorkflowOptions::builder().summary("CI progress".to_owned()).build();
         let told = self.ctx.external_workflow(asker, None).signal(TicketWorkflow::ci_progress, raw, options).await;
         if told.is_err() && !self.ctx.is_replaying() {
@@ -494,8 +423,33 @@ impl Red {
         format!("{}: {cause}", self.check.name)
     }
 
+    fn is_fixable(&self) -> bool {
+        self.finding.as_ref().is_some_and(|finding| finding.fix.is_some())
+    }
+
     fn may_be_chance(&self) -> bool {
         matches!(self.kind(), None | Some(RedKind::Logic | RedKind::Timeout | RedKind::Flaky))
+    }
+}
+
+/// Why the push is allowed, as the commit says it.
+fn trailer(mending: &Mending) -> String {
+    match (&mending.authority, &mending.ticket) {
+        (Authority::Commanded { by, comment }, _) => format!("Instructed-by: @{}\nComment: {comment}", by.id),
+        (Authority::ApprovedPlan { hash, .. }, None) => format!("Plan: {}", hash.short()),
+        (Authority::ApprovedPlan { .. }, Some(ticket)) => format!("Ticket: {ticket}"),
+    }
+}
+
+/// The end of a log, for people.
+fn shown(check: &Check, step: &str, tail: &str) -> CheckLog {
+    let skip = tail.chars().count().saturating_sub(SHOWN);
+    CheckLog {
+        job: check.job.unwrap_or_default(),
+        check: check.name.clone(),
+        step: step.to_owned(),
+        url: check.url.clone(),
+        tail: tail.chars().skip(skip).collect(),
     }
 }
 
@@ -521,16 +475,6 @@ fn without_log(checks: &[&Check]) -> String {
     let said: Vec<String> = checks.iter().take(TOLD).map(said).collect();
     let have = if said.len() == 1 { "has" } else { "have" };
     format!("{} {have} no log that I can read.", said.join(", "))
-}
-
-fn unanswered(end: &AgentEnd) -> String {
-    match end {
-        AgentEnd::Answered(_) => "answered".to_owned(),
-        AgentEnd::InvalidAnswer(fault) => format!("gave no usable answer: {fault}"),
-        AgentEnd::Limit(limit) => format!("stopped: {limit}"),
-        AgentEnd::Budget { needed } => format!("has not enough money left: the next call may cost {needed}"),
-        AgentEnd::Failed(why) => format!("cannot go on: {why}"),
-    }
 }
 
 #[cfg(test)]

@@ -143,12 +143,36 @@ pub struct CommitRef {
     pub sha: CommitSha,
 }
 
+/// A commit whose checks are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadChecks {
+    /// In which repository.
+    pub repository: RepositoryName,
+    /// Its id.
+    pub sha: CommitSha,
+    /// The pull request whose head it is believed to be; without it nobody asks whether it still is.
+    #[serde(default)]
+    pub head_of: Option<HeadOf>,
+}
+
+/// A pull request and its branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadOf {
+    /// Number of the pull request.
+    pub number: u64,
+    /// The branch it merges from.
+    pub branch: BranchName,
+}
+
 /// All checks of one commit: check runs of every app, and commit statuses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Checks {
     /// One entry per check name, the worst of its latest runs (a push and a pull request may both run it); sorted by name; at
     /// most 100, the unfinished and red ones first kept.
     pub checks: Vec<Check>,
+    /// The commit is not the head of its pull request any more, or that is closed or merged: these checks count for nothing.
+    #[serde(default)]
+    pub overtaken: bool,
 }
 
 /// One check.
@@ -376,9 +400,9 @@ impl GitHub {
         unimplemented!()
     }
 
-    /// Reads all checks of a commit. No effect.
+    /// Reads all checks of a commit, and whether it still is the head of its pull request. No effect.
     #[activity(name = "github.read_checks")]
-    pub fn read_checks(_request: CommitRef) -> Result<Checks, ActivityError> {
+    pub fn read_checks(_request: ReadChecks) -> Result<Checks, ActivityError> {
         unimplemented!()
     }
 }

@@ -170,6 +170,21 @@ pub struct LogEntry {
     pub text: String,
 }
 
+/// What the failing step of a red check printed last. Answer of the `check_log` query, by job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckLog {
+    /// GitHub's id of the job.
+    pub job: u64,
+    /// Name of the check.
+    pub check: String,
+    /// Name of the step, or empty.
+    pub step: String,
+    /// Link to the whole log, or empty.
+    pub url: String,
+    /// Its output's end, at most 2,500 characters. Untrusted.
+    pub tail: String,
+}
+
 /// Answer of the `status` query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TicketStatus {

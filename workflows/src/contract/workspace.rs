@@ -171,6 +171,15 @@ pub struct Fixed {
     pub changed: bool,
 }
 
+/// Whether a model's fix leaves the tests what they were.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgedFix {
+    /// What it does to the tests, and what to do instead, at most 4 KB; `None`: nothing is wrong with it.
+    pub refusal: Option<String>,
+    /// Full output of the runs.
+    pub log: Digest,
+}
+
 /// One commit to put on a branch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Push {
@@ -234,6 +243,12 @@ impl Workspaces {
     /// Runs the repository's own fixers in the sandbox. No effect outside the workspace.
     #[activity(name = "workspace.fix")]
     pub fn fix(_request: Fix) -> Result<Fixed, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Looks at a fix of red checks: no test deleted, skipped or weakened. It need not make the suite green; CI tells that.
+    #[activity(name = "workspace.judge_fix")]
+    pub fn judge_fix(_request: Prove) -> Result<JudgedFix, ActivityError> {
         unimplemented!()
     }
 

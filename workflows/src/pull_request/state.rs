@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Budget;
+use crate::ci_watch::CiProgress;
 use crate::contract::github::PullRequest;
 use crate::contract::money::MicroUsd;
 use crate::contract::policy::Policy;
@@ -74,6 +75,8 @@ pub(super) struct State {
     /// Spent on instructions before.
     pub(super) spent: MicroUsd,
     pub(super) checks: Vec<ChecksChanged>,
+    /// What the watch of our checks did, and nobody looked at yet.
+    pub(super) ci_progress: VecDeque<CiProgress>,
     pub(super) children: BTreeMap<String, u32>,
     pub(super) log: VecDeque<LogEntry>,
     pub(super) updated_at: i64,

@@ -1,23 +1,20 @@
-//! Doing an instruction: an agent works on the branch, the harness checks, one commit is pushed, CI is watched.
+//! Doing an instruction: an agent works on the branch, the harness checks, one commit is pushed.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use serde_json::json;
 use temporalio_common::data_converters::RawValue;
-use temporalio_workflow::{SignalWorkflowOptions, WaitConditionOptions};
 
 use super::answer::{Answer, Done};
 use super::desk::{Desk, Stop};
 use crate::agent_run::{AgentWorkflow, decode_answer};
-use crate::ci_watch::{CiOutcome, CiWatchInput, CiWatchWorkflow};
 use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
 use crate::contract::failure::FailureKind;
-use crate::contract::github::{Check, CommitRef, PullRequest};
-use crate::contract::ids::{CommitSha, Generation};
+use crate::contract::github::PullRequest;
+use crate::contract::ids::Generation;
 use crate::contract::money::MicroUsd;
 use crate::contract::plan::TaskResult;
-use crate::contract::trigger::{ChecksChanged, Instructed};
+use crate::contract::trigger::Instructed;
 use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Pushed, Workspace, Workspaces};
 use crate::kit::{self, CallError, now};
 use crate::messages::{one_line, quiet, shorten};
@@ -29,10 +26,10 @@ const ROUNDS: u32 = 2;
 const SUBJECT: usize = 72;
 
 /// Work that is checked and not pushed yet.
-struct Made {
+pub(super) struct Made {
     head: Workspace,
     proof: Proof,
-    result: TaskResult,
+    pub(super) result: TaskResult,
     /// Seconds since 1970; part of the commit, so that pushing again makes the same commit.
     authored_at: i64,
 }
@@ -43,14 +40,14 @@ impl Desk {
         let mut pull_request = pull_request;
         let mut round = 1;
         loop {
-            let made = match self.make(asked, &pull_request).await? {
+            let made = match self.make(asked, &pull_request, String::new()).await? {
                 Ok(made) => made,
                 Err(result) => return Ok(Answer::unchanged(&result)),
             };
             match self.push(asked, &pull_request, &made).await {
                 Ok(pushed) if pushed.sha == pull_request.head_sha => return Ok(Answer::unchanged(&made.result)),
                 Ok(pushed) => {
-                    let ci = self.watch_ci(&pushed.sha).await?;
+                    let ci = self.until_green(asked, &pull_request, &pushed.sha).await?;
                     let (result, proof) = (&made.result, &made.proof);
                     let done = Done { pull_request: &pull_request, result, proof, pushed: &pushed, ci: &ci };
                     return Ok(Answer::done(&done));
@@ -69,19 +66,26 @@ impl Desk {
         }
     }
 
-    /// Up to the policy's number of attempts; each refusal is told to the next. `Err`: the agent saw nothing to change.
-    async fn make(&self, asked: &Instructed, pull_request: &PullRequest) -> Result<Result<Made, TaskResult>, Stop> {
+    /// Up to the policy's number of attempts; each refusal is told to the next, the first one what went wrong before. `Err`: the
+    /// agent saw nothing to change.
+    pub(super) async fn make(
+        &self,
+        asked: &Instructed,
+        pull_request: &PullRequest,
+        refusal: String,
+    ) -> Result<Result<Made, TaskResult>, Stop> {
         let (attempts, wall) = self.read(|s| (s.policy.execution.attempts.max(1), s.policy.execution.wall_seconds));
         let repository = self.address.repository.clone();
         let base = Workspace { repository, base: pull_request.head_sha.clone(), snapshot: None };
-        let (mut workspace, mut refusal, began) = (base.clone(), String::new(), now(&self.ctx));
+        let (mut workspace, mut refusal, began) = (base.clone(), refusal, now(&self.ctx));
+        let before = u32::from(!refusal.is_empty());
         for attempt in 1..=attempts {
             self.enter(format!("working on comment {}, attempt {attempt}", asked.comment));
             let brief = json!({
                 "instruction": asked.instruction,
                 "by": asked.by.id,
                 "pull_request": pull_request,
-                "attempt": attempt,
+                "attempt": attempt + before,
                 "refusal": refusal,
             });
             let (result, head) = self.run_agent(asked, brief, workspace).await?;
@@ -181,7 +185,12 @@ impl Desk {
     }
 
     /// Content-addressed: pushed again, it makes the same commit. The activity asks once more whether the person may.
-    async fn push(&self, asked: &Instructed, pull_request: &PullRequest, made: &Made) -> Result<Pushed, CallError> {
+    pub(super) async fn push(
+        &self,
+        asked: &Instructed,
+        pull_request: &PullRequest,
+        made: &Made,
+    ) -> Result<Pushed, CallError> {
         let summary = quiet(&one_line(&made.result.summary));
         let subject = summary.split_once(". ").map_or(summary.as_str(), |(first, _)| first);
         let message = format!(
@@ -208,50 +217,8 @@ impl Desk {
         Ok(pushed)
     }
 
-    /// Waits for the checks of the commit; what they say, as a sentence.
-    async fn watch_ci(&self, sha: &CommitSha) -> Result<String, Stop> {
-        self.enter(format!("waiting for checks of {}", sha.short()));
-        let commit = CommitRef { repository: self.address.repository.clone(), sha: sha.clone() };
-        let input = CiWatchInput { commit: commit.clone(), policy: self.read(|s| s.policy.ci.clone()), mending: None };
-        let raw = RawValue::from_value(&input, self.ctx.payload_converter());
-        let id = self.child("ci", &self.address.number.to_string());
-        let title = format!("CI of {}#{}", self.address.repository.name(), self.address.number);
-        let forward = self.forward_checks(id.clone(), commit);
-        let report = kit::run_child(&self.ctx, &self.token, CiWatchWorkflow::run, raw, id, title, forward).await?;
-        Ok(match report.outcome {
-            CiOutcome::Green(checks) => format!("CI is green ({})", names(&checks)),
-            CiOutcome::NoChecks => "This repository has no CI".to_owned(),
-            CiOutcome::Red(checks) => format!("CI is red: {}. Tell me here what to do about it", links(&checks)),
-            CiOutcome::TimedOut(checks) => format!("CI did not finish in time: {}. Look at it there", links(&checks)),
-            CiOutcome::Unreadable(why) => format!("CI cannot be read: {why}"),
-            CiOutcome::Ours(ours) => format!("CI is red: {}", links(&[ours.check])),
-            CiOutcome::Moved => "Somebody else pushed to the branch meanwhile; their checks count".to_owned(),
-            CiOutcome::Escalated(diagnosis) => format!("CI is red: {}: {}", links(&diagnosis.checks), diagnosis.cause),
-        })
-    }
-
-    /// Passes nudges about this head on to the child that watches it. A closed child needs none.
-    async fn forward_checks(&self, child: String, commit: CommitRef) -> Infallible {
-        let news = ChecksChanged { repository: commit.repository, sha: commit.sha };
-        loop {
-            let options = WaitConditionOptions::builder().cancellation_token(self.token.clone()).build();
-            let wanted = news.clone();
-            let woken = self.ctx.wait_condition_with_options(move |w| w.state.checks.contains(&wanted), options).await;
-            if woken.is_err() {
-                std::future::pending::<Infallible>().await;
-            }
-            self.write(|s| s.checks.retain(|other| other != &news));
-            let raw = RawValue::from_value(&news, self.ctx.payload_converter());
-            let options = SignalWorkflowOptions::builder().summary("checks changed".to_owned()).build();
-            let told = self.ctx.external_workflow(child.clone(), None);
-            if told.signal(CiWatchWorkflow::checks_changed, raw, options).await.is_err() {
-                self.log("the CI watch is over, nobody to tell");
-            }
-        }
-    }
-
     /// Id of the next child of this kind: `<run>/<kind>/<owner>.<repository>/[<suffix>-]<n>`.
-    fn child(&self, kind: &str, suffix: &str) -> String {
+    pub(super) fn child(&self, kind: &str, suffix: &str) -> String {
         let (owner, name) = (self.address.repository.owner(), self.address.repository.name());
         let base = format!("{}/{kind}/{owner}.{name}", self.ctx.workflow_id()).to_lowercase();
         let n = self.write(|s| {
@@ -261,16 +228,4 @@ impl Desk {
         });
         if suffix.is_empty() { format!("{base}/{n}") } else { format!("{base}/{suffix}-{n}") }
     }
-}
-
-fn names(checks: &[Check]) -> String {
-    checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-fn links(checks: &[Check]) -> String {
-    let link = |check: &Check| match check.url.as_str() {
-        "" => check.name.clone(),
-        url => format!("[{}]({url})", check.name),
-    };
-    checks.iter().map(link).collect::<Vec<_>>().join(", ")
 }

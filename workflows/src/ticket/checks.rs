@@ -88,7 +88,7 @@ impl Flow {
         if red.is_empty() { Ok(settled) } else { Err(park(ParkReason::CiFailed, red.join(" "))) }
     }
 
-    /// After a red check a person has probably pushed to the branch, or decided about the pull request: that counts now.
+    /// A person has pushed to the branch, or decided about the pull request: that counts now.
     async fn follow_people(&self) -> Result<(), Stop> {
         let waiting: Vec<Delivery> =
             self.read(|s| s.repositories.values().filter(|d| d.ci.is_empty()).cloned().collect());
@@ -191,6 +191,14 @@ impl Flow {
             }
             delivery.ci_attempts = attempts.max(before);
             keep_notes(&mut delivery.ci_notes, notes);
+            match &outcome {
+                CiOutcome::Ours(ours) => {
+                    delivery.red = vec![ours.check.clone()];
+                    delivery.red_logs = ours.log.iter().cloned().collect();
+                }
+                CiOutcome::Escalated(diagnosis) => delivery.red_logs.clone_from(&diagnosis.logs),
+                _ => {}
+            }
         });
         match outcome {
             CiOutcome::Green(checks) => Watched::Green(format!("CI green ({})", names(&checks))),
@@ -270,7 +278,9 @@ impl Flow {
     pub(super) fn red_buttons(&self) -> Option<RedButtons> {
         self.read(|s| {
             let delivery = s.repositories.values().find(|delivery| delivery.ci.is_empty())?;
-            let job = delivery.red.iter().find_map(|check| check.job);
+            let with_log = || delivery.red_logs.iter().map(|log| log.job);
+            let job =
+                delivery.red.iter().filter_map(|check| check.job).find(|job| with_log().any(|known| known == *job));
             Some(RedButtons {
                 ticket: self.key.to_string(),
                 pull_request: delivery.pull_request.as_ref().map(|pr| pr.url.clone()).unwrap_or_default(),
@@ -298,7 +308,7 @@ fn keep_notes(known: &mut Vec<String>, notes: Vec<String>) {
 }
 
 fn diagnosed(diagnosis: &Diagnosis, attempts: u32) -> String {
-    let Diagnosis { checks, kind, cause, tried } = diagnosis;
+    let Diagnosis { checks, kind, cause, tried, .. } = diagnosis;
     let after = match attempts {
         0 => String::new(),
         1 => " after 1 attempt".to_owned(),
@@ -343,6 +353,7 @@ mod tests {
             kind: Some(RedKind::Logic),
             cause: "test: expects UTC, gets local time.".into(),
             tried: vec!["test run again".into()],
+            logs: Vec::new(),
         };
         assert_eq!(
             diagnosed(&diagnosis, 3),

@@ -29,6 +29,14 @@ impl Flow {
                 self.keep(ready);
             }
         }
+        // People have decided about every one while its checks ran: nothing is left to present.
+        let open = |s: &super::state::TicketState| {
+            let mut states = s.repositories.values().filter_map(|d| d.pull_request.as_ref()).map(|pr| pr.state);
+            states.any(|state| state == PullRequestState::Open)
+        };
+        if !self.read(open) {
+            return Ok(());
+        }
         self.enter(Stage::ReadyForReview, "waiting for review and merge");
         let (new_tests, suite) = self.read(|s| {
             let proofs = || s.tasks.iter().filter_map(|task| task.proof.as_ref());

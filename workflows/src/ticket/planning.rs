@@ -201,6 +201,7 @@ impl Flow {
             ci_attempts: 0,
             ci_notes: Vec::new(),
             red: Vec::new(),
+            red_logs: Vec::new(),
             active_seconds: 0,
         };
         self.write(|s| {

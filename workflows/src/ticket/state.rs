@@ -9,16 +9,16 @@ use crate::budget::Budget;
 use crate::ci_watch::CiProgress;
 use crate::contract::access::Person;
 use crate::contract::agent::AgentName;
-use crate::contract::github::{Check, PullRequest, Repository};
+use crate::contract::github::{Check, PullRequest, PullRequestState, Repository};
 use crate::contract::ids::{BranchName, CommitSha, Digest, Generation, RepositoryName};
 use crate::contract::jira::Ticket;
 use crate::contract::money::MicroUsd;
 use crate::contract::plan::{DiscoveryReport, Plan, PlannedTask, RankedRepository, TaskResult};
 use crate::contract::policy::Policy;
 use crate::contract::slack::MessageRef;
-use crate::contract::status::{LogEntry, Parked, Stage, TicketStatus};
+use crate::contract::status::{CheckLog, LogEntry, Parked, Stage, TicketStatus};
 use crate::contract::trigger::{
-    Approve, ChecksChanged, Command, EventId, Joined, Reject, RequestChanges, Steer, TicketInput,
+    Approve, ChecksChanged, Command, EventId, Joined, PullRequestChanged, Reject, RequestChanges, Steer, TicketInput,
 };
 use crate::contract::workspace::{Proof, Pushed, Workspace};
 
@@ -124,6 +124,8 @@ pub(super) struct Delivery {
     pub(super) ci_notes: Vec<String>,
     /// The red checks that a person was called for.
     pub(super) red: Vec<Check>,
+    /// What they printed last; kept for people until checks are red again.
+    pub(super) red_logs: Vec<CheckLog>,
     /// Sum of active seconds in this repository.
     pub(super) active_seconds: u64,
 }
@@ -273,6 +275,24 @@ impl TicketState {
         if self.guidance.len() > GUIDANCE.0 {
             self.guidance.pop_front();
         }
+    }
+
+    /// Somebody pushed to a pull request whose checks are watched, or closed it: its watch is to look at once. Before that stage
+    /// nobody watches, and what we push ourselves is known.
+    pub(super) fn watch_again(&mut self, news: &PullRequestChanged) {
+        let watching = matches!(self.stage, Stage::WatchingCi | Stage::FixingCi);
+        let Some(delivery) = self.repositories.get(&news.repository).filter(|_| watching) else { return };
+        let of_it = delivery.pull_request.as_ref().is_some_and(|pr| pr.number == news.number);
+        if of_it && (news.sha != delivery.head || news.state != PullRequestState::Open) {
+            let (repository, sha) = (news.repository.clone(), delivery.head.clone());
+            self.inbox.nudge(ChecksChanged { repository, sha });
+        }
+    }
+
+    /// What a red check printed last.
+    pub(super) fn check_log(&self, job: u64) -> Option<CheckLog> {
+        let mut logs = self.repositories.values().flat_map(|delivery| &delivery.red_logs);
+        logs.find(|log| log.job == job).cloned()
     }
 
     /// The flow is being undone or is over.

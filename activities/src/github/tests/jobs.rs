@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use workflows::contract::failure::FailureKind;
-use workflows::contract::github::{CommitRef, JobLog, JobRef, PullRequestRef};
+use workflows::contract::github::{JobLog, JobRef, PullRequestRef, ReadChecks};
 
 use super::{HEAD, github};
 use crate::capture::Reply;
@@ -26,7 +26,7 @@ async fn an_actions_check_knows_its_job_and_what_was_said() {
         _ => Reply::unplanned(call),
     })
     .await;
-    let commit = CommitRef { repository: "acme/shop".parse().unwrap(), sha: HEAD.parse().unwrap() };
+    let commit = ReadChecks { repository: "acme/shop".parse().unwrap(), sha: HEAD.parse().unwrap(), head_of: None };
     let checks = client.checks(&commit).await.unwrap().checks;
     let seen: Vec<_> = checks.iter().map(|c| (c.name.as_str(), c.job, c.summary.as_str())).collect();
     assert_eq!(
@@ -61,6 +61,39 @@ async fn a_log_comes_by_a_link_and_is_read_in_parts() {
     let behind = client.log_part(&job(), Some(20_001)).await.unwrap().unwrap();
     assert!(behind.contains("has 20000 lines"), "{behind}");
     assert!(server.lines().iter().all(|line| line.starts_with("GET ")));
+}
+
+/// A log as a storage may have it: 50 MB long, or packed.
+async fn of_log(body: Vec<u8>) -> Result<JobLog, crate::failure::ServiceError> {
+    let mut body = Some(body);
+    let (_, client) = github(move |line, call| match line {
+        "GET /repos/acme/shop/actions/jobs/7" => Reply::ok(json!({"steps": [
+            {"name": "Run pytest", "conclusion": "failure", "started_at": null, "completed_at": null},
+        ]})),
+        "GET /repos/acme/shop/actions/jobs/7/logs" => Reply::empty(302).header("location", "/api/v3/link"),
+        "GET /link" => Reply::text(body.take().unwrap_or_default()),
+        _ => Reply::unplanned(call),
+    })
+    .await;
+    client.job_log(&job()).await
+}
+
+#[tokio::test]
+async fn a_huge_or_packed_log_is_read_by_its_end() {
+    let line = format!("2026-11-21T12:00:02.0000000Z {}\n", "downloading ".repeat(40));
+    let end = "2026-11-21T12:00:03.0000000Z FAILED tests/test_a.py::test_b\n";
+    let huge = line.repeat(50 * 1024 * 1024 / line.len() + 1) + end;
+    assert!(huge.len() > 50 * 1024 * 1024);
+    let JobLog::Step { tail, .. } = of_log(huge.into_bytes()).await.unwrap() else { panic!("it is there") };
+    assert!(tail.len() <= 16 * 1024 && tail.ends_with("FAILED tests/test_a.py::test_b"));
+
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, format!("{}{end}", line.repeat(9)).as_bytes()).unwrap();
+    let packed = packed.finish().unwrap();
+    let JobLog::Step { tail, .. } = of_log(packed.clone()).await.unwrap() else { panic!("it is there") };
+    assert!(tail.ends_with("FAILED tests/test_a.py::test_b"), "{tail}");
+    let cut = of_log(packed[..packed.len() / 2].to_vec()).await.unwrap_err();
+    assert_eq!(cut.kind, FailureKind::Unavailable);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use workflows::contract::failure::FailureKind;
-use workflows::contract::github::{CheckState, CommitRef, PullRequestRef, PullRequestState};
+use workflows::contract::github::{CheckState, HeadOf, PullRequestRef, PullRequestState, ReadChecks};
 use workflows::contract::ids::RepositoryName;
 
 use super::{HEAD, github, pull_request};
@@ -148,7 +148,7 @@ async fn states(runs: Vec<Value>, statuses: Value, suites: Value) -> Vec<(String
         }
     })
     .await;
-    let commit = CommitRef { repository: shop(), sha: HEAD.parse().unwrap() };
+    let commit = ReadChecks { repository: shop(), sha: HEAD.parse().unwrap(), head_of: None };
     let checks = client.checks(&commit).await.unwrap().checks;
     checks.into_iter().map(|check| (check.name, check.state)).collect()
 }
@@ -189,6 +189,39 @@ async fn runs_statuses_and_waiting_suites_are_one_list() {
         ("test", CheckState::Failed),
     ];
     assert_eq!(states(runs, statuses, suites).await, expected.map(|(name, state)| (name.to_owned(), state)));
+}
+
+#[tokio::test]
+async fn a_head_that_is_none_any_more_is_said_to_be_overtaken() {
+    const NEWER: &str = "cccccccccccccccccccccccccccccccccccccccc";
+    for (state, of_pull_request, of_branch, overtaken) in [
+        ("open", HEAD, HEAD, false),
+        ("open", NEWER, NEWER, true),
+        // GitHub has our push, and does not show it at the pull request yet.
+        ("open", NEWER, HEAD, false),
+        ("closed", HEAD, HEAD, true),
+        ("merged", HEAD, HEAD, true),
+    ] {
+        let (_, client) = github(move |line, call| match line.split('?').next().unwrap_or_default() {
+            "GET /repos/acme/shop/pulls/3" => {
+                let mut shown = pull_request(3, state);
+                shown["head"]["sha"] = json!(of_pull_request);
+                Reply::ok(shown)
+            }
+            "GET /repos/acme/shop/git/ref/heads/agent/SHOP-1/clamp-1" => {
+                Reply::ok(json!({"object": {"sha": of_branch}}))
+            }
+            line if line.ends_with("/check-runs") => Reply::ok(json!({"check_runs": []})),
+            line if line.ends_with("/status") => Reply::ok(json!({"statuses": []})),
+            line if line.ends_with("/check-suites") => Reply::ok(json!({"check_suites": []})),
+            _ => Reply::unplanned(call),
+        })
+        .await;
+        let head_of = Some(HeadOf { number: 3, branch: "agent/SHOP-1/clamp-1".parse().unwrap() });
+        let asked = ReadChecks { repository: shop(), sha: HEAD.parse().unwrap(), head_of };
+        let seen = client.checks(&asked).await.unwrap().overtaken;
+        assert_eq!(seen, overtaken, "{state} {of_pull_request} {of_branch}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Workspaces against a real repository in a local directory, with the real sandbox.
 
 mod fix;
+mod kept;
 mod prove;
 mod push;
 mod tools;

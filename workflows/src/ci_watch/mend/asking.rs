@@ -1,0 +1,171 @@
+//! What rules cannot tell the ci agent is asked: why a check is red, and for a fix that leaves the tests what they are.
+
+use std::time::Duration;
+
+use serde_json::json;
+use temporalio_common::data_converters::RawValue;
+
+use super::super::{Mending, Watch};
+use super::{Red, Stop};
+use crate::agent_run::{AgentWorkflow, decode_answer};
+use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
+use crate::contract::analysis::{FailureAnalysis, RedKind};
+use crate::contract::github::Check;
+use crate::contract::workspace::{Prove, Workspace, Workspaces};
+use crate::kit::{self, CallError, Failure};
+use crate::messages::{one_line, shorten};
+use crate::policy::Family;
+
+/// Longest reason of a refused change in a diagnosis, in characters.
+const REFUSAL: usize = 300;
+
+impl Watch {
+    /// Lets the ci agent find out why, and pushes what it may mend.
+    pub(super) async fn ask_agent(
+        &mut self,
+        mending: &Mending,
+        all: &[Check],
+        reds: &[&Red],
+        files: Vec<String>,
+    ) -> Result<(), Stop> {
+        let Some(first) = reds.first() else { return Err(self.escalate(all, None, String::new())) };
+        let lease = mending.lease.saturating_sub(self.spent);
+        let (Some(model), true) = (mending.model.clone(), lease.0 > 0) else {
+            let cause = format!("{} No model may look further: its budget is used up.", first.cause());
+            return Err(self.escalate(all, first.kind(), cause));
+        };
+        self.tell(true, format!("finding out why {} is red", first.check.name)).await;
+        let checks: Vec<_> = reds
+            .iter()
+            .map(|red| json!({ "name": red.check.name, "state": "failed", "url": red.check.url, "job": red.check.job, "log": red.tail }))
+            .collect();
+        let brief = json!({
+            "repository": self.head.repository,
+            "number": mending.pull_request.number,
+            "sha": self.head.sha,
+            "attempt": self.attempts + 1,
+            "files": files,
+            "checks": checks,
+            "refusal": self.refusal,
+        });
+        let ended = self.run_agent(mending, model, lease, brief).await?;
+        let (end, workspace) = match ended {
+            Ok(result) => {
+                self.spent += result.spent;
+                (result.end, result.workspace)
+            }
+            Err(failure) => {
+                // A child that died cannot say what it spent: its whole lease counts as gone.
+                self.spent += lease;
+                (AgentEnd::Failed(failure.message), None)
+            }
+        };
+        let analysis: FailureAnalysis = match end {
+            AgentEnd::Answered(answer) => match decode_answer(answer) {
+                Ok(analysis) => analysis,
+                Err(fault) => return Err(self.escalate(all, first.kind(), format!("{} {fault}", first.cause()))),
+            },
+            other => {
+                let why = unanswered(&other);
+                return Err(self.escalate(all, first.kind(), format!("{} The ci agent {why}.", first.cause())));
+            }
+        };
+        self.act_on(mending, all, first, &analysis, workspace).await
+    }
+
+    async fn act_on(
+        &mut self,
+        mending: &Mending,
+        all: &[Check],
+        first: &Red,
+        analysis: &FailureAnalysis,
+        workspace: Option<Workspace>,
+    ) -> Result<(), Stop> {
+        let cause = shorten(&analysis.root_cause, 1000);
+        match analysis.kind {
+            RedKind::Logic | RedKind::Compile if analysis.caused_by_this_branch => {
+                Err(self.give_back(first, analysis.kind, &cause))
+            }
+            RedKind::Infrastructure | RedKind::Flaky => self.wait_out_the_runner(all, &[&first.check], cause).await,
+            RedKind::Logic | RedKind::Compile | RedKind::Security | RedKind::BaseBranch => {
+                let not_ours = if analysis.caused_by_this_branch { "" } else { " It is not from this change." };
+                Err(self.escalate(all, Some(analysis.kind), format!("{cause}{not_ours}")))
+            }
+            _ => match workspace.filter(|workspace| analysis.fixed && workspace.snapshot.is_some()) {
+                Some(workspace) => self.push_if_honest(mending, all, analysis, workspace).await,
+                None => Err(self.escalate(all, Some(analysis.kind), cause)),
+            },
+        }
+    }
+
+    /// A model's change that makes CI green by asking for less is no fix: that was an attempt, and the next one knows why.
+    async fn push_if_honest(
+        &mut self,
+        mending: &Mending,
+        all: &[Check],
+        analysis: &FailureAnalysis,
+        workspace: Workspace,
+    ) -> Result<(), Stop> {
+        let request =
+            Prove { base: self.workspace(), head: workspace.clone(), command_seconds: mending.command_seconds };
+        let family = Family::Sandbox { commands: Duration::from_secs(mending.command_seconds * 3) };
+        let judged =
+            match self.call(family, "look what the fix does to the tests", Workspaces::judge_fix, request).await? {
+                Ok(judged) => judged,
+                Err(failure) => {
+                    let cause = format!("What would mend it cannot be judged: {}", failure.message);
+                    return Err(self.escalate(all, Some(analysis.kind), cause));
+                }
+            };
+        let Some(refusal) = judged.refusal else {
+            return self.push(mending, workspace, &analysis.change).await;
+        };
+        self.attempts += 1;
+        self.tried.push(format!("a change of the ci agent, refused: {}", one_line(&shorten(&refusal, REFUSAL))));
+        self.tell(true, "the ci agent's change was refused: it touched what tests ask for".to_owned()).await;
+        self.refusal = refusal;
+        Ok(())
+    }
+
+    async fn run_agent(
+        &mut self,
+        mending: &Mending,
+        model: crate::contract::policy::ModelChoice,
+        lease: crate::contract::money::MicroUsd,
+        brief: serde_json::Value,
+    ) -> Result<Result<AgentResult, Failure>, Stop> {
+        self.agents += 1;
+        let repository = &self.head.repository;
+        let whereabouts = format!("{}.{}", repository.owner(), repository.name()).to_lowercase();
+        let id = format!("{}/ci/{whereabouts}/{}", self.ctx.workflow_id(), self.agents);
+        let input = AgentInput {
+            agent: AgentName::Ci,
+            ticket: mending.ticket.clone(),
+            generation: mending.generation.clone(),
+            model,
+            brief,
+            workspace: Some(self.workspace()),
+            command_seconds: mending.command_seconds,
+            lease,
+            progress: None,
+        };
+        let raw = RawValue::from_value(&input, self.ctx.payload_converter());
+        let title = format!("ci agent: {} #{}", repository.name(), mending.pull_request.number);
+        let nothing = std::future::pending();
+        match kit::run_child(&self.ctx, &self.token, AgentWorkflow::run, raw, id, title, nothing).await {
+            Ok(result) => Ok(Ok(result)),
+            Err(CallError::Failed(failure)) => Ok(Err(failure)),
+            Err(CallError::Cancelled) => Err(Stop::Cancelled),
+        }
+    }
+}
+
+fn unanswered(end: &AgentEnd) -> String {
+    match end {
+        AgentEnd::Answered(_) => "answered".to_owned(),
+        AgentEnd::InvalidAnswer(fault) => format!("gave no usable answer: {fault}"),
+        AgentEnd::Limit(limit) => format!("stopped: {limit}"),
+        AgentEnd::Budget { needed } => format!("has not enough money left: the next call may cost {needed}"),
+        AgentEnd::Failed(why) => format!("cannot go on: {why}"),
+    }
+}
