@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_status_says_everything_at_a_glance() {
-        let state = TaskState { status: Some(executing()), running: true, state: "executing".into() };
+        let state = TaskState { status: Some(executing()), running: true, state: "executing".into(), ended_at: None };
         let text = status(&key(), &state, 1_012);
         for part in [
             "*SHOP-1* · executing (task 2 of 2)   ▓▓▓▓▓▓░░░░ 55 %",
@@ -303,14 +303,14 @@ mod tests {
 
     #[test]
     fn without_a_worker_the_stage_is_still_known() {
-        let state = TaskState { status: None, running: true, state: "awaiting_approval".into() };
+        let state = TaskState { status: None, running: true, state: "awaiting_approval".into(), ended_at: None };
         let text = status(&key(), &state, 0);
         assert!(text.starts_with("*SHOP-1* · awaiting approval\nNo worker answers"), "{text}");
         let fixing = TicketStatus { stage: Stage::FixingCi, ..executing() };
-        let fixing = TaskState { status: Some(fixing), running: true, state: "fixing_ci".into() };
+        let fixing = TaskState { status: Some(fixing), running: true, state: "fixing_ci".into(), ended_at: None };
         let text = status(&key(), &fixing, 0);
         assert!(text.contains("· fixing ci   ▓▓▓▓▓▓▓▓▓░ 85 %") && text.contains("/agent cancel SHOP-1"), "{text}");
-        let ended = TaskState { status: Some(executing()), running: false, state: "terminated".into() };
+        let ended = TaskState { status: Some(executing()), running: false, state: "terminated".into(), ended_at: None };
         assert!(status(&key(), &ended, 0).contains("· terminated"));
     }
 

@@ -72,7 +72,7 @@ impl StartOutcome {
     }
 }
 
-/// Everything that begins a run, or tells the running one.
+/// Everything that begins a run, or joins the running one.
 struct Beginning {
     workflow_id: String,
     kind: &'static str,
@@ -80,8 +80,8 @@ struct Beginning {
     /// A newer event supersedes older ones. Otherwise each counts, and the run itself knows what it has done.
     superseding: bool,
     input: Payload,
-    /// Signal to the running run, and what it says.
-    news: (&'static str, Payload),
+    /// Signal to the running run, and what it says. `None`: the run reads for itself when its time has come.
+    news: Option<(&'static str, Payload)>,
     /// Search attributes of kind keyword.
     attributes: Vec<(&'static str, String)>,
     /// One line for the Web UI.
@@ -107,14 +107,14 @@ pub async fn start_ticket(client: &Client, labelled: &TicketLabelled) -> Result<
         event: event.clone(),
         superseding: true,
         input: execution::encode(client, &input).await?,
-        news: ("trigger", execution::encode(client, &joined).await?),
+        news: Some(("trigger", execution::encode(client, &joined).await?)),
         attributes,
         title: format!("{ticket} {summary}"),
     };
     start(client, beginning).await
 }
 
-/// Starts the run that looks after an error, or tells it that the error was reported again.
+/// Starts the run that looks after an error, unless one does.
 ///
 /// # Errors
 /// As [`start_ticket`].
@@ -125,7 +125,7 @@ pub async fn start_error(client: &Client, reported: &ErrorReported) -> Result<St
         event: reported.event.clone(),
         superseding: true,
         input: execution::encode(client, reported).await?,
-        news: ("reported", execution::encode(client, reported).await?),
+        news: None,
         attributes: vec![],
         title: format!("Sentry {} {}", reported.issue, reported.summary),
     };
@@ -143,7 +143,7 @@ pub async fn start_instruction(client: &Client, instructed: &Instructed) -> Resu
         event: instructed.event.clone(),
         superseding: false,
         input: execution::encode(client, instructed).await?,
-        news: ("instruct", execution::encode(client, instructed).await?),
+        news: Some(("instruct", execution::encode(client, instructed).await?)),
         attributes: vec![("RequestedBy", instructed.by.name.clone())],
         title: format!("{}#{} {}", instructed.repository, instructed.number, instructed.instruction),
     };
@@ -161,8 +161,8 @@ pub async fn start_mention(client: &Client, mentioned: &Mentioned) -> Result<Sta
         event: mentioned.event.clone(),
         superseding: true,
         input: execution::encode(client, mentioned).await?,
-        // One run per mention: only a redelivery can meet it, and that is dropped.
-        news: ("mentioned", execution::encode(client, mentioned).await?),
+        // One run per mention: only a redelivery can meet it.
+        news: None,
         attributes: vec![("RequestedBy", mentioned.by.name.clone())],
         title: format!("{} asks: {}", mentioned.by.label(), mentioned.text),
     };
@@ -210,7 +210,8 @@ async fn begin(client: &Client, beginning: &Beginning) -> Result<Option<String>,
 }
 
 async fn join(client: &Client, beginning: &Beginning, run_id: &str) -> Result<bool, TemporalError> {
-    let Beginning { workflow_id, event, news: (name, news), .. } = beginning;
+    let Beginning { workflow_id, event, news, .. } = beginning;
+    let Some((name, news)) = news else { return Ok(true) };
     execution::signal(client, Signal { workflow_id, run_id, name, request_id: &event.id }, news.clone()).await
 }
 

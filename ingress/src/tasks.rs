@@ -33,7 +33,8 @@ const FARTHEST: usize = 2;
 pub async fn ticket_state(client: &Client, ticket: &TicketKey) -> Result<Option<TaskState>, TemporalError> {
     let Some(run) = execution::describe(client, &ticket.workflow_id()).await? else { return Ok(None) };
     let status: Option<TicketStatus> = ask(client, ticket, "status", None).await;
-    Ok(Some(TaskState { status, running: run.closed_at.is_none(), state: run.state }))
+    let ended_at = run.closed_at.map(|milliseconds| milliseconds.div_euclid(1000));
+    Ok(Some(TaskState { status, running: ended_at.is_none(), state: run.state, ended_at }))
 }
 
 /// The last entries of a ticket's log; `None`: no worker answers, or there is no such run.

@@ -1,7 +1,8 @@
 //! One error that Sentry reports, from its first spike until it stays gone.
 //!
-//! Workflow type `sentry_issue`, id `sentry-<issue id>`, input [`ErrorReported`]. Signals: `reported` (the same issue again),
-//! `cancel` is Temporal's own. Queries: `status`, `log`. Ends with [`ErrorEnd`].
+//! Workflow type `sentry_issue`, id `sentry-<issue id>`, input [`ErrorReported`]. It takes no signals: a report of the same
+//! issue joins the run, which reads Sentry itself when its time has come; an alert may fire every few minutes for weeks, and each
+//! signal would grow the history. Queries: `status`, `log`. Ends with [`ErrorEnd`].
 //!
 //! [`Watch::look_after`] is the business flow from top to bottom. Below its threshold an error has no effect at all.
 
@@ -15,9 +16,7 @@ use serde::{Deserialize, Serialize};
 use temporalio_common::data_converters::RawValue;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_workflow::{
-    SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
-};
+use temporalio_workflow::{WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination};
 
 use crate::contract::ids::{Generation, TicketKey};
 use crate::contract::money::MicroUsd;
@@ -32,6 +31,9 @@ use desk::Watch;
 
 /// Label of every ticket that an error made.
 pub const REPORT_LABEL: &str = "sentry-auto";
+
+/// Why there is no ticket for what has none.
+const NO_STACK_TRACE: &str = "Sentry has no stack trace of it";
 
 /// How the run of an error ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,8 +85,6 @@ struct State {
     issue: Option<ErrorIssue>,
     ticket: Option<TicketKey>,
     spent: MicroUsd,
-    /// Reports that came while the run was at work.
-    reports: u32,
     thread: Option<MessageRef>,
     occurrences: BTreeMap<String, u32>,
     log: VecDeque<LogEntry>,
@@ -120,13 +120,6 @@ impl SentryIssueWorkflow {
                     .into())
             }
         }
-    }
-
-    /// The issue was reported again.
-    #[signal(name = "reported")]
-    pub fn reported(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _raw: RawValue) {
-        // Sentry is read again; what the report says does not matter.
-        self.state.reports += 1;
     }
 
     /// Where it stands.
@@ -181,7 +174,7 @@ impl Watch {
                 Ok(ticket) => ticket,
                 Err(end) => return Ok(end),
             },
-            (None, _) => return Ok(self.tell_only(&issue, "Sentry has no stack trace of it").await),
+            (None, _) => return self.tell_only(&issue, NO_STACK_TRACE).await,
         };
         loop {
             if let Err(how) = self.await_merge(&ticket).await? {

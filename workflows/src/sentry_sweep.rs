@@ -17,7 +17,7 @@ use crate::contract::policy::{Policy, PolicySource};
 use crate::contract::sentry::{ErrorIssue, ErrorPage, ListErrors, Sentry};
 use crate::contract::tasks::Tasks;
 use crate::contract::trigger::{ErrorReported, EventId};
-use crate::kit::{self, CallError};
+use crate::kit::{self, CallError, now};
 use crate::policy::Family;
 
 /// Id of the schedule that starts sweeps, and of their runs' prefix.
@@ -157,10 +157,11 @@ impl Sweep {
         Ok(starts)
     }
 
-    /// The moment of the newest event names the event: an error that nothing was added to is not reported twice.
+    /// The event is the sweep's own look: Sentry counts with a delay, so an issue whose last run found too few events may be
+    /// over its threshold now without a newer event.
     async fn start(&self, issue: &ErrorIssue) -> Result<bool, CallError> {
-        let event =
-            EventId { id: format!("sweep-{}-{}", issue.id, issue.last_seen), at: issue.last_seen.saturating_mul(1000) };
+        let at = now(&self.ctx).saturating_mul(1000);
+        let event = EventId { id: format!("sweep-{}-{at}", issue.id), at };
         let reported = ErrorReported { issue: issue.id.clone(), event, summary: issue.title.clone() };
         let summary = format!("start the run of {}", issue.short_id);
         let started = kit::call(&self.ctx, &self.token, Family::Read, &summary, Tasks::start_error, reported).await?;

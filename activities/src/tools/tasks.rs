@@ -121,7 +121,7 @@ pub(super) mod tests {
         }
 
         async fn ticket_state(&self, ticket: &TicketKey) -> Result<Option<TaskState>, ServiceError> {
-            let known = TaskState { status: None, running: true, state: "executing".into() };
+            let known = TaskState { status: None, running: true, state: "executing".into(), ended_at: None };
             Ok((ticket.as_str() == "SHOP-1").then_some(known))
         }
 

@@ -29,6 +29,9 @@ pub struct TaskState {
     pub running: bool,
     /// How it ended (`completed`, `cancelled`, ...) or `running`.
     pub state: String,
+    /// Seconds since 1970 when it ended; absent while it runs.
+    #[serde(default)]
+    pub ended_at: Option<i64>,
 }
 
 impl TaskState {

@@ -127,7 +127,7 @@ pub struct Instructed {
     pub event: EventId,
 }
 
-/// Sentry reported an error, or the sweep found it. Input of the `sentry_issue` workflow, and its signal `reported`.
+/// Sentry reported an error, or the sweep found it. Input of the `sentry_issue` workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorReported {
     /// The issue.

@@ -5,7 +5,7 @@ use temporalio_common::ActivityDefinition;
 use temporalio_common::data_converters::TemporalDeserializable;
 use temporalio_workflow::{WorkflowCancellationToken, WorkflowContext};
 
-use super::{ErrorEnd, SentryIssueWorkflow, State};
+use super::{SentryIssueWorkflow, State};
 use crate::contract::ids::{EffectKey, Generation};
 use crate::contract::sentry::{ErrorEvent, ErrorIssue, ReadError, Sentry};
 use crate::contract::slack::{PostMessage, Slack};
@@ -40,36 +40,15 @@ impl Watch {
         self.call(Family::Read, "read the newest event", Sentry::latest_event, self.address()).await
     }
 
-    pub(super) async fn tell_only(&self, issue: &ErrorIssue, why: &str) -> ErrorEnd {
-        let extra = json!({ "ticket": "", "ticket_url": "", "analysis": null, "why": format!("No ticket: {why}.") });
-        // The key is the issue's and not this run's: every sweep comes by again, and one notice is enough for as long as it is
-        // among the channel's newest messages.
-        let effect = EffectKey::new(self.ctx.workflow_id(), &Generation::of_event(issue.id.as_str()), "slack/told", 1);
-        self.post(effect, Template::SlackError, issue, extra, None).await;
-        ErrorEnd::ToldOnly(why.to_owned())
-    }
-
     pub(super) async fn tell_end(&self, issue: &ErrorIssue, how: &str) {
         let extra = json!({ "how": how, "ticket": self.read(|s| s.ticket.clone()) });
         self.tell("end", Template::SlackErrorEnd, issue, extra, None).await;
     }
 
-    /// Says something about the error, once.
+    /// Says something about the error in its thread in the errors channel; what cannot be said is noted.
     pub(super) async fn tell(
         &self,
         step: &str,
-        template: Template,
-        issue: &ErrorIssue,
-        extra: serde_json::Value,
-        ticket_url: Option<&str>,
-    ) {
-        self.post(self.effect(&format!("slack/{step}")), template, issue, extra, ticket_url).await;
-    }
-
-    /// Posts into the error's thread in the errors channel; what cannot be said is noted.
-    async fn post(
-        &self,
-        effect: EffectKey,
         template: Template,
         issue: &ErrorIssue,
         extra: serde_json::Value,
@@ -84,7 +63,7 @@ impl Watch {
         let message = PostMessage {
             channel: root.as_ref().map_or(channel, |root| root.channel.clone()),
             thread: root.map(|root| root.ts),
-            effect,
+            effect: self.effect(&format!("slack/{step}")),
             blocks: messages::slack::with_links(&text, &links),
             text,
         };

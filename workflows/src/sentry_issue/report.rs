@@ -47,7 +47,7 @@ impl Watch {
     ) -> Result<Result<TicketKey, ErrorEnd>, CallError> {
         let Some(project) = self.project(issue) else {
             let why = format!("[policy.sentry.projects] names no Jira project for {}", issue.project);
-            return Ok(Err(self.tell_only(issue, &why).await));
+            return Ok(Err(self.tell_only(issue, &why).await?));
         };
         self.enter("finding out why it happens");
         let analysis = self.analyse(issue, event).await?;
@@ -87,7 +87,7 @@ impl Watch {
         let state = self.call(Family::Read, &summary, Tasks::ticket_state, known.key.clone()).await?;
         let back = match &state {
             Some(state) if state.running => false,
-            Some(state) => state.ended_as(Stage::Merged),
+            Some(state) => state.ended_as(Stage::Merged) && state.ended_at.is_none_or(|at| issue.last_seen > at),
             // Temporal has forgotten the ticket, Jira has not.
             None => known.done,
         };
