@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use workflows::contract::status::{Stage, TicketStatus};
+use world::jira::Failure;
 use world::samples;
 use world::sentry::{NewError, Status};
 
@@ -12,7 +13,7 @@ use crate::scene::{REPOSITORY, STAGE, Scene, play};
 /// The ticket that the error becomes: the project's next number.
 const BUG: &str = "SHOP-2";
 /// Seconds where production has a day.
-const POLICY: &str = "[policy.sentry]\nquiet_seconds = 4\n[policy.sentry.projects]\nshop-api = \"SHOP\"\n";
+const POLICY: &str = "[policy.sentry]\nquiet_seconds = 4\nsettle_seconds = 1\n[policy.sentry.projects]\nshop-api = \"SHOP\"\nbilling = \"BILL\"\n";
 
 impl Scene {
     /// Sentry reports to this product, and the model knows what to say about the sample error.
@@ -56,6 +57,12 @@ impl Scene {
         self.observer.wait_for_stage(BUG, stage, STAGE).await
     }
 
+    async fn bug_presented(&self) -> anyhow::Result<TicketStatus> {
+        let presented =
+            |status: &TicketStatus| status.stage == Stage::ReadyForReview && self.bug_status() == "In Review";
+        self.observer.wait_for(BUG, "ready for review, everyone told", STAGE, presented).await
+    }
+
     fn bug_status(&self) -> String {
         self.stack.world.jira.issue(BUG).map(|bug| bug.status).unwrap_or_default()
     }
@@ -93,8 +100,7 @@ async fn mended(scene: &Scene) -> anyhow::Result<()> {
     assert_reported(scene, &issue);
 
     scene.click("ana", "approve").await?;
-    let presented = |status: &TicketStatus| status.stage == Stage::ReadyForReview && scene.bug_status() == "In Review";
-    let ready = scene.observer.wait_for(BUG, "ready for review, everyone told", STAGE, presented).await?;
+    let ready = scene.bug_presented().await?;
     assert_eq!((ready.tasks_done, ready.tasks), (1, 1), "{ready:?}");
     let pull_request = world.github.pull_requests(REPOSITORY).remove(0);
     let checks = world.github.checks(REPOSITORY, &pull_request.head_sha);
@@ -120,17 +126,98 @@ async fn mended(scene: &Scene) -> anyhow::Result<()> {
     world.sentry.deploy(&issue, "shop-api@1.6.0");
     world.sentry.report_events(&issue, 12, 2);
     scene.sweep().await?;
+    scene.eventually("the ticket has a second run", async || Ok(scene.runs_of(BUG).await? == 2)).await?;
     scene.bug_in(Stage::AwaitingApproval).await?;
     scene.swept(2).await?;
     assert_eq!((scene.evidence(), world.jira.issues().len()), (1, 2), "evidence once, no second bug");
-    scene.signal_ticket_by_cli(BUG, "reject", Some(r#"{"by":"ana"}"#)).await?;
-    assert_eq!(scene.looked_after(&issue, 2).await?, format!("{BUG} ended rejected: not mended"));
+    assert_eq!(scene.observer.runs(&format!("WorkflowId = 'sentry-{issue}'")).await?.len(), 2);
+    Ok(())
+}
 
-    // What a person has rejected stays so, however often it is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_has_the_error_again_is_evidence_and_what_a_person_ends_stays_so() {
+    let scene = Scene::with_sentry().await.unwrap();
+    play(&scene, back_again(&scene).await).await;
+}
+
+async fn back_again(scene: &Scene) -> anyhow::Result<()> {
+    let world = &scene.stack.world;
+    let issue = world.sentry.create_issue(samples::error());
+    let run = format!("sentry-{issue}");
+    scene.bug_in(Stage::AwaitingApproval).await?;
+    scene.click("ana", "approve").await?;
+    scene.bug_presented().await?;
+    scene.merge().await?;
+    let doing =
+        async |what: &str| Ok(scene.observer.error_status(&run).await.is_ok_and(|status| status.doing.contains(what)));
+    scene.eventually("it waits for quiet", async || doing("waiting whether the error stays gone").await).await?;
+    // What is still in production says nothing; what was released since does.
+    world.sentry.report_events(&issue, 3, 1);
+    world.bedrock.set_script(samples::script("sentry")?);
+    world.sentry.deploy(&issue, "shop-api@1.4.3");
+    world.sentry.report_events(&issue, 1, 1);
+    scene.eventually("the ticket has a second run", async || Ok(scene.runs_of(BUG).await? == 2)).await?;
+    scene.bug_in(Stage::AwaitingApproval).await?;
+    assert_eq!((scene.evidence(), world.jira.issues().len()), (1, 2), "evidence once, no second bug");
+
+    scene.signal_ticket_by_cli(BUG, "reject", Some(r#"{"by":"ana"}"#)).await?;
+    scene.eventually("the end is noticed", async || doing("SHOP-2 ended rejected: not mended").await).await?;
     scene.sweep().await?;
-    assert_eq!(scene.looked_after(&issue, 3).await?, format!("{BUG} ended rejected: not mended"));
+    scene.swept(1).await?;
+    world.sentry.resolve(&issue);
+    let end = "it is not open in Sentry any more: nothing to do";
+    assert_eq!(scene.looked_after(&issue, 1).await?, end);
     assert_eq!((scene.evidence(), scene.runs_of(BUG).await?, world.jira.issues().len()), (1, 2, 2));
-    scene.keep_histories_of("sentry_rejected", &format!("sentry-{issue}")).await?;
+    assert_eq!(scene.observer.runs(&format!("WorkflowId = '{run}'")).await?.len(), 1, "the sweep joined it");
+    scene.keep_histories_of("sentry_back", &run).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_that_jira_lacks_is_told_once_and_reported_when_it_is_there() {
+    let scene = Scene::with_sentry().await.unwrap();
+    play(&scene, refused(&scene).await).await;
+}
+
+async fn refused(scene: &Scene) -> anyhow::Result<()> {
+    let world = &scene.stack.world;
+    let mut error = samples::error();
+    "billing".clone_into(&mut error.project);
+    let issue = world.sentry.create_issue(error);
+    scene.eventually("people are told", async || Ok(!scene.reports().is_empty())).await?;
+    world.sentry.report_events(&issue, 5, 1);
+    scene.sweep().await?;
+    scene.swept(1).await?;
+    assert!(scene.reports()[0].text.contains("No ticket:"), "{}", scene.reports()[0].text);
+    assert_eq!(scene.paid_turns(), 0, "nothing is paid for before Jira can be asked");
+    world.jira.add_project("BILL", "Billing");
+    scene.looked_after(&issue, 1).await?;
+    scene.sweep().await?;
+    scene.eventually("the bug is reported", async || Ok(world.jira.issue("BILL-1").is_some())).await?;
+    scene.eventually("it is handed over", async || Ok(scene.runs_of("BILL-1").await? == 1)).await?;
+    assert_eq!(scene.effects("jira", "issue.created").len(), 1);
+    scene.assert_once();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bug_that_jira_refuses_is_told_once_paid_once_and_reported_when_jira_takes_it() {
+    let scene = Scene::with_sentry().await.unwrap();
+    play(&scene, refused_bug(&scene).await).await;
+}
+
+async fn refused_bug(scene: &Scene) -> anyhow::Result<()> {
+    let world = &scene.stack.world;
+    for _ in 0..2 {
+        world.jira.fail_next("POST /rest/api/3/issue", Failure { status: 400, retry_after: None });
+    }
+    world.sentry.create_issue(samples::error());
+    scene.bug_in(Stage::AwaitingApproval).await?;
+    scene.eventually("people are told", async || Ok(scene.reports().len() == 2)).await?;
+    assert!(scene.reports()[0].text.contains("No ticket:"), "{}", scene.reports()[0].text);
+    assert_eq!(scene.effects("jira", "issue.created").len(), 1);
+    assert_eq!(scene.effects("bedrock", "turn.repeated").len(), 0, "one analysis");
+    scene.assert_once();
     Ok(())
 }
 
@@ -214,7 +301,7 @@ async fn not_mended(scene: &mut Scene) -> anyhow::Result<()> {
         (&warning, "49 events in 24 hours, 50 are needed: nothing to do"),
         (&unnamed, "9 events in 24 hours, 10 are needed: nothing to do"),
         (&debug, "9 events in 24 hours, 10 are needed: nothing to do"),
-        (&resolved, "a person has resolved, ignored or archived it: nothing to do"),
+        (&resolved, "it is not open in Sentry any more: nothing to do"),
         (&deleted, "Sentry does not know it any more: nothing to do"),
     ] {
         assert_eq!(scene.looked_after(issue, 1).await?, end);
@@ -234,7 +321,7 @@ async fn not_mended(scene: &mut Scene) -> anyhow::Result<()> {
     scene.sweep().await?;
     scene.swept(2).await?;
     sentry.resolve(&traceless);
-    let end = "a person has resolved, ignored or archived it: nothing to do";
+    let end = "it is not open in Sentry any more: nothing to do";
     assert_eq!(scene.looked_after(&traceless, 1).await?, end);
     let reports = scene.reports();
     assert_eq!(reports.len(), 1, "{reports:#?}");

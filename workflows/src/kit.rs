@@ -207,8 +207,13 @@ pub fn since<W>(ctx: &WorkflowContext<W>, began: i64) -> Duration {
     Duration::from_secs(u64::try_from(now(ctx) - began).unwrap_or_default())
 }
 
+/// Milliseconds since 1970 on the workflow's clock: the time of an event that a run itself makes.
+pub fn now_milliseconds<W>(ctx: &WorkflowContext<W>) -> i64 {
+    let since = ctx.workflow_time().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or_default()
+}
+
 /// Seconds since 1970 on the workflow's clock.
 pub fn now<W>(ctx: &WorkflowContext<W>) -> i64 {
-    let since = ctx.workflow_time().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or_default()
+    now_milliseconds(ctx).div_euclid(1000)
 }

@@ -11,6 +11,7 @@ mod desk;
 mod report;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use temporalio_common::data_converters::RawValue;
@@ -46,7 +47,7 @@ pub enum ErrorEnd {
         /// From how many on it counts.
         threshold: u64,
     },
-    /// Somebody had resolved, ignored or archived it.
+    /// It was resolved, ignored or archived, by a person or by Sentry's own rules.
     NotUnresolved,
     /// Sentry does not know it any more.
     Deleted,
@@ -142,7 +143,7 @@ impl ErrorEnd {
             Self::BelowThreshold { events, threshold } => {
                 format!("{events} events in 24 hours, {threshold} are needed: nothing to do")
             }
-            Self::NotUnresolved => "a person has resolved, ignored or archived it: nothing to do".to_owned(),
+            Self::NotUnresolved => "it is not open in Sentry any more: nothing to do".to_owned(),
             Self::Deleted => "Sentry does not know it any more: nothing to do".to_owned(),
             Self::ToldOnly(why) => format!("told in Slack, no ticket: {why}"),
             Self::Resolved(ticket) => format!("stayed gone after {ticket}: resolved in Sentry"),
@@ -168,7 +169,12 @@ impl Watch {
             Look::Ends(end) => return Ok(end),
         };
         let event = self.newest_event().await?;
-        let ticket = match (self.known_report(&issue).await?, event) {
+        let known = match self.known_report(&issue).await {
+            Ok(known) => known,
+            Err(CallError::Cancelled) => return Err(CallError::Cancelled),
+            Err(CallError::Failed(failure)) => return self.tell_only(&issue, &failure.message).await,
+        };
+        let ticket = match (known, event) {
             (Some(known), event) => self.pick_up(&issue, event.as_ref(), known).await?,
             (None, Some(event)) if !event.frames.is_empty() => match self.report(&issue, &event).await? {
                 Ok(ticket) => ticket,
@@ -177,18 +183,32 @@ impl Watch {
             (None, _) => return self.tell_only(&issue, NO_STACK_TRACE).await,
         };
         loop {
-            if let Err(how) = self.await_merge(&ticket).await? {
-                return Ok(ErrorEnd::NotMended(ticket, how));
-            }
-            match self.await_quiet(&ticket).await? {
-                Some(end) => return Ok(end),
-                None => self.seen_again(&ticket).await?,
+            match self.await_merge(&ticket).await? {
+                Ok(merged_at) => match self.await_quiet(&ticket, merged_at).await? {
+                    Some(end) => return Ok(end),
+                    None => self.seen_again(&ticket).await?,
+                },
+                Err(how) => {
+                    if let Some(end) = self.await_new_work(&ticket, &how).await? {
+                        return Ok(end);
+                    }
+                }
             }
         }
     }
 
-    /// Reads the issue and judges whether it counts. No effect.
+    /// Reads the issue and judges whether it counts. No effect. Sentry counts with a delay, and what is reported while the run
+    /// reads only joins it: with too few events it looks once more before it ends.
     async fn look(&self) -> Result<Look, CallError> {
+        match self.look_once().await? {
+            Look::Ends(ErrorEnd::BelowThreshold { .. }) => {}
+            look => return Ok(look),
+        }
+        self.pause(Duration::from_secs(self.read(|s| s.policy.sentry.settle_seconds)), "Sentry counts").await?;
+        self.look_once().await
+    }
+
+    async fn look_once(&self) -> Result<Look, CallError> {
         let Some(issue) = self.read_issue().await? else { return Ok(Look::Ends(ErrorEnd::Deleted)) };
         if !issue.unresolved {
             return Ok(Look::Ends(ErrorEnd::NotUnresolved));

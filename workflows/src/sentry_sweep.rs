@@ -17,7 +17,7 @@ use crate::contract::policy::{Policy, PolicySource};
 use crate::contract::sentry::{ErrorIssue, ErrorPage, ListErrors, Sentry};
 use crate::contract::tasks::Tasks;
 use crate::contract::trigger::{ErrorReported, EventId};
-use crate::kit::{self, CallError, now};
+use crate::kit::{self, CallError, now_milliseconds};
 use crate::policy::Family;
 
 /// Id of the schedule that starts sweeps, and of their runs' prefix.
@@ -52,6 +52,8 @@ pub struct Swept {
     pub started: u64,
     /// Of these, could not be started now; the next sweep finds them again.
     pub failed: u64,
+    /// Of these, left for the next sweep: this one has begun as many runs as it may.
+    pub postponed: u64,
 }
 
 /// The `sentry_sweep` workflow.
@@ -141,6 +143,11 @@ impl Sweep {
             if !over {
                 continue;
             }
+            // The day Sentry is switched on must not become hundreds of plans in an hour.
+            if self.ctx.state(|s| s.swept.started) >= policy.sentry.starts_per_sweep.into() {
+                self.count(|swept| swept.postponed += 1);
+                continue;
+            }
             starts += 1;
             match self.start(issue).await {
                 Ok(new) => {
@@ -160,9 +167,9 @@ impl Sweep {
     /// The event is the sweep's own look: Sentry counts with a delay, so an issue whose last run found too few events may be
     /// over its threshold now without a newer event.
     async fn start(&self, issue: &ErrorIssue) -> Result<bool, CallError> {
-        let at = now(&self.ctx).saturating_mul(1000);
+        let at = now_milliseconds(&self.ctx);
         let event = EventId { id: format!("sweep-{}-{at}", issue.id), at };
-        let reported = ErrorReported { issue: issue.id.clone(), event, summary: issue.title.clone() };
+        let reported = ErrorReported { issue: issue.id.clone(), event, summary: issue.short_id.clone() };
         let summary = format!("start the run of {}", issue.short_id);
         let started = kit::call(&self.ctx, &self.token, Family::Read, &summary, Tasks::start_error, reported).await?;
         Ok(started.new)

@@ -80,6 +80,7 @@ pub(super) fn event(json: &Value, redactor: &Redactor) -> ErrorEvent {
         message: message(json, redactor),
         frames: frames(json).into_iter().map(|json| frame(json, redactor)).collect(),
         environment: tag("environment"),
+        released_at: Some(seconds(&json["release"]["dateCreated"])).filter(|at| *at > 0),
         release,
         tags: shown.take(TAGS).map(|(key, value)| redactor.text(&format!("{key}: {value}"), LINE)).collect(),
         request: entry(json, "request").map_or_else(String::new, |request| {

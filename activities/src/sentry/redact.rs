@@ -14,7 +14,8 @@ const MARK: &str = "[redacted]";
 const PATTERN_LIMIT: usize = 1 << 20;
 
 /// An address. The last part has letters only, so that `react@18.2.0/index.js` stays readable.
-static EMAIL: LazyLock<Regex> = LazyLock::new(|| built_in(r"[\p{L}\p{N}._%+-]+@(?:[\p{L}\p{N}-]+\.)+\p{L}{2,}"));
+static EMAIL: LazyLock<Regex> =
+    LazyLock::new(|| built_in(r"[\p{L}\p{N}._%+-]+(?:@|%40)(?:[\p{L}\p{N}-]+\.)+\p{L}{2,}"));
 
 /// Tokens that show what they are: GitHub, GitLab, Slack, Stripe and OpenAI-like, AWS, Google, Sentry, JSON Web Tokens, and
 /// what follows `Bearer` or `Basic`.
@@ -148,6 +149,7 @@ mod tests {
         for (text, expected) in [
             ("no user jane.doe+x@mail.example.com here", "no user [redacted] here"),
             ("jürgen@münchen.example", "[redacted]"),
+            ("GET /reset?email=jane.doe%40mail.example&x=1", "GET /reset?email=[redacted]&x=1"),
             ("https://bot:pw@db.internal.example/x", "https://bot:[redacted]/x"),
             ("Authorization: Bearer abcdefghijklmnop.qrs", "Authorization: [redacted]"),
             ("ghp_0123456789abcdefABCDEF", "[redacted]"),

@@ -23,7 +23,7 @@ pub struct NewError {
     pub fingerprint: String,
     /// Environment.
     pub environment: String,
-    /// Release.
+    /// Release; Sentry has known it for a week.
     pub release: String,
     /// No webhook tells of it.
     pub silent: bool,

@@ -110,10 +110,13 @@ impl Sentry {
         Some((issue.clone(), reopened))
     }
 
-    /// The next events of an issue come from this release.
+    /// The next events of an issue come from this new release.
     pub fn deploy(&self, id: &str, release: &str) {
-        if let Some(issue) = self.lock().issues.get_mut(id) {
+        let mut state = self.lock();
+        let now = state.tick();
+        if let Some(issue) = state.issues.get_mut(id) {
             release.clone_into(&mut issue.release);
+            issue.released = now;
         }
     }
 

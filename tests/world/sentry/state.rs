@@ -87,6 +87,8 @@ pub struct Issue {
     pub environment: String,
     /// Release.
     pub release: String,
+    /// When Sentry came to know that release.
+    pub released: DateTime<Utc>,
     /// When it was seen first.
     pub first_seen: DateTime<Utc>,
     /// When it was seen last.
@@ -210,6 +212,7 @@ impl State {
             users: 0,
             environment: new.environment,
             release: new.release,
+            released: now - TimeDelta::days(7),
             first_seen: now,
             last_seen: now,
             event_id: Some(event_id),
@@ -319,7 +322,7 @@ impl State {
             "platform": issue.platform, "type": "error", "metadata": {"type": issue.kind, "value": issue.value}, "tags": tags,
             "dateCreated": time(issue.last_seen), "dateReceived": time(issue.last_seen), "dist": null, "size": 4096,
             "user": {"id": "550747", "email": "jane@mail.example", "ip_address": "192.168.1.1"},
-            "release": {"version": issue.release}, "errors": [], "fingerprints": issue.hashes, "location": null, "sdk": null,
+            "release": {"version": issue.release, "dateCreated": time(issue.released)}, "errors": [], "fingerprints": issue.hashes, "location": null, "sdk": null,
             "culprit": issue.culprit(), "contexts": {}, "context": {}, "packages": {}, "occurrence": null, "_meta": {},
             "userReport": null, "sdkUpdates": [], "resolvedWith": [], "nextEventID": null, "previousEventID": null,
             "entries": [

@@ -115,6 +115,10 @@ pub struct SentryPolicy {
     pub projects: BTreeMap<String, String>,
     /// Days within which an error that was reported before is not reported anew. Default 90.
     pub dedupe_days: u32,
+    /// New runs that one sweep begins at most; the other errors wait for the next, the most frequent go first. Default 25.
+    pub starts_per_sweep: u32,
+    /// Seconds until an error with too few events is looked at once more: Sentry counts with a delay. Default 60.
+    pub settle_seconds: u64,
     /// Seconds without an event after the merge until the issue is resolved in Sentry. Default 24 h.
     pub quiet_seconds: u64,
     /// Regular expressions whose matches are redacted before model, Jira and Slack see them, beside the built-in ones
@@ -162,6 +166,8 @@ impl Default for SentryPolicy {
     fn default() -> Self {
         Self {
             sweep_seconds: 3600,
+            starts_per_sweep: 25,
+            settle_seconds: 60,
             thresholds: Thresholds::default(),
             projects: BTreeMap::new(),
             dedupe_days: 90,

@@ -98,6 +98,9 @@ pub struct ErrorEvent {
     pub environment: String,
     /// Release, or empty.
     pub release: String,
+    /// Seconds since 1970 when that release was made known to Sentry; absent where it is none of its releases.
+    #[serde(default)]
+    pub released_at: Option<i64>,
     /// Tags, `browser: Firefox`, at most 20.
     pub tags: Vec<String>,
     /// `GET https://...` of the request, or empty.

@@ -40,9 +40,13 @@ impl Watch {
         self.call(Family::Read, "read the newest event", Sentry::latest_event, self.address()).await
     }
 
-    pub(super) async fn tell_end(&self, issue: &ErrorIssue, how: &str) {
-        let extra = json!({ "how": how, "ticket": self.read(|s| s.ticket.clone()) });
-        self.tell("end", Template::SlackErrorEnd, issue, extra, None).await;
+    /// Says how it ended to those who were told of it.
+    pub(super) async fn tell_end(&self, how: &str) {
+        let (issue, ticket, told) = self.read(|s| (s.issue.clone(), s.ticket.clone(), s.thread.is_some()));
+        if let Some(issue) = issue.filter(|_| told) {
+            let extra = json!({ "how": how, "ticket": ticket });
+            self.tell("end", Template::SlackErrorEnd, &issue, extra, None).await;
+        }
     }
 
     /// Says something about the error in its thread in the errors channel; what cannot be said is noted.

@@ -15,9 +15,10 @@ use crate::contract::sentry::{ErrorEvent, ErrorIssue, Level, LinkTicket, Sentry}
 use crate::contract::status::Stage;
 use crate::contract::tasks::Tasks;
 use crate::contract::trigger::{EventId, TicketLabelled};
-use crate::kit::{CallError, now};
+use crate::kit::{CallError, now_milliseconds};
 use crate::messages::{self, Template};
 use crate::policy::Family;
+use crate::search_attributes::COST_USD;
 
 /// Longest title in a ticket's summary, in characters.
 const TITLE: usize = 80;
@@ -51,6 +52,12 @@ impl Watch {
         };
         self.enter("finding out why it happens");
         let analysis = self.analyse(issue, event).await?;
+        // That took minutes, and people work too.
+        match self.read_issue().await? {
+            None => return Ok(Err(ErrorEnd::Deleted)),
+            Some(issue) if !issue.unresolved => return Ok(Err(ErrorEnd::NotUnresolved)),
+            Some(_) => {}
+        }
         self.enter("reporting it");
         let high = matches!(issue.level, Level::Fatal | Level::Error);
         let bug = ReportBug {
@@ -62,8 +69,10 @@ impl Watch {
             effect: self.effect("jira/bug"),
             fingerprint: issue.fingerprint.clone(),
         };
-        let summary = format!("report {} as a bug", issue.short_id);
-        let reported = self.call(Family::Effect, &summary, Jira::report_bug, bug).await?;
+        let reported = match self.report_until_taken(issue, bug).await? {
+            Ok(reported) => reported,
+            Err(end) => return Ok(Err(end)),
+        };
         self.write(|s| s.ticket = Some(reported.key.clone()));
         self.log(format!("reported as {}", reported.key));
         self.name_ticket(issue, &reported).await;
@@ -73,8 +82,35 @@ impl Watch {
         Ok(Ok(reported.key))
     }
 
-    /// An error that was reported before. While its ticket is at work there is nothing to add. After a merge it is back: the
-    /// ticket gets the new evidence, once, and work on it begins anew. Work that a person ended stays ended.
+    /// Reports the bug. Where Jira refuses it, people are told once, and it is tried again until somebody has mended Jira: a run
+    /// that failed here would pay for the analysis again at the next sweep.
+    async fn report_until_taken(
+        &self,
+        issue: &ErrorIssue,
+        bug: ReportBug,
+    ) -> Result<Result<Reported, ErrorEnd>, CallError> {
+        let summary = format!("report {} as a bug", issue.short_id);
+        let mut waiting = None;
+        loop {
+            let failure = match self.call(Family::Effect, &summary, Jira::report_bug, bug.clone()).await {
+                Ok(reported) => return Ok(Ok(reported)),
+                Err(CallError::Cancelled) => return Err(CallError::Cancelled),
+                Err(CallError::Failed(failure)) => failure.message,
+            };
+            let vigil = match &mut waiting {
+                Some(vigil) => vigil,
+                None => waiting.insert(self.tell_without_ticket(issue, &failure).await),
+            };
+            self.log(format!("Jira did not take the bug: {failure}"));
+            if let Some(end) = self.keep_vigil(vigil).await? {
+                return Ok(Err(end.unwrap_or(ErrorEnd::ToldOnly(failure))));
+            }
+        }
+    }
+
+    /// An error that was reported before. While its ticket is at work there is nothing to add. What comes a whole quiet time
+    /// after its merge means that it is back: the ticket gets the new evidence, once, and work on it begins anew. Work that a
+    /// person ended stays ended.
     pub(super) async fn pick_up(
         &self,
         issue: &ErrorIssue,
@@ -87,7 +123,12 @@ impl Watch {
         let state = self.call(Family::Read, &summary, Tasks::ticket_state, known.key.clone()).await?;
         let back = match &state {
             Some(state) if state.running => false,
-            Some(state) => state.ended_as(Stage::Merged) && state.ended_at.is_none_or(|at| issue.last_seen > at),
+            // Until then the run waits for quiet, as the one did that reported it.
+            Some(state) => {
+                let quiet = self.read(|s| s.policy.sentry.quiet_seconds);
+                let over = state.ended_at.map(|at| at.saturating_add_unsigned(quiet));
+                state.ended_as(Stage::Merged) && over.is_none_or(|over| issue.last_seen > over)
+            }
             // Temporal has forgotten the ticket, Jira has not.
             None => known.done,
         };
@@ -157,6 +198,7 @@ impl Watch {
             }
         };
         self.write(|s| s.spent += result.spent);
+        self.ctx.upsert_search_attributes([COST_USD.value_set(result.spent.as_usd())]);
         self.log(format!("{agent} agent: {} model turns, {}", result.turns, result.spent));
         if let Some(why) = agent_call::fault(&result.end) {
             return Ok(self.not_analysed(&why));
@@ -185,7 +227,7 @@ impl Watch {
             ticket: ticket.clone(),
             event: EventId {
                 id: format!("sentry-{}-{}-{}", issue.id, self.generation, self.occurrence("hand over")),
-                at: now(&self.ctx).saturating_mul(1000),
+                at: now_milliseconds(&self.ctx),
             },
             by: None,
             summary: summary_of(issue),
