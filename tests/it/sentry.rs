@@ -109,10 +109,6 @@ async fn mended(scene: &Scene) -> anyhow::Result<()> {
     assert_eq!(scene.runs_of(BUG).await?, 1, "Jira's own webhook joined the run");
     assert!(world.bedrock.unused_turns().is_empty());
     assert_no_personal_data(scene);
-    scene.keep_histories_of("sentry", &format!("sentry-{issue}")).await?;
-    for sweep in scene.observer.runs("WorkflowType = 'sentry_sweep'").await? {
-        scene.keep_histories_of("sentry_sweep", &sweep.id).await?;
-    }
     scene.assert_once();
 
     // Weeks later a new release has it again: webhooks and sweep tell of it, the same ticket gets the evidence once.
@@ -130,7 +126,6 @@ async fn mended(scene: &Scene) -> anyhow::Result<()> {
     scene.sweep().await?;
     assert_eq!(scene.looked_after(&issue, 3).await?, format!("{BUG} ended rejected: not mended"));
     assert_eq!((scene.evidence(), scene.runs_of(BUG).await?, world.jira.issues().len()), (1, 2, 2));
-    scene.keep_histories_of("sentry_rejected", &format!("sentry-{issue}")).await?;
     Ok(())
 }
 
@@ -242,7 +237,6 @@ async fn not_mended(scene: &mut Scene) -> anyhow::Result<()> {
     let kinds: Vec<Value> = scene.stack.world.effects.all().into_iter().map(|effect| effect.kind.into()).collect();
     assert_eq!(kinds, ["message.posted"]);
     assert_eq!(scene.observer.runs(&format!("WorkflowId = '{run}'")).await?.len(), 1, "they joined the run");
-    scene.keep_histories_of("sentry_told_only", &run).await?;
     assert_eq!(scene.paid_turns(), 0);
     scene.assert_once();
     Ok(())
