@@ -21,6 +21,8 @@ pub struct Settings {
     pub approvers: Vec<String>,
     /// Slack user ids that may reject, request changes, steer, retry and cancel. Default empty: everyone in the workspace.
     pub commanders: Vec<String>,
+    /// Slack user ids whose mentions a model answers. Default empty: everyone in the workspace.
+    pub askers: Vec<String>,
     /// Whether somebody with Temporal's CLI or Web UI may decide. Default true. It stops those who say who they are: a signal
     /// by hand can claim to come from any person in Slack, so who must not approve must not reach Temporal.
     pub cli_may_approve: bool,
@@ -31,7 +33,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { approvers: vec![], commanders: vec![], cli_may_approve: true, approver_other_than_requester: false }
+        Self {
+            approvers: vec![],
+            commanders: vec![],
+            askers: vec![],
+            cli_may_approve: true,
+            approver_other_than_requester: false,
+        }
     }
 }
 
@@ -111,6 +119,7 @@ impl Settings {
         let allowed = match question.action {
             Action::Approve => &self.approvers,
             Action::Command => &self.commanders,
+            Action::Ask => &self.askers,
         };
         match who.via {
             Via::Cli if self.cli_may_approve => Verdict::Allowed,
@@ -133,7 +142,7 @@ mod tests {
 
     fn ask(settings: &Settings, who: Person, action: Action) -> bool {
         let requested_by = Some(Person { via: Via::Jira, id: "bo-1".into(), name: "Bo".into() });
-        let question = MayThey { who, action, ticket: "SHOP-1".parse().unwrap(), requested_by };
+        let question = MayThey { who, action, ticket: "SHOP-1".parse().ok(), requested_by };
         settings.judge(&question) == Verdict::Allowed
     }
 
@@ -165,6 +174,11 @@ mod tests {
         let everyone = Settings { approvers: vec![], ..settings };
         assert!(!ask(&everyone, slack("U0BO", "bo"), Action::Approve));
         assert!(ask(&everyone, slack("U0BO", "bo"), Action::Command));
+        assert!(ask(&everyone, slack("U0BO", "bo"), Action::Ask));
+        let few = Settings { askers: vec!["U0ANA".into()], ..everyone };
+        assert!(ask(&few, slack("U0ANA", "ana"), Action::Ask));
+        assert!(!ask(&few, slack("U0BO", "bo"), Action::Ask));
+        assert!(ask(&few, slack("U0BO", "bo"), Action::Command));
     }
 
     #[tokio::test]

@@ -12,6 +12,9 @@ const BAR: usize = 10;
 /// Longest list of log entries, in characters: a section of Slack takes 3,000.
 const LOG: usize = 2800;
 
+/// What happens to those whose word has no effect.
+const TOLD: &str = "you are told why";
+
 /// Every command, with what it is for.
 pub(crate) const HELP: &str = "*What you can ask me*\n\
     `/agent status SHOP-1` where a ticket stands\n\
@@ -220,21 +223,27 @@ pub(crate) fn unknown(typed: &str, near: &[TaskLine], label: &str) -> String {
     }
 }
 
-/// What becomes of a command that was passed on.
+/// What becomes of a command that was passed on. Whether it counts is judged by the ticket's run, which tells a person why not.
 pub(crate) fn taken(ticket: &TicketKey, word: &Word) -> String {
     match word {
         Word::Approve(_) => {
-            format!("Your approval of {ticket} is passed on. The plan's message changes when it counts.")
+            format!(
+                "Your approval is passed on to {ticket}. The plan's message changes when it counts; if not, {TOLD}."
+            )
         }
         Word::Reject(_) => {
-            format!("Your rejection of {ticket} is passed on. The plan's message changes when it counts.")
+            format!(
+                "Your rejection is passed on to {ticket}. The plan's message changes when it counts; if not, {TOLD}."
+            )
         }
         Word::RequestChanges(_) => {
-            format!("Your changes to {ticket} are passed on. A new plan follows and asks for approval again.")
+            format!(
+                "Your changes are passed on to {ticket}. A new plan follows for approval when they count; if not, {TOLD}."
+            )
         }
-        Word::Retry(_) => format!("{ticket} tries again, if it is parked."),
-        Word::Cancel(_) => format!("{ticket} stops and cleans up."),
-        Word::Steer(_) => format!("{ticket} minds that from now on."),
+        Word::Retry(_) => format!("Your retry is passed on to {ticket}; if it does not count, {TOLD}."),
+        Word::Cancel(_) => format!("Your cancel is passed on to {ticket}; if it does not count, {TOLD}."),
+        Word::Steer(_) => format!("What to mind is passed on to {ticket}; if it does not count, {TOLD}."),
     }
 }
 
@@ -309,6 +318,7 @@ mod tests {
         let fixing = TicketStatus { stage: Stage::FixingCi, ..executing() };
         let fixing = TaskState { status: Some(fixing), running: true, state: "fixing_ci".into(), ended_at: None };
         let text = status(&key(), &fixing, 0);
+        assert!(text.contains("\nci agent: task-2 in shop-api\n"), "{text}");
         assert!(text.contains("· fixing ci   ▓▓▓▓▓▓▓▓▓░ 85 %") && text.contains("/agent cancel SHOP-1"), "{text}");
         let ended = TaskState { status: Some(executing()), running: false, state: "terminated".into(), ended_at: None };
         assert!(status(&key(), &ended, 0).contains("· terminated"));
@@ -350,6 +360,25 @@ mod tests {
             text.chars().count() < 3000 && text.contains("line 399 &lt;\n```") && !text.contains("line 0 "),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_command_that_was_passed_on_promises_no_effect() {
+        use workflows::contract::access::{Person, Via};
+        use workflows::contract::trigger::{Approve, Command, Reject, RequestChanges, Steer};
+
+        let by = || Person { via: Via::Slack, id: "U0BO".into(), name: "bo".into() };
+        for word in [
+            Word::Approve(Approve { by: by(), plan_hash: None, comment: None }),
+            Word::Reject(Reject { by: by(), plan_hash: None, comment: None }),
+            Word::RequestChanges(RequestChanges { by: by(), plan_hash: None, comment: "shorter".into() }),
+            Word::Retry(Command { by: by() }),
+            Word::Cancel(Command { by: by() }),
+            Word::Steer(Steer { by: by(), text: "the cache".into() }),
+        ] {
+            let text = taken(&key(), &word);
+            assert!(text.contains("passed on to SHOP-1") && text.ends_with("you are told why."), "{text}");
+        }
     }
 
     #[test]

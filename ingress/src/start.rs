@@ -84,7 +84,8 @@ struct Beginning {
     news: Option<(&'static str, Payload)>,
     /// Search attributes of kind keyword.
     attributes: Vec<(&'static str, String)>,
-    /// One line for the Web UI.
+    /// One line for the Web UI. The server keeps it as it is, past the codec: it says who and where, never what people wrote
+    /// to us.
     title: String,
 }
 
@@ -145,7 +146,7 @@ pub async fn start_instruction(client: &Client, instructed: &Instructed) -> Resu
         input: execution::encode(client, instructed).await?,
         news: Some(("instruct", execution::encode(client, instructed).await?)),
         attributes: vec![("RequestedBy", instructed.by.name.clone())],
-        title: format!("{}#{} {}", instructed.repository, instructed.number, instructed.instruction),
+        title: format!("{}#{} instruction by {}", instructed.repository, instructed.number, instructed.by.label()),
     };
     start(client, beginning).await
 }
@@ -164,7 +165,7 @@ pub async fn start_mention(client: &Client, mentioned: &Mentioned) -> Result<Sta
         // One run per mention: only a redelivery can meet it.
         news: None,
         attributes: vec![("RequestedBy", mentioned.by.name.clone())],
-        title: format!("{} asks: {}", mentioned.by.label(), mentioned.text),
+        title: format!("{} asks in {}", mentioned.by.label(), mentioned.channel),
     };
     start(client, beginning).await
 }

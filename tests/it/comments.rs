@@ -99,7 +99,6 @@ async fn instructed(scene: &Scene) -> anyhow::Result<()> {
     let comment = github.comment(REPOSITORY, number, INSTRUCTION, "ana").await?;
     answered(scene, number, 1).await?;
     assert_done(scene, number, comment).await;
-    scene.keep_histories_of("instruction", &run_of(number)).await?;
 
     // The same delivery after the run is over: nothing is done again.
     let named = |delivery: &world::webhook::Delivery| String::from_utf8_lossy(&delivery.body).contains("Agent show");
@@ -112,7 +111,6 @@ async fn instructed(scene: &Scene) -> anyhow::Result<()> {
     answered(scene, number, 2).await?;
     assert!(replies_on(scene, number)[1].contains("`@agent <instruction>`"), "{:?}", replies_on(scene, number));
     assert_eq!(scene.effects("github", "commit.pushed").len(), 1);
-    scene.keep_histories_of("no_instruction", &run_of(number)).await?;
     scene.assert_once();
     Ok(())
 }
@@ -136,7 +134,6 @@ async fn killed(scene: &mut Scene) -> anyhow::Result<()> {
     scene.stack.world.github.drop_reply_after_effect(&format!("POST /repos/{REPOSITORY}/issues/{number}/comments"));
     answered(scene, number, 1).await?;
     assert_done(scene, number, comment).await;
-    scene.keep_histories_of("instruction_killed", &run_of(number)).await?;
     scene.assert_once();
     Ok(())
 }

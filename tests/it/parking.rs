@@ -14,7 +14,6 @@ async fn late_approval(scene: &Scene) -> anyhow::Result<()> {
     scene.label();
     let parked = scene.stage(Stage::Parked).await?;
     assert_eq!(parked.parked.as_ref().map(|parked| parked.reason), Some(ParkReason::PlanExpired));
-    scene.keep_histories("parked").await?;
     let hash = parked.plan_hash.unwrap_or_default();
     assert!(parked.commands.iter().any(|line| line.contains("--name approve")), "{:?}", parked.commands);
     scene.signal_by_cli("approve", Some(&format!(r#"{{"by":"ana","plan_hash":"{hash}"}}"#))).await?;

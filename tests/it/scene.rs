@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use workflows::contract::status::{Stage, TicketStatus};
@@ -15,6 +16,9 @@ pub(crate) const STAGE: Duration = Duration::from_secs(180);
 pub(crate) const KEY: &str = "SHOP-1";
 /// The repository its change belongs to.
 pub(crate) const REPOSITORY: &str = "acme/shop-api";
+
+/// Scenarios whose agents' histories are kept: all agents run through the same loop, and a few of each kind suffice.
+const SHOWN_AGENTS: [&str; 5] = ["the_flow::", "comments::", "sentry::", "slack::", "ci::trouble::the_ci_agents_fix"];
 
 /// Scenarios at work at the same time: each is three processes and the machine may have two cores.
 static SEATS: Semaphore = Semaphore::const_new(3);
@@ -194,23 +198,39 @@ impl Scene {
         Ok(self.observer.runs(&format!("WorkflowId = 'ticket-{key}'")).await?.len())
     }
 
-    /// Keeps the histories of the sample ticket and its children as goldens. See `replay.rs`.
-    pub(crate) async fn keep_histories(&self, name: &str) -> anyhow::Result<()> {
-        self.keep_histories_of(name, &format!("ticket-{KEY}")).await
-    }
-
-    /// Keeps the histories of a workflow's newest run and of its children as goldens, where none is yet.
-    pub(crate) async fn keep_histories_of(&self, name: &str, workflow_id: &str) -> anyhow::Result<()> {
-        let Some(directory) = std::env::var_os("TICKETWRIGHT_GOLDENS") else {
+    /// Keeps the histories of the scenario's runs as goldens, where `TICKETWRIGHT_GOLDENS` names a directory: of each workflow
+    /// the newest run that is over, or of a ticket at rest; of an error every run, for each begins at another state of its
+    /// ticket. See `replay.rs`.
+    async fn keep_histories(&self) -> anyhow::Result<()> {
+        let Some(goldens) = std::env::var_os("TICKETWRIGHT_GOLDENS") else {
             return Ok(());
         };
-        let directory = world::stack::project_root().join(directory);
-        std::fs::create_dir_all(&directory)?;
-        for run in self.observer.runs(&format!("WorkflowId STARTS_WITH '{workflow_id}'")).await? {
-            let kind = run.id.strip_prefix(workflow_id).unwrap_or_default().replace('/', "_");
-            let path = directory.join(format!("{name}{kind}.pb"));
-            if !path.exists() {
-                std::fs::write(path, without_identities(self.observer.history(&run.id).await?))?;
+        // The harness names a test's thread after the test.
+        let thread = std::thread::current();
+        let test = thread.name().filter(|name| name.contains("::"));
+        let test = test.context("histories are kept by a test's name: run with at least two test threads")?;
+        let name = test.rsplit("::").next().unwrap_or_default();
+        let directory = world::stack::project_root().join(goldens).join(name);
+        let at_rest = ["awaiting_approval", "parked", "ready_for_review"].map(|stage| format!("'{stage}'")).join(", ");
+        for query in [
+            "ExecutionStatus IN ('Completed', 'Failed', 'Canceled')".to_owned(),
+            format!("WorkflowType = 'ticket' AND ExecutionStatus = 'Running' AND Stage IN ({at_rest})"),
+        ] {
+            let runs = self.observer.runs(&query).await?;
+            for (at, run) in runs.iter().enumerate() {
+                let mut name = file_name(&run.id);
+                if run.kind == "sentry_issue" {
+                    // Newest first.
+                    let nth = runs[at..].iter().filter(|older| older.id == run.id).count();
+                    name = format!("{name}_{nth}");
+                }
+                let path = directory.join(format!("{name}.pb"));
+                let is_kept = run.kind != "agent" || SHOWN_AGENTS.iter().any(|shown| test.starts_with(shown));
+                // What was kept once stays.
+                if is_kept && !path.exists() {
+                    std::fs::create_dir_all(&directory)?;
+                    std::fs::write(path, without_identities(self.observer.history(&run.id, &run.run_id).await?))?;
+                }
             }
         }
         Ok(())
@@ -228,11 +248,25 @@ impl Scene {
     }
 }
 
-/// Runs a scenario; a failure shows the processes' logs.
+/// Ends a scenario: a failure shows the processes' logs, otherwise its histories are kept.
 pub(crate) async fn play(scene: &Scene, done: anyhow::Result<()>) {
+    let done = match done {
+        Ok(()) => scene.keep_histories().await,
+        failed => failed,
+    };
     if let Err(error) = done {
         panic!("{error:#}\n{}", scene.logs());
     }
+}
+
+/// A workflow's id as a file's name. Of runs of a schedule, whose ids end with their time, one is kept.
+fn file_name(workflow_id: &str) -> String {
+    let time = workflow_id.len().saturating_sub("-2026-11-21T12:00:00Z".len());
+    let id = match workflow_id.split_at_checked(time) {
+        Some((id, time)) if chrono::DateTime::parse_from_rfc3339(time.trim_start_matches('-')).is_ok() => id,
+        _ => workflow_id,
+    };
+    id.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect()
 }
 
 /// A history without the names of the machines that made it: `<pid>@<host>` becomes letters of the same length, so that the

@@ -115,10 +115,6 @@ async fn mended(scene: &Scene) -> anyhow::Result<()> {
     assert_eq!(scene.runs_of(BUG).await?, 1, "Jira's own webhook joined the run");
     assert!(world.bedrock.unused_turns().is_empty());
     assert_no_personal_data(scene);
-    scene.keep_histories_of("sentry", &format!("sentry-{issue}")).await?;
-    for sweep in scene.observer.runs("WorkflowType = 'sentry_sweep'").await? {
-        scene.keep_histories_of("sentry_sweep", &sweep.id).await?;
-    }
     scene.assert_once();
 
     // Weeks later a new release has it again: webhooks and sweep tell of it, the same ticket gets the evidence once.
@@ -169,7 +165,6 @@ async fn back_again(scene: &Scene) -> anyhow::Result<()> {
     assert_eq!(scene.looked_after(&issue, 1).await?, end);
     assert_eq!((scene.evidence(), scene.runs_of(BUG).await?, world.jira.issues().len()), (1, 2, 2));
     assert_eq!(scene.observer.runs(&format!("WorkflowId = '{run}'")).await?.len(), 1, "the sweep joined it");
-    scene.keep_histories_of("sentry_back", &run).await?;
     Ok(())
 }
 
@@ -329,7 +324,6 @@ async fn not_mended(scene: &mut Scene) -> anyhow::Result<()> {
     let kinds: Vec<Value> = scene.stack.world.effects.all().into_iter().map(|effect| effect.kind.into()).collect();
     assert_eq!(kinds, ["message.posted"]);
     assert_eq!(scene.observer.runs(&format!("WorkflowId = '{run}'")).await?.len(), 1, "they joined the run");
-    scene.keep_histories_of("sentry_told_only", &run).await?;
     assert_eq!(scene.paid_turns(), 0);
     scene.assert_once();
     Ok(())

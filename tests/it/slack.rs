@@ -16,8 +16,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 impl Scene {
     /// Somebody types `/agent ...`; the answer's text.
     async fn agent(&self, user: &str, text: &str) -> anyhow::Result<String> {
+        self.agent_in("#ai-agents", user, text).await
+    }
+
+    /// The same in another channel, or in the direct messages with the bot (`@`).
+    async fn agent_in(&self, channel: &str, user: &str, text: &str) -> anyhow::Result<String> {
         let began = Instant::now();
-        let delivery = self.stack.world.slack.command(user, "#ai-agents", "/agent", text).await?;
+        let delivery = self.stack.world.slack.command(user, channel, "/agent", text).await?;
         anyhow::ensure!(delivery.status == 200, "/agent {text}: {} {}", delivery.status, delivery.answer);
         anyhow::ensure!(began.elapsed() < PATIENCE, "/agent {text} took {:?}", began.elapsed());
         let answer: serde_json::Value = serde_json::from_str(&delivery.answer)?;
@@ -53,6 +58,19 @@ impl Scene {
         }
     }
 
+    /// Waits until somebody is told something in their direct messages, by the bot itself.
+    async fn told_directly(&self, user: &str, text: &str) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let messages = self.stack.world.slack.direct_messages(user);
+            if messages.iter().any(|message| message.ephemeral_to.is_none() && message.text.contains(text)) {
+                return Ok(());
+            }
+            anyhow::ensure!(began.elapsed() < STAGE, "{user} was not told {text:?}, only {messages:#?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Clicks the newest button with this action after typing into the message's fields.
     pub(crate) async fn click_newest(
         &self,
@@ -79,11 +97,12 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_are_answered_in_time_and_do_what_they_say() {
-    let scene = Scene::start("").await.unwrap();
-    play(&scene, commands(&scene).await).await;
+    let mut scene = Scene::start("").await.unwrap();
+    let done = commands(&mut scene).await;
+    play(&scene, done).await;
 }
 
-async fn commands(scene: &Scene) -> anyhow::Result<()> {
+async fn commands(scene: &mut Scene) -> anyhow::Result<()> {
     for (text, part) in [
         ("", "/agent request-changes"),
         ("help", "/agent status SHOP-1"),
@@ -120,16 +139,17 @@ async fn commands(scene: &Scene) -> anyhow::Result<()> {
     scene.agent_says("ana", "logs SHPO-1", "Did you mean *SHOP-1*").await?;
     scene.agent_says("ana", "logs SHOP-1 3", "last 3 log entries").await?;
     // A word that does not fit the moment is answered by the ticket, to its maker alone.
-    scene.agent_says("bo", "retry SHOP-1", "tries again").await?;
+    scene.agent_says("bo", "retry SHOP-1", "retry is passed on to SHOP-1").await?;
     scene.whispered("U0BO", "could not let it try again").await?;
+    without_a_worker(scene).await?;
 
-    scene.agent_says("ana", "reject SHOP-1 not now", "Your rejection of SHOP-1").await?;
+    scene.agent_says("ana", "reject SHOP-1 not now", "Your rejection is passed on to SHOP-1").await?;
     let rejection = scene.last_sent();
     scene.stage(Stage::Rejected).await?;
     scene.closed("Completed").await?;
     let again = scene.stack.world.slack.redeliver(rejection).await.unwrap();
     // Temporal knows the request, so the answer is the first one's, and nothing happens.
-    anyhow::ensure!(again.answer.contains("Your rejection of SHOP-1"), "{}", again.answer);
+    anyhow::ensure!(again.answer.contains("Your rejection is passed on to SHOP-1"), "{}", again.answer);
     let log = scene.observer.log(KEY).await?;
     assert_eq!(log.iter().filter(|entry| entry.text.starts_with("rejected by ana")).count(), 1, "{log:#?}");
     scene.agent_says("ana", "status SHOP-1", "*SHOP-1* · rejected").await?;
@@ -137,6 +157,23 @@ async fn commands(scene: &Scene) -> anyhow::Result<()> {
     scene.agent_says("ana", "cancel SHOP-1", "there is nothing left to cancel").await?;
     scene.assert_once();
     Ok(())
+}
+
+/// No worker runs: what Temporal itself knows is still told, in time, and that it is all there is.
+async fn without_a_worker(scene: &mut Scene) -> anyhow::Result<()> {
+    scene.stack.kill_worker();
+    for command in ["status SHOP-1", "logs SHOP-1 3"] {
+        let answer = scene.agent("ana", command).await?;
+        let says = answer.starts_with("*SHOP-1* · awaiting approval\nNo worker answers, so this is all I know.");
+        anyhow::ensure!(says, "/agent {command}: {answer}");
+    }
+    scene.agent_says("ana", "list", "*SHOP-1* · awaiting approval · started").await?;
+    scene.agent_says("ana", "status SHOP-11", "Did you mean *SHOP-1* (awaiting approval)?").await?;
+    // A word waits for the worker.
+    let steer = scene.agent("ana", "steer SHOP-1 Mind the rounding").await?;
+    anyhow::ensure!(steer.contains("passed on to SHOP-1"), "{steer}");
+    scene.stack.start_worker()?;
+    scene.agent_says("ana", "logs SHOP-1", "Mind the rounding").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +208,8 @@ async fn stale(scene: &Scene) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requested_changes_lead_to_a_new_plan_and_a_new_approval() {
-    let scene = Scene::start("[access]\napprovers = [\"U0ANA\"]\ncommanders = [\"U0ANA\"]").await.unwrap();
+    let only_ana = "[access]\napprovers = [\"U0ANA\"]\ncommanders = [\"U0ANA\"]\naskers = [\"U0ANA\"]";
+    let scene = Scene::start(only_ana).await.unwrap();
     play(&scene, changes(&scene).await).await;
 }
 
@@ -200,6 +238,16 @@ async fn changes(scene: &Scene) -> anyhow::Result<()> {
     scene.click_newest("bo", "approve", &[]).await?;
     scene.whispered("U0BO", "was refused").await?;
     scene.click_newest("bo", "request_changes", wish).await?;
+    // A mention costs money: who may not ask is told alone, and no model is called.
+    let paid = scene.paid_turns();
+    slack.say("bo", "#ai-agents", "<@U0TICKETWRIGHT> what about SHOP-1?", None).await?;
+    scene.whispered("U0BO", "Your mention was refused: they are not on the list").await?;
+    assert_eq!(scene.paid_turns(), paid, "a model was asked for somebody who may not ask");
+    // Whom the channel cannot show it is told directly.
+    slack.leave("bo", "#ai-agents");
+    let answer = scene.agent_in("@", "bo", "cancel SHOP-1").await?;
+    assert_eq!(answer, "Your cancel is passed on to SHOP-1; if it does not count, you are told why.");
+    scene.told_directly("bo", "was refused: they are not on the list").await?;
     // Without a text there is nothing to ask for.
     scene.click_newest("ana", "request_changes", &[]).await?;
     scene.whispered("U0ANA", "Write what should be different").await?;
@@ -223,7 +271,7 @@ async fn changes(scene: &Scene) -> anyhow::Result<()> {
 
     // The old plan cannot be approved any more.
     let hash = first.plan_hash.unwrap_or_default();
-    scene.agent_says("ana", &format!("approve SHOP-1 {hash}"), "Your approval of SHOP-1").await?;
+    scene.agent_says("ana", &format!("approve SHOP-1 {hash}"), "Your approval is passed on to SHOP-1").await?;
     scene.whispered("U0ANA", "Read that one and decide again").await?;
     scene.click_newest("ana", "approve", &[]).await?;
     let ready = scene.ready().await?;
@@ -232,7 +280,6 @@ async fn changes(scene: &Scene) -> anyhow::Result<()> {
     assert_eq!(scene.effects("slack", "message.posted").iter().filter(told).count(), 0, "a refusal is nobody else's");
     assert!(scene.stack.world.bedrock.unused_turns().is_empty(), "{:?}", scene.stack.world.bedrock.unused_turns());
     scene.assert_once();
-    scene.keep_histories("changes").await?;
     Ok(())
 }
 
@@ -267,9 +314,9 @@ async fn steered(scene: &Scene) -> anyhow::Result<()> {
     let expect = Script::parse(yaml, std::path::Path::new("."))?.conversations.remove(0).turns.remove(0).expect;
     script.conversations[0].turns[0].expect = expect;
     scene.stack.world.bedrock.set_script(script);
-    scene.agent_says("bo", "steer SHOP-1 Please look into shop-api first", "minds that from now on").await?;
+    scene.agent_says("bo", "steer SHOP-1 Please look into shop-api first", "passed on to SHOP-1").await?;
     scene.stage(Stage::AwaitingApproval).await?;
-    scene.agent_says("ana", "cancel SHOP-1", "stops and cleans up").await?;
+    scene.agent_says("ana", "cancel SHOP-1", "cancel is passed on to SHOP-1").await?;
     scene.stage(Stage::Cancelled).await?;
     scene.closed("Completed").await?;
     Ok(())
@@ -311,10 +358,12 @@ async fn mention(scene: &Scene) -> anyhow::Result<()> {
     // Nothing happens before the click.
     assert_eq!(scene.observer.status(KEY).await?.stage, Stage::AwaitingApproval);
     scene.click_newest("ana", "confirm_command", &[]).await?;
-    scene.whispered("U0ANA", "stops and cleans up").await?;
+    scene.whispered("U0ANA", "cancel is passed on to SHOP-1").await?;
     scene.stage(Stage::Cancelled).await?;
-    for mention in scene.observer.runs("WorkflowType = 'mention'").await? {
-        scene.keep_histories_of("mention", &mention.id).await?;
+    let began = Instant::now();
+    while scene.observer.runs("WorkflowType = 'mention' AND CostUsd > 0").await?.len() != 1 {
+        anyhow::ensure!(began.elapsed() < STAGE, "the mention's cost cannot be looked up");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     scene.assert_once();
 

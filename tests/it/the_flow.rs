@@ -45,7 +45,6 @@ async fn label_and_click(scene: &Scene) -> anyhow::Result<()> {
     scene.closed("Completed").await?;
     assert_eq!(scene.jira_status(), "Done");
     scene.assert_once();
-    scene.keep_histories("merged").await?;
     Ok(())
 }
 
@@ -100,7 +99,6 @@ async fn reject(scene: &Scene) -> anyhow::Result<()> {
     let said = scene.stack.world.slack.find("was rejected by");
     assert!(said.is_some(), "Slack was not told");
     scene.assert_once();
-    scene.keep_histories("rejected").await?;
     Ok(())
 }
 

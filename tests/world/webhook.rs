@@ -1,7 +1,7 @@
 //! Signed webhook delivery to the product's ingress, with a log of what was sent and what came back.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
@@ -22,6 +22,8 @@ pub struct Delivery {
     pub status: u16,
     /// Body of the answer.
     pub answer: String,
+    /// From the last attempt's beginning to its answer.
+    pub took: Duration,
 }
 
 /// Posts webhooks and remembers them. Cloning shares the log. Deliveries are sent one after the other per call.
@@ -66,14 +68,24 @@ impl Webhooks {
             Err(_) => String::new(),
         };
         let url = format!("{}{path}", base.trim_end_matches('/'));
-        let mut delivery = Delivery { service, url: url.clone(), headers, body, status: 0, answer: String::new() };
+        let mut delivery = Delivery {
+            service,
+            url: url.clone(),
+            headers,
+            body,
+            status: 0,
+            answer: String::new(),
+            took: Duration::ZERO,
+        };
         for attempt in 0..120 {
             let mut request = self.http.post(&url).body(delivery.body.clone());
             for (name, value) in &delivery.headers {
                 request = request.header(name, value);
             }
+            let began = Instant::now();
             match request.send().await {
                 Ok(response) => {
+                    delivery.took = began.elapsed();
                     delivery.status = response.status().as_u16();
                     delivery.answer = response.text().await.unwrap_or_default();
                     break;

@@ -6,6 +6,7 @@
 //!
 //! Query: `progress`. Signals: none yet. Ends with an [`AgentResult`]; failures are values, so that what was spent is known.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -265,7 +266,12 @@ impl Run {
         };
         let answered = match tool.home {
             Home::Services => {
-                let request = ReadCall { ticket: self.input.ticket.clone(), call: call.clone() };
+                let request = ReadCall {
+                    ticket: self.input.ticket.clone(),
+                    issue: named(&self.input.brief, "/issue/id"),
+                    repository: named(&self.input.brief, "/repository"),
+                    call: call.clone(),
+                };
                 kit::call(&self.ctx, &self.token, Family::Read, &call.label, ReadTools::read, request).await
             }
             Home::Workspace => self.call_workspace(call).await,
@@ -312,6 +318,11 @@ impl Run {
     }
 }
 
+/// What the brief is about, in a field that whoever sends the agent has filled, never a text from outside.
+fn named<T: FromStr>(brief: &Value, field: &str) -> Option<T> {
+    brief.pointer(field)?.as_str()?.parse().ok()
+}
+
 fn refusal(id: &str, text: String) -> CallResult {
     CallResult { id: id.to_owned(), output: CallOutput::Text(text), is_error: true }
 }
@@ -319,4 +330,20 @@ fn refusal(id: &str, text: String) -> CallResult {
 /// The answer, decoded into its type. It was checked before, so a fault here names a bug of ours.
 pub fn decode_answer<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, String> {
     serde_json::from_value(answer).map_err(|error| format!("the agent's answer does not decode: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::contract::ids::{RepositoryName, SentryIssueId};
+
+    #[test]
+    fn a_brief_names_what_tools_may_read() {
+        let brief = json!({"repository": "acme/shop", "issue": {"id": "7", "title": "x"}});
+        assert_eq!(named::<RepositoryName>(&brief, "/repository").unwrap().as_str(), "acme/shop");
+        assert_eq!(named::<SentryIssueId>(&brief, "/issue/id").unwrap().as_str(), "7");
+        assert_eq!(named::<SentryIssueId>(&json!({"issue": "SHOP-1"}), "/issue/id"), None);
+    }
 }

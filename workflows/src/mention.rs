@@ -1,7 +1,8 @@
 //! Somebody mentioned the bot in Slack: the slack agent answers in the thread, or proposes a command behind a button.
 //!
-//! Workflow type `mention`, id `slack-<team>-<event id>`, input [`Mentioned`]. It ends with what was said. Nothing that the
-//! agent says has an effect of its own: a proposed command waits for the person's click, and is judged like any other.
+//! Workflow type `mention`, id `slack-<team>-<event id>`, input [`Mentioned`]. It ends with what was said. Who may ask is said by
+//! the access rules, before a model is called. Nothing that the agent says has an effect of its own: a proposed command waits
+//! for the person's click, and is judged like any other.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,16 +15,18 @@ use temporalio_workflow::{
 
 use crate::agent_call::{self, Errand};
 use crate::agent_run::decode_answer;
+use crate::contract::access::{Access, Action, MayThey, Verdict};
 use crate::contract::agent::{AgentEnd, AgentName};
 use crate::contract::analysis::{MentionReply, ProposedWord};
 use crate::contract::ids::{EffectKey, Generation};
 use crate::contract::money::MicroUsd;
 use crate::contract::policy::{Policy, PolicySource};
-use crate::contract::slack::{PostMessage, Slack};
+use crate::contract::slack::{PostMessage, Slack, TellPerson};
 use crate::contract::trigger::{MENTION_WORKFLOW, Mentioned};
 use crate::kit::{self, CallError};
 use crate::messages::slack::{escape, proposal, section};
 use crate::policy::Family;
+use crate::search_attributes::COST_USD;
 
 /// What was said.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,9 +82,13 @@ struct Talk {
 impl Talk {
     async fn answer(&self) -> Result<Answered, CallError> {
         self.ctx.set_current_details(format!("{} asks: {}", self.mention.by.label(), self.mention.text));
+        if let Verdict::Refused(why) = self.may_they_ask().await? {
+            return self.refuse(&why).await;
+        }
         let policy: Policy =
             kit::call(&self.ctx, &self.token, Family::Read, "read policy", PolicySource::read, ()).await?;
         let (reply, spent) = self.ask(&policy).await?;
+        self.ctx.upsert_search_attributes([COST_USD.value_set(spent.as_usd())]);
         let (text, blocks) = match reply {
             Ok(reply) => shown(reply),
             Err(fault) => {
@@ -102,6 +109,31 @@ impl Talk {
         kit::call(&self.ctx, &self.token, Family::Effect, "answer in Slack", Slack::post_message, message).await?;
         self.ctx.set_current_details(format!("{} asked: {}\n\n{text}", self.mention.by.label(), self.mention.text));
         Ok(Answered { text, spent })
+    }
+
+    /// Asks the access rules in force now.
+    async fn may_they_ask(&self) -> Result<Verdict, CallError> {
+        let by = &self.mention.by;
+        let question = MayThey { who: by.clone(), action: Action::Ask, ticket: None, requested_by: None };
+        let summary = format!("check the rights of {}", by.label());
+        kit::call(&self.ctx, &self.token, Family::Read, &summary, Access::may_they, question).await
+    }
+
+    /// Tells the person alone. In the channel: a note in a thread without replies stays unseen.
+    async fn refuse(&self, why: &str) -> Result<Answered, CallError> {
+        let by = &self.mention.by;
+        let text =
+            format!("Your mention was refused: {}. `/agent help` shows what works without a model.", escape(why));
+        let note = TellPerson {
+            channel: self.mention.channel.clone(),
+            thread: None,
+            person: by.id.clone(),
+            text: text.clone(),
+        };
+        let summary = format!("tell {}: refused", by.label());
+        kit::call(&self.ctx, &self.token, Family::Effect, &summary, Slack::tell_person, note).await?;
+        self.ctx.set_current_details(format!("{} was refused: {why}", by.label()));
+        Ok(Answered { text, spent: MicroUsd::default() })
     }
 
     /// The agent's reply, or why there is none, and what it cost.

@@ -1,5 +1,6 @@
 //! Logs of GitHub Actions jobs, and running a job again. A log may have 50 MB: it is read as it arrives, and only the part that
-//! is wanted is kept. It comes as text; storages and proxies may hand it over as they keep it, packed with gzip.
+//! is wanted is kept. It comes as text; storages and proxies may hand it over as they keep it, packed with gzip. An archive, as
+//! of a whole run, is no log that can be read so.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -100,7 +101,7 @@ impl GitHubClient {
         list.into_iter().map(|entry| name(entry).map_err(|error| super::answer::odd(&doing, error))).collect()
     }
 
-    /// Hands every line of a job's log to `take`; false when GitHub has no log of it (any more).
+    /// Hands every line of a job's log to `take`; false when GitHub has no log of it (any more), or none that can be read.
     async fn read_log(
         &self,
         repository: &workflows::contract::ids::RepositoryName,
@@ -110,7 +111,7 @@ impl GitHubClient {
         let doing = format!("read the log of job {job}");
         match self.get_text(&doing, &format!("/repos/{repository}/actions/jobs/{job}/logs")).await? {
             Ok(body) => match tokio::time::timeout(TRANSFER, read_lines(&doing, body, take)).await {
-                Ok(read) => read.map(|()| true),
+                Ok(read) => read,
                 Err(late) => {
                     let message = format!("GitHub took more than {} s to {doing}", TRANSFER.as_secs());
                     Err(ServiceError::new(FailureKind::Unavailable, message).caused_by(late))
@@ -123,17 +124,22 @@ impl GitHubClient {
     }
 }
 
-/// Hands over line by line what arrives. A log that is packed is unpacked on the way; it never lies whole in memory.
-async fn read_lines(doing: &str, mut body: RawBody, take: impl FnMut(&str) + Send) -> Result<(), ServiceError> {
+/// Hands over line by line what arrives; false when it is an archive. A log that is packed is unpacked on the way; it never lies
+/// whole in memory.
+async fn read_lines(doing: &str, mut body: RawBody, take: impl FnMut(&str) + Send) -> Result<bool, ServiceError> {
     let mut lines = Lines { take, line: Vec::new() };
-    // A frame may be one byte long, and two tell gzip.
+    // A frame may be one byte long, and the first ones tell the format.
     let mut begin: Vec<u8> = Vec::new();
-    while begin.len() < GZIP.len()
+    while begin.len() < ZIP.len()
         && let Some(frame) = body.frame().await
     {
         if let Ok(bytes) = frame.map_err(|error| transport(doing, error))?.into_data() {
             begin.extend_from_slice(&bytes);
         }
+    }
+    if begin.starts_with(&ZIP) {
+        tracing::warn!(doing, "GitHub sent an archive instead of a log");
+        return Ok(false);
     }
     if begin.starts_with(&GZIP) {
         let mut unpacked = MultiGzDecoder::new(lines);
@@ -143,7 +149,7 @@ async fn read_lines(doing: &str, mut body: RawBody, take: impl FnMut(&str) + Sen
         read_into(doing, &mut lines, &begin, body).await?;
     }
     lines.end();
-    Ok(())
+    Ok(true)
 }
 
 async fn read_into(
@@ -168,6 +174,8 @@ fn damaged(doing: &str, error: std::io::Error) -> ServiceError {
 
 /// First bytes of gzip, RFC 1952 section 2.3.1.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// First bytes of a ZIP archive with files in it (APPNOTE.TXT 4.3.7).
+const ZIP: [u8; 4] = *b"PK\x03\x04";
 
 /// Cuts bytes into lines.
 struct Lines<F> {

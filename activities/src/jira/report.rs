@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::TicketKey;
 use workflows::contract::jira::{FindReport, ReportBug, Reported};
+use workflows::messages::shorten;
 
 use super::adf_write::document;
 use super::client::JiraClient;
@@ -43,7 +44,7 @@ impl JiraClient {
             "fields": {
                 "project": {"key": bug.project},
                 "issuetype": {"name": "Bug"},
-                "summary": one_line(&bug.summary),
+                "summary": shorten(&bug.summary, SUMMARY),
                 "description": document(&cut(&bug.description, DESCRIPTION)),
                 "labels": bug.labels,
                 "priority": {"name": bug.priority},
@@ -171,8 +172,4 @@ impl JiraClient {
 /// A value in JQL.
 fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SUMMARY).collect()
 }

@@ -158,7 +158,7 @@ impl SentryClient {
         if self.linked_ticket(&link.issue).await?.as_ref() == Some(&link.ticket) {
             return Ok(true);
         }
-        let project = project_of(&link.ticket);
+        let project = link.ticket.project();
         let body = json!({
             "issueId": issue, "webUrl": link.url, "project": project, "identifier": link.ticket,
         });
@@ -241,11 +241,7 @@ impl SentryClient {
 fn ours(link: &Value) -> Option<TicketKey> {
     let (project, key) = link["displayName"].as_str()?.split_once('#')?;
     let key: TicketKey = key.parse().ok()?;
-    (project == project_of(&key)).then_some(key)
-}
-
-fn project_of(key: &TicketKey) -> &str {
-    key.as_str().split_once('-').map_or("", |(project, _)| project)
+    (project == key.project()).then_some(key)
 }
 
 fn unless_gone<T>(result: Result<T, ServiceError>) -> Result<Option<T>, ServiceError> {

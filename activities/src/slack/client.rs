@@ -118,8 +118,9 @@ impl SlackClient {
         }
     }
 
-    /// Shows a note to one person (`chat.postEphemeral`). Somebody who is not in the channel cannot be told there: that is no
-    /// failure, for nobody else may read the note.
+    /// Shows a note to one person (`chat.postEphemeral`). Somebody who is not in the channel cannot be told there, and nobody
+    /// else may read the note: they get it as a direct message. A user id as the channel opens one, with chat:write alone
+    /// (<https://docs.slack.dev/reference/methods/chat.postMessage#channels>). A note whose reply is lost may come twice.
     pub(super) async fn tell(&self, note: &TellPerson) -> Result<(), ServiceError> {
         let channel = self.channel_id(&note.channel).await?;
         let mut body = json!({ "channel": channel, "user": note.person, "text": note.text });
@@ -128,8 +129,10 @@ impl SlackClient {
         }
         let (reply, _) = self.ask("chat.postEphemeral", &body).await?;
         if reply["error"] == "user_not_in_channel" {
-            tracing::info!(person = note.person, channel, "a person outside the channel was not told");
-            return Ok(());
+            tracing::info!(person = note.person, channel, "a person outside the channel is told directly");
+            let direct =
+                json!({ "channel": note.person, "text": note.text, "unfurl_links": false, "unfurl_media": false });
+            return self.call("chat.postMessage", &direct).await.map(|_| ());
         }
         judged("chat.postEphemeral", reply).map(|_| ())
     }

@@ -84,7 +84,7 @@ async fn a_message_whose_reply_was_lost_is_found_and_not_posted_again() {
 }
 
 #[tokio::test]
-async fn a_note_for_one_person_goes_to_them_alone_and_a_stranger_is_no_failure() {
+async fn a_note_for_one_person_goes_to_them_alone_directly_if_they_are_not_in_the_channel() {
     let fake = Shared::default();
     let slack = slack(&fake).await;
     let note =
@@ -96,6 +96,12 @@ async fn a_note_for_one_person_goes_to_them_alone_and_a_stranger_is_no_failure()
     assert_eq!(body, json!({"channel": "C1", "user": "U0BO", "text": "You may not."}));
     fake.lock().unwrap().refuse = Some((200, json!({"ok": false, "error": "user_not_in_channel"})));
     slack.tell(&note).await.unwrap();
+    let (method, body) = fake.lock().unwrap().calls.last().unwrap().clone();
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (method.as_str(), &body["channel"], &body["text"]),
+        ("chat.postMessage", &json!("U0BO"), &json!("You may not."))
+    );
     fake.lock().unwrap().refuse = Some((200, json!({"ok": false, "error": "missing_scope", "needed": "chat:write"})));
     assert_eq!(slack.tell(&note).await.unwrap_err().kind, FailureKind::Unauthorized);
 }

@@ -14,7 +14,7 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::contract::failure::FailureKind;
 use workflows::contract::github::JobRef;
-use workflows::contract::ids::{SentryIssueId, TicketKey};
+use workflows::contract::ids::{RepositoryName, SentryIssueId, TicketKey};
 use workflows::contract::tools::{
     ErrorId, GetTicket, ListPullRequests, ListRepositories, ReadCall, ReadLog, ReadRepositoryFile, RepositoryTree,
     SearchCode, SearchTickets, ToolReply, definitions,
@@ -75,7 +75,7 @@ impl From<ServiceError> for Trouble {
 impl ReadToolActivities {
     async fn answer(&self, call: &ReadCall) -> Result<ToolReply, ServiceError> {
         let input = self.blobs.get(&call.call.input).await?;
-        let (output, is_error) = match self.run(call.ticket.as_ref(), &call.call.name, &input).await {
+        let (output, is_error) = match self.run(call, &input).await {
             Ok(output) => (output, false),
             Err(Trouble::Told(why)) => (why, true),
             Err(Trouble::Failed(error)) => return Err(error),
@@ -84,7 +84,8 @@ impl ReadToolActivities {
         Ok(ToolReply { output, is_error })
     }
 
-    async fn run(&self, ticket: Option<&TicketKey>, tool: &str, input: &[u8]) -> Result<String, Trouble> {
+    async fn run(&self, call: &ReadCall, input: &[u8]) -> Result<String, Trouble> {
+        let (ticket, tool) = (call.ticket.as_ref(), call.call.name.as_str());
         match tool {
             "search_code" => {
                 let SearchCode { query, repository } = decoded(tool, input)?;
@@ -112,6 +113,7 @@ impl ReadToolActivities {
             }
             "read_log" => {
                 let ReadLog { repository, job, line } = decoded(tool, input)?;
+                same_repository(call.repository.as_ref(), &repository)?;
                 let gone = || Trouble::Told(format!("GitHub has no log of job {job} of {repository} any more."));
                 self.github.log_part(&JobRef { repository: repository.clone(), job }, line).await?.ok_or_else(gone)
             }
@@ -122,24 +124,24 @@ impl ReadToolActivities {
             }
             "search_tickets" => {
                 let SearchTickets { text: words } = decoded(tool, input)?;
-                let found = self.jira.search(project(of_ticket(ticket)?), &words).await?;
+                let found = self.jira.search(of_ticket(ticket)?.project(), &words).await?;
                 Ok(if found.is_empty() { "No ticket has these words.".to_owned() } else { found.join("\n") })
             }
             "task_status" => tasks::status(&*self.runs, decoded(tool, input)?).await,
             "list_tasks" => tasks::list(&*self.runs, decoded(tool, input)?).await,
             "task_log" => tasks::log(&*self.runs, decoded(tool, input)?).await,
             "get_issue" => {
-                let id = error_id(tool, input)?;
+                let id = error_id(call, input)?;
                 let issue = self.sentry()?.issue(&id, &self.redactor).await?;
                 issue.map(|issue| text::error_issue(&issue)).ok_or_else(|| gone(&id))
             }
             "get_event" => {
-                let id = error_id(tool, input)?;
+                let id = error_id(call, input)?;
                 let event = self.sentry()?.latest_event(&id, &self.redactor).await?;
                 event.map(|event| text::error_event(&event)).ok_or_else(|| gone(&id))
             }
             "get_issue_statistics" => {
-                let id = error_id(tool, input)?;
+                let id = error_id(call, input)?;
                 let hours = self.sentry()?.statistics(&id).await?;
                 hours.map(|hours| text::statistics(&hours)).ok_or_else(|| gone(&id))
             }
@@ -152,9 +154,26 @@ impl ReadToolActivities {
     }
 }
 
-fn error_id(tool: &str, input: &[u8]) -> Result<SentryIssueId, Trouble> {
-    let ErrorId { issue } = decoded(tool, input)?;
-    issue.parse().map_err(|error| Trouble::Told(format!("{error}: {issue:?} is none.")))
+/// The issue that is asked for, if the agent may read it.
+fn error_id(call: &ReadCall, input: &[u8]) -> Result<SentryIssueId, Trouble> {
+    let ErrorId { issue } = decoded(&call.call.name, input)?;
+    let asked: SentryIssueId = issue.parse().map_err(|error| Trouble::Told(format!("{error}: {issue:?} is none.")))?;
+    match &call.issue {
+        Some(ours) if *ours != asked => {
+            Err(Trouble::Told(format!("You look into issue {ours}; issue {asked} cannot be read.")))
+        }
+        _ => Ok(asked),
+    }
+}
+
+/// A log of another repository may hold what the readers of this one must not see, and text in a log can ask for it.
+fn same_repository(ours: Option<&RepositoryName>, asked: &RepositoryName) -> Result<(), Trouble> {
+    match ours {
+        Some(ours) if !ours.as_str().eq_ignore_ascii_case(asked.as_str()) => {
+            Err(Trouble::Told(format!("You work on {ours}; logs of {asked} cannot be read.")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn gone(id: &SentryIssueId) -> Trouble {
@@ -170,17 +189,13 @@ fn of_ticket(ticket: Option<&TicketKey>) -> Result<&TicketKey, Trouble> {
     ticket.ok_or_else(|| Trouble::Told("You work for no ticket, so there are none to read.".to_owned()))
 }
 
-fn project(ticket: &TicketKey) -> &str {
-    ticket.as_str().split_once('-').map_or("", |(project, _)| project)
-}
-
 /// A ticket of another project may be one that the asker must not see.
 fn same_project(ours: &TicketKey, asked: &TicketKey) -> Result<(), Trouble> {
-    if project(ours) == project(asked) {
+    if ours.project() == asked.project() {
         return Ok(());
     }
     Err(Trouble::Told(format!(
         "{asked} is in another project than {ours}; only tickets of {} can be read.",
-        project(ours)
+        ours.project()
     )))
 }

@@ -49,10 +49,23 @@ impl Tools {
     }
 
     async fn call(&self, tool: &str, input: Value) -> Result<(String, bool), ServiceError> {
+        self.call_about(None, None, tool, input).await
+    }
+
+    /// The same by an agent that looks into this issue, or works on this repository.
+    async fn call_about(
+        &self,
+        issue: Option<&str>,
+        repository: Option<&str>,
+        tool: &str,
+        input: Value,
+    ) -> Result<(String, bool), ServiceError> {
         let blobs = &self.activities.blobs;
         let input = blobs.put(input.to_string()).await?;
         let call = ToolCall { id: "1".into(), name: tool.into(), input, label: tool.into() };
-        let reply = self.activities.answer(&ReadCall { ticket: Some("SHOP-1".parse().unwrap()), call }).await?;
+        let (issue, repository) = (issue.map(|id| id.parse().unwrap()), repository.map(|name| name.parse().unwrap()));
+        let reply =
+            self.activities.answer(&ReadCall { ticket: "SHOP-1".parse().ok(), issue, repository, call }).await?;
         let text = String::from_utf8(blobs.get(&reply.output).await?.to_vec()).unwrap();
         Ok((text, reply.is_error))
     }
@@ -123,6 +136,24 @@ async fn tickets_are_read_and_searched_in_their_own_project_only() {
     let search = tools.server.calls().pop().unwrap();
     assert!(search.json["jql"].as_str().unwrap().starts_with("project = \"SHOP\" AND "), "{}", search.json);
     assert!(tools.told("get_ticket", json!({"key": "HR-1"})).await.contains("only tickets of SHOP"));
+}
+
+#[tokio::test]
+async fn only_the_errands_own_error_and_logs_are_read() {
+    let tools = Tools::new(|_| Reply::status(404, json!({"detail": "none"}))).await;
+    for tool in ["get_issue", "get_event", "get_issue_statistics"] {
+        let (told, _) = tools.call_about(Some("7"), None, tool, json!({"issue": "8"})).await.unwrap();
+        assert_eq!(told, "You look into issue 7; issue 8 cannot be read.");
+    }
+    let log = json!({"repository": "acme/secret", "job": 7});
+    let (told, is_error) = tools.call_about(None, Some("acme/shop"), "read_log", log).await.unwrap();
+    assert_eq!((told.as_str(), is_error), ("You work on acme/shop; logs of acme/secret cannot be read.", true));
+    assert!(tools.server.calls().is_empty(), "{:?}", tools.server.lines());
+    let (told, _) = tools.call_about(Some("7"), None, "get_issue", json!({"issue": "7"})).await.unwrap();
+    assert!(told.contains("nothing for issue 7"), "{told}");
+    let log = json!({"repository": "Acme/shop", "job": 7});
+    let (told, _) = tools.call_about(None, Some("acme/shop"), "read_log", log).await.unwrap();
+    assert!(told.contains("no log of job 7"), "{told}");
 }
 
 #[tokio::test]

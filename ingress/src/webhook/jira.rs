@@ -11,9 +11,13 @@ use serde::Deserialize;
 use workflows::contract::access::{Person, Via};
 use workflows::contract::ids::TicketKey;
 use workflows::contract::trigger::{EventId, TicketLabelled, Trigger};
+use workflows::messages::shorten;
 
 use super::{Meaning, Unreadable, delivery_id, json, untimely};
 use crate::config::Service;
+
+/// Longest summary that is handed on, in characters.
+const SUMMARY: usize = 200;
 
 /// What decides which events count.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +109,7 @@ pub fn read(body: &[u8], rules: Rules<'_>) -> Result<Meaning, Unreadable> {
         return Meaning::ignored(why);
     }
     let event = EventId { id: delivery_id(Service::Jira, body), at };
-    let summary = one_line(&issue.fields.summary.unwrap_or_default());
+    let summary = shorten(&issue.fields.summary.unwrap_or_default(), SUMMARY);
     Ok(Meaning::Trigger(Trigger::TicketLabelled(TicketLabelled { ticket, event, by, summary })))
 }
 
@@ -125,11 +129,6 @@ impl Change {
             && words(self.to.as_deref()).contains(label)
             && !words(self.from.as_deref()).contains(label)
     }
-}
-
-/// A ticket's summary as one line of at most 200 characters.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect()
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ struct Envelope {
     challenge: Option<String>,
     #[serde(default)]
     team_id: String,
+    /// The organisation that the workspace belongs to, on Enterprise Grid.
+    enterprise_id: Option<String>,
     #[serde(default)]
     event_id: String,
     /// Seconds since 1970.
@@ -45,6 +47,10 @@ struct Inner {
     subtype: Option<String>,
     bot_id: Option<String>,
     user: Option<String>,
+    /// The writer's own workspace or organisation, and the one they wrote from: another one in channels shared by Slack Connect
+    /// (<https://docs.slack.dev/apis/slack-connect#events>).
+    user_team: Option<String>,
+    source_team: Option<String>,
     #[serde(default)]
     text: String,
     #[serde(default)]
@@ -86,6 +92,11 @@ fn meaning(envelope: Envelope) -> Result<Meaning, Unreadable> {
     let Some(user) = event.user.filter(|user| user != us && event.bot_id.is_none() && event.subtype.is_none()) else {
         return Meaning::ignored("bots are not answered");
     };
+    let ours = |team: &&String| *team == &envelope.team_id || Some(*team) == envelope.enterprise_id.as_ref();
+    if let Some(team) = event.user_team.iter().chain(&event.source_team).find(|team| !ours(team)) {
+        tracing::info!(person = user, team, event = envelope.event_id, "mentioned by a guest, who is not answered");
+        return Meaning::ignored("people of other workspaces are not answered");
+    }
     for (name, id) in
         [("team_id", &envelope.team_id), ("event_id", &envelope.event_id), ("user", &user), ("channel", &event.channel)]
     {
@@ -158,6 +169,21 @@ mod tests {
         edited["event"]["subtype"] = "message_changed".into();
         for event in [bot, ourselves, joined, edited, json!({"type": "app_rate_limited"})] {
             assert!(matches!(read_it(&event), Ok(Event::Meaning(Meaning::Ignored(_)))), "{event}");
+        }
+    }
+
+    #[test]
+    fn a_guest_from_another_workspace_is_ignored() {
+        for field in ["user_team", "source_team"] {
+            let mut guest = event();
+            guest["event"][field] = "T0OTHER".into();
+            assert!(matches!(read_it(&guest), Ok(Event::Meaning(Meaning::Ignored(_)))), "{guest}");
+            let mut ours = event();
+            ours["event"][field] = "T0ACME".into();
+            assert!(matches!(read_it(&ours), Ok(Event::Meaning(Meaning::Trigger(_)))), "{ours}");
+            ours["event"][field] = "E0ACME".into();
+            ours["enterprise_id"] = "E0ACME".into();
+            assert!(matches!(read_it(&ours), Ok(Event::Meaning(Meaning::Trigger(_)))), "{ours}");
         }
     }
 

@@ -151,12 +151,16 @@ impl Slack {
         self.click(user, &ts, action_id).await
     }
 
-    /// A person sends a slash command, as `/agent` with `status SHOP-1`. The app's direct answer is shown to them.
+    /// A person sends a slash command, as `/agent` with `status SHOP-1`, in a channel or in their direct messages with the bot
+    /// (`@`). The app's direct answer is shown to them.
     pub async fn command(&self, user: &str, channel: &str, command: &str, text: &str) -> anyhow::Result<Delivery> {
         let (body, user, channel) = {
             let mut state = self.lock();
             let user = state.user(user).with_context(|| format!("there is no user {user}"))?.clone();
-            let channel = state.channel(channel).with_context(|| format!("there is no channel {channel}"))?.clone();
+            let direct = (channel == "@").then(|| state.direct(&user.id)).flatten();
+            let wanted = direct.as_deref().unwrap_or(channel);
+            let channel = state.channel(wanted).with_context(|| format!("there is no channel {wanted}"))?.clone();
+            let channel_name = if direct.is_some() { "directmessage" } else { &channel.name };
             let response = ResponseUrl {
                 channel: channel.id.clone(),
                 user: user.id.clone(),
@@ -172,7 +176,7 @@ impl Slack {
                 ("team_id", TEAM),
                 ("team_domain", "acme"),
                 ("channel_id", &channel.id),
-                ("channel_name", &channel.name),
+                ("channel_name", channel_name),
                 ("user_id", &user.id),
                 ("user_name", &user.name),
                 ("command", command),

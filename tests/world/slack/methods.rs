@@ -217,7 +217,9 @@ impl Slack {
 
     fn post_message(&self, arguments: &Arguments) -> Done {
         let mut state = self.lock();
-        let channel = channel_of(&state, arguments)?;
+        let direct = arguments.text("channel").and_then(|user| state.direct(user));
+        let is_direct = direct.is_some();
+        let channel = direct.map_or_else(|| channel_of(&state, arguments), Ok)?;
         let content = Content::read(arguments)?;
         let thread_ts = arguments.text("thread_ts").filter(|ts| !ts.is_empty()).map(str::to_owned);
         if let Some(ts) = &thread_ts
@@ -227,16 +229,17 @@ impl Slack {
         }
         let message = state.post(content.message(channel.clone(), thread_ts, None));
         let shown = state.message_json(&message, true);
-        self.announce(state, "message.posted", &message);
+        self.announce(state, if is_direct { "direct.posted" } else { "message.posted" }, &message);
         Ok(json!({"channel": channel, "ts": message.ts, "message": shown}))
     }
 
     fn post_ephemeral(&self, arguments: &Arguments) -> Done {
         let mut state = self.lock();
         let channel = channel_of(&state, arguments)?;
-        let Some(user) = state.user(arguments.text("user").unwrap_or_default()).map(|user| user.id.clone()) else {
+        let user = arguments.text("user").unwrap_or_default().to_owned();
+        if !state.channel(&channel).is_some_and(|channel| channel.members.contains(&user)) {
             return refuse("user_not_in_channel");
-        };
+        }
         let content = Content::read(arguments)?;
         let thread_ts = arguments.text("thread_ts").map(str::to_owned);
         let message = state.post(content.message(channel, thread_ts, Some(user)));
@@ -276,7 +279,13 @@ impl Slack {
         let is = |kind: &str| scopes::kinds(types).any(|wanted| wanted == kind);
         // A private channel exists only for those who are in it.
         let listed = |channel: &&Channel| {
-            if channel.is_private { is("private_channel") && channel.bot_is_member } else { is("public_channel") }
+            if channel.direct_with.is_some() {
+                is("im")
+            } else if channel.is_private {
+                is("private_channel") && channel.bot_is_member
+            } else {
+                is("public_channel")
+            }
         };
         let all: Vec<Value> = state.channels.iter().filter(listed).map(|channel| state.channel_json(channel)).collect();
         let (page, next) = page(&all, arguments)?;
@@ -331,7 +340,7 @@ impl Slack {
         }
         users.push(BOT.to_owned());
         let detail = json!({"ts": ts, "name": name});
-        let target = state.channel(&channel).map(|channel| format!("#{}", channel.name)).unwrap_or_default();
+        let target = state.channel(&channel).map(Channel::label).unwrap_or_default();
         drop(state);
         self.effects.record(SERVICE, "reaction.added", target, detail);
         Ok(json!({}))

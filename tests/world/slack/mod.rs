@@ -82,7 +82,7 @@ impl Slack {
 
     /// Records what the app did to a message and releases the state, so that a waiting test sees both or neither.
     fn announce(&self, state: MutexGuard<'_, State>, kind: &str, message: &Message) {
-        let target = state.channel(&message.channel).map(|channel| format!("#{}", channel.name)).unwrap_or_default();
+        let target = state.channel(&message.channel).map(Channel::label).unwrap_or_default();
         drop(state);
         let detail = json!({
             "ts": message.ts, "thread_ts": message.thread_ts, "text": message.text, "blocks": message.blocks,
@@ -105,17 +105,12 @@ impl Slack {
 
     /// Adds a channel; the bot is not in it until [`Slack::invite`].
     pub fn add_channel(&self, id: &str, name: &str) {
-        self.lock().channels.push(Channel {
-            id: id.into(),
-            name: name.into(),
-            is_private: false,
-            bot_is_member: false,
-        });
+        self.lock().add_channel(id, name, false, false);
     }
 
     /// Adds a private channel with the bot in it. To see it, the token needs `groups:read`; see [`Slack::set_scopes`].
     pub fn add_private_channel(&self, id: &str, name: &str) {
-        self.lock().channels.push(Channel { id: id.into(), name: name.into(), is_private: true, bot_is_member: true });
+        self.lock().add_channel(id, name, true, true);
     }
 
     /// Replaces the scopes of the bot token.
@@ -138,6 +133,15 @@ impl Slack {
         self.set_member(channel, false);
     }
 
+    /// A person leaves a channel: what is shown to them alone cannot be shown there any more.
+    pub fn leave(&self, user: &str, channel: &str) {
+        let mut state = self.lock();
+        let (user, id) = (state.user(user).map(|user| user.id.clone()), state.channel(channel).map(|c| c.id.clone()));
+        if let (Some(user), Some(channel)) = (user, state.channels.iter_mut().find(|c| Some(&c.id) == id.as_ref())) {
+            channel.members.remove(&user);
+        }
+    }
+
     fn set_member(&self, channel: &str, member: bool) {
         let mut state = self.lock();
         let id = state.channel(channel).map(|channel| channel.id.clone());
@@ -150,6 +154,15 @@ impl Slack {
     pub fn messages(&self, channel: &str) -> Vec<Message> {
         let state = self.lock();
         let id = state.channel(channel).map(|channel| channel.id.clone()).unwrap_or_default();
+        state.messages.iter().filter(|message| message.channel == id).cloned().collect()
+    }
+
+    /// What was written between the bot and a person alone, oldest first.
+    pub fn direct_messages(&self, user: &str) -> Vec<Message> {
+        let state = self.lock();
+        let user = state.user(user).map(|user| user.id.clone());
+        let direct = state.channels.iter().find(|channel| channel.direct_with.is_some() && channel.direct_with == user);
+        let id = direct.map(|channel| channel.id.as_str()).unwrap_or_default();
         state.messages.iter().filter(|message| message.channel == id).cloned().collect()
     }
 

@@ -65,6 +65,7 @@ async fn feed(State(slack): State<Slack>, Query(query): Query<HashMap<String, St
     let channels: Vec<Value> = state
         .channels
         .iter()
+        .filter(|c| c.direct_with.as_deref().is_none_or(|user| user == me))
         .map(|c| {
             let count = state.messages.iter().filter(|m| m.channel == c.id && m.ephemeral_to.is_none()).count();
             json!({"id": c.id, "name": c.name, "count": count})

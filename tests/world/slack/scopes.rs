@@ -18,15 +18,18 @@ pub(super) const AT_FIRST: [&str; 9] = [
 
 /// Scopes a call needs. `types`: kinds of channels to be listed; `channel`: the id or name of the one it is about.
 pub(super) fn needed(state: &State, method: &str, types: Option<&str>, channel: Option<&str>) -> Vec<&'static str> {
-    let private = channel.and_then(|channel| state.channel(channel)).is_some_and(|channel| channel.is_private);
+    let channel = channel.and_then(|channel| state.channel(channel));
+    let one_of = |public: &'static str, private: &'static str, direct: &'static str| match channel {
+        Some(channel) if channel.direct_with.is_some() => vec![direct],
+        Some(channel) if channel.is_private => vec![private],
+        _ => vec![public],
+    };
     match method {
         "chat.postMessage" | "chat.update" | "chat.delete" | "chat.postEphemeral" => vec!["chat:write"],
         // One kind that is out of bounds refuses the whole list.
         "conversations.list" => kinds(types).filter_map(scope_of).collect(),
-        "conversations.info" => vec![if private { "groups:read" } else { "channels:read" }],
-        "conversations.history" | "conversations.replies" => {
-            vec![if private { "groups:history" } else { "channels:history" }]
-        }
+        "conversations.info" => one_of("channels:read", "groups:read", "im:read"),
+        "conversations.history" | "conversations.replies" => one_of("channels:history", "groups:history", "im:history"),
         "reactions.add" => vec!["reactions:write"],
         "usergroups.users.list" => vec!["usergroups:read"],
         "users.info" | "users.list" => vec!["users:read"],

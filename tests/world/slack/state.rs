@@ -1,6 +1,6 @@
 //! What the Slack stand-in remembers, and the JSON it shows of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -35,12 +35,23 @@ pub struct User {
 pub struct Channel {
     /// `C0AIAGENTS`.
     pub id: String,
-    /// Name without `#`.
+    /// Name without `#`; of direct messages `@ana`.
     pub name: String,
     /// Whether only its members see it.
     pub is_private: bool,
     /// Whether the bot was invited.
     pub bot_is_member: bool,
+    /// Ids of the people in it.
+    pub members: BTreeSet<String>,
+    /// With whom the bot talks here alone: these are direct messages.
+    pub direct_with: Option<String>,
+}
+
+impl Channel {
+    /// How it is called in the record of effects.
+    pub(super) fn label(&self) -> String {
+        if self.direct_with.is_some() { self.name.clone() } else { format!("#{}", self.name) }
+    }
 }
 
 /// A message, as it is now.
@@ -202,14 +213,44 @@ impl State {
             state.add_user(id, name, real_name);
         }
         for (id, name) in [("C0AIAGENTS", "ai-agents"), ("C0ERRORS", "errors")] {
-            state.channels.push(Channel { id: id.into(), name: name.into(), is_private: false, bot_is_member: true });
+            state.add_channel(id, name, false, true);
         }
         state
     }
 
     pub(super) fn add_user(&mut self, id: &str, name: &str, real_name: &str) {
         let email = format!("{name}@acme.example");
+        for channel in self.channels.iter_mut().filter(|channel| channel.direct_with.is_none()) {
+            channel.members.insert(id.into());
+        }
         self.users.push(User { id: id.into(), name: name.into(), real_name: real_name.into(), email });
+    }
+
+    /// A channel with everybody in it.
+    pub(super) fn add_channel(&mut self, id: &str, name: &str, is_private: bool, bot_is_member: bool) {
+        let members = self.users.iter().map(|user| user.id.clone()).collect();
+        let (id, name) = (id.into(), name.into());
+        self.channels.push(Channel { id, name, is_private, bot_is_member, members, direct_with: None });
+    }
+
+    /// Id of the direct messages between the bot and a person, by the person's id. They are opened by the first message.
+    pub(super) fn direct(&mut self, user: &str) -> Option<String> {
+        let person = self.users.iter().find(|known| known.id == user && known.id != BOT)?;
+        let (name, user) = (format!("@{}", person.name), person.id.clone());
+        if let Some(open) = self.channels.iter().find(|channel| channel.direct_with.as_ref() == Some(&user)) {
+            return Some(open.id.clone());
+        }
+        let id = format!("D{}", user.trim_start_matches('U'));
+        let (members, direct_with) = ([user.clone()].into(), Some(user));
+        self.channels.push(Channel {
+            id: id.clone(),
+            name,
+            is_private: true,
+            bot_is_member: true,
+            members,
+            direct_with,
+        });
+        Some(id)
     }
 
     /// A new `ts`: now, later than every other one.
@@ -309,9 +350,12 @@ impl State {
     }
 
     pub(super) fn channel_json(&self, channel: &Channel) -> Value {
+        if let Some(user) = &channel.direct_with {
+            return json!({"id": channel.id, "is_im": true, "user": user, "is_archived": false});
+        }
         json!({
             "id": channel.id, "name": channel.name, "name_normalized": channel.name, "is_channel": !channel.is_private,
-            "is_group": channel.is_private, "is_private": channel.is_private, "is_archived": false, "is_member": channel.bot_is_member, "num_members": self.users.len(),
+            "is_group": channel.is_private, "is_private": channel.is_private, "is_archived": false, "is_member": channel.bot_is_member, "num_members": channel.members.len(),
         })
     }
 

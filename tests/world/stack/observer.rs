@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, Url, WorkflowDescribeOptions, WorkflowFetchHistoryOptions,
-    WorkflowListOptions, WorkflowQueryOptions,
+    Client, ClientOptions, Connection, ConnectionOptions, Url, WorkflowDescribeOptions, WorkflowExecutionInfo,
+    WorkflowFetchHistoryOptions, WorkflowListOptions, WorkflowQueryOptions,
 };
 use temporalio_common::data_converters::RawValue;
 use workflows::contract::plan::Plan;
@@ -29,6 +29,8 @@ pub struct Run {
     pub id: String,
     /// Run id.
     pub run_id: String,
+    /// Workflow type.
+    pub kind: String,
     /// `Running`, `Completed`, `Canceled`, `ContinuedAsNew`, ...
     pub status: String,
 }
@@ -143,6 +145,7 @@ impl Observer {
             runs.push(Run {
                 id: execution.id().to_owned(),
                 run_id: execution.run_id().to_owned(),
+                kind: execution.workflow_type().to_owned(),
                 status: format!("{:?}", execution.status()),
             });
         }
@@ -156,10 +159,12 @@ impl Observer {
         Ok(format!("{:?}", description.status()))
     }
 
-    /// The history of a workflow's newest run, as protobuf bytes: the format of replay goldens.
-    pub async fn history(&self, workflow_id: &str) -> anyhow::Result<Vec<u8>> {
+    /// The history of a run, as protobuf bytes: the format of replay goldens.
+    pub async fn history(&self, workflow_id: &str, run_id: &str) -> anyhow::Result<Vec<u8>> {
         use temporalio_common::protos::temporal::api::history::v1::History;
-        let handle = self.client.get_workflow_handle::<TicketWorkflow>(workflow_id.to_owned());
+        let namespace = self.client.options().namespace.clone();
+        let run = WorkflowExecutionInfo::builder().namespace(namespace).workflow_id(workflow_id).run_id(run_id).build();
+        let handle = run.bind_untyped(self.client.clone());
         let events = handle.fetch_history(WorkflowFetchHistoryOptions::default()).into_events().await?;
         Ok(prost::Message::encode_to_vec(&History { events }))
     }

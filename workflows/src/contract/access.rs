@@ -64,6 +64,8 @@ pub enum Action {
     Approve,
     /// Reject a plan, ask for another one, steer or cancel a run, or let it try again.
     Command,
+    /// Have a model answer a mention: it costs money.
+    Ask,
 }
 
 /// Question to the access rules.
@@ -73,8 +75,9 @@ pub struct MayThey {
     pub who: Person,
     /// What.
     pub action: Action,
-    /// On which ticket.
-    pub ticket: TicketKey,
+    /// On which ticket; absent where none is involved.
+    #[serde(default)]
+    pub ticket: Option<TicketKey>,
     /// Who asked for the ticket, for rules like "approver other than requester".
     #[serde(default)]
     pub requested_by: Option<Person>,

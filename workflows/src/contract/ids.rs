@@ -134,6 +134,11 @@ impl TicketKey {
     pub fn workflow_id(&self) -> String {
         format!("ticket-{self}")
     }
+
+    /// Key of its project: `PROJ` of `PROJ-123`.
+    pub fn project(&self) -> &str {
+        self.0.split_once('-').map_or("", |(project, _)| project)
+    }
 }
 
 impl SentryIssueId {

@@ -95,6 +95,7 @@ impl Stage {
             Self::Discovering => Some(AgentName::Discovery),
             Self::Planning => Some(AgentName::Planning),
             Self::Executing => Some(AgentName::Execution),
+            Self::FixingCi => Some(AgentName::Ci),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
-use super::ids::{Digest, RepositoryName, TicketKey};
+use super::ids::{Digest, RepositoryName, SentryIssueId, TicketKey};
 
 /// One call of a tool by a model. The input was not validated yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,12 @@ pub struct ReadCall {
     /// The ticket the agent works for; absent where none is involved.
     #[serde(default)]
     pub ticket: Option<TicketKey>,
+    /// The error it looks into: no other one is read. Absent where none is involved.
+    #[serde(default)]
+    pub issue: Option<SentryIssueId>,
+    /// The repository it works on: no other one's logs are read. Absent where none is involved.
+    #[serde(default)]
+    pub repository: Option<RepositoryName>,
     /// What.
     pub call: ToolCall,
 }

@@ -118,7 +118,7 @@ impl Flow {
         use crate::policy::Family;
 
         let requested_by = self.read(|s| s.input.requested_by.clone());
-        let question = MayThey { who: who.clone(), action, ticket: self.key.clone(), requested_by };
+        let question = MayThey { who: who.clone(), action, ticket: Some(self.key.clone()), requested_by };
         let summary = format!("check the rights of {}", who.label());
         match self.call(Family::Read, &summary, Access::may_they, question).await? {
             Verdict::Allowed => Ok(true),

@@ -97,6 +97,18 @@ async fn a_huge_or_packed_log_is_read_by_its_end() {
 }
 
 #[tokio::test]
+async fn an_archive_is_no_log() {
+    let mut archive = b"PK\x03\x04".to_vec();
+    archive.extend_from_slice(&[0x14, 0, 8, 0, b'\n', 0xff, b'\n', 0x99]);
+    assert_eq!(of_log(archive).await.unwrap(), JobLog::Expired);
+    // A text may begin with the same letters.
+    let JobLog::Step { tail, .. } = of_log(b"PKG built".to_vec()).await.unwrap() else { panic!("it is there") };
+    assert_eq!(tail, "PKG built");
+    let JobLog::Step { tail, .. } = of_log(b"PK".to_vec()).await.unwrap() else { panic!("it is there") };
+    assert_eq!(tail, "PK");
+}
+
+#[tokio::test]
 async fn a_deleted_log_is_said_to_be() {
     for status in [404, 410] {
         let (_, client) = github(move |line, call| match line {
