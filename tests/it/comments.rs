@@ -200,7 +200,7 @@ exit 1";
       - calls:
           - {tool: edit_file, input: {path: shop/money.py, old: "An amount for people:", new: "An amount for people, thousands with a comma:"}}
       - calls:
-          - {tool: submit_answer, input: {summary: The comma is described.}}
+          - {tool: submit_answer, input: {summary: "The comma is described [skip ci]"}}
 "#;
     scene.stack.world.bedrock.set_script(Script::parse(&format!("{usual}\n{again}"), &directory)?);
     scene.stack.world.github.comment(REPOSITORY, number, INSTRUCTION, "ana").await?;
@@ -212,7 +212,7 @@ exit 1";
     );
     assert!(commits.iter().all(|commit| commit.detail.to_string().contains("Instructed-by: @ana")), "{commits:#?}");
     let reply = &replies_on(scene, number)[0];
-    for part in ["@ana Amounts for people show thousands", "CI is green", "On the way: The comma is described ("] {
+    for part in ["@ana Amounts for people show thousands", "CI is green", "On the way: The comma is described [skip ci] ("] {
         assert!(reply.contains(part), "{part}\n{reply}");
     }
     assert!(scene.stack.world.bedrock.unused_turns().is_empty());
