@@ -360,7 +360,10 @@ mod tests {
     fn no_message_switches_ci_off() {
         for (written, kept) in [
             ("Fix it [skip ci]", "Fix it (skip ci)"),
-            ("[CI Skip] a [[no ci]] b [Skip  Actions][actions-skip]", "(CI Skip) a [(no ci)] b (Skip  Actions)(actions-skip)"),
+            (
+                "[CI Skip] a [[no ci]] b [Skip  Actions][actions-skip]",
+                "(CI Skip) a [(no ci)] b (Skip  Actions)(actions-skip)",
+            ),
             ("Title\n\nBody\n\n\nskip-checks: true\n", "Title\n\nBody\n\n\nskip-checks true\n"),
             ("Title\n\n Skip-Checks :true", "Title\n\n Skip-Checks true"),
             ("Index a[0], a [link] [skip", "Index a[0], a [link] [skip"),
