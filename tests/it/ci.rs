@@ -120,7 +120,9 @@ async fn formatting(scene: &Scene) -> anyhow::Result<()> {
     assert!(scene.effects("bedrock", "turn.answered").iter().all(|turn| turn.target != "ci"), "no model was needed");
     assert!(scene.stack.world.bedrock.unused_turns().is_empty());
     scene.assert_once();
-    Ok(())
+    // Nothing of the ticket's reads remarks any more.
+    scene.signal_by_cli("steer", Some(r#"{"by":"you","text":"mind the docs"}"#)).await?;
+    scene.said("is ready for review, comment @agent").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

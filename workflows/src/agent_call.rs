@@ -9,7 +9,7 @@ use crate::agent_run::AgentWorkflow;
 use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
 use crate::contract::ids::{Generation, TicketKey};
 use crate::contract::money::MicroUsd;
-use crate::contract::policy::Policy;
+use crate::contract::policy::{ModelChoice, Policy};
 use crate::contract::workspace::Workspace;
 use crate::kit::{self, CallError};
 
@@ -30,7 +30,16 @@ pub struct Errand {
     pub lease: MicroUsd,
 }
 
-/// Runs an agent to its end as a child with this workflow id.
+/// What an agent works with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Means {
+    /// Its model.
+    pub model: ModelChoice,
+    /// Seconds a sandboxed command may run.
+    pub command_seconds: u64,
+}
+
+/// Runs an agent to its end as a child with this workflow id, with the means of a policy.
 ///
 /// # Errors
 /// The policy names no model for it, in words for people; nothing was started then.
@@ -42,15 +51,29 @@ pub async fn call<W>(
     title: String,
     errand: Errand,
 ) -> Result<Result<AgentResult, CallError>, String> {
-    let Errand { agent, ticket, generation, brief, workspace, lease } = errand;
+    let agent = errand.agent;
     let Some(model) = policy.models.get(agent.as_str()).cloned() else {
         return Err(format!("The policy names no model for the {agent} agent. Add [policy.models.{agent}]."));
     };
-    let command_seconds = policy.execution.command_seconds;
+    let means = Means { model, command_seconds: policy.execution.command_seconds };
+    Ok(call_with(ctx, token, means, id, title, errand).await)
+}
+
+/// Runs an agent to its end as a child with this workflow id, with these means.
+pub async fn call_with<W>(
+    ctx: &WorkflowContext<W>,
+    token: &WorkflowCancellationToken,
+    means: Means,
+    id: String,
+    title: String,
+    errand: Errand,
+) -> Result<AgentResult, CallError> {
+    let Means { model, command_seconds } = means;
+    let Errand { agent, ticket, generation, brief, workspace, lease } = errand;
     let progress = None;
     let input = AgentInput { agent, ticket, generation, model, brief, workspace, command_seconds, lease, progress };
     let raw = RawValue::from_value(&input, ctx.payload_converter());
-    Ok(kit::run_child(ctx, token, AgentWorkflow::run, raw, id, title, std::future::pending()).await)
+    kit::run_child(ctx, token, AgentWorkflow::run, raw, id, title, std::future::pending()).await
 }
 
 /// Why an agent's end is no answer, in words for people; `None`: it answered.

@@ -111,14 +111,37 @@ const RULES: &[Rule] = {
     ]
 };
 
-/// Names of checks that tell security scanners; their findings are for people.
-const SCANNERS: [&str; 9] =
-    ["codeql", "security", "snyk", "trivy", "gitleaks", "semgrep", "secret scan", "dependency review", "audit"];
+/// Names of checks that tell security scanners, word by word; their findings are for people.
+const SCANNERS: [&[&str]; 10] = [
+    &["codeql"],
+    &["security"],
+    &["snyk"],
+    &["trivy"],
+    &["gitleaks"],
+    &["semgrep"],
+    &["secret", "scan"],
+    &["secret", "scanning"],
+    &["dependency", "review"],
+    &["audit"],
+];
 
-/// A check that is a security scanner, by its name.
+/// Words that tell a run of tests, whatever those are about.
+const TESTS: [&str; 9] = ["test", "tests", "testing", "unittest", "pytest", "jest", "vitest", "mocha", "e2e"];
+
+/// A check that is a security scanner, by its name. The tests of an audit log are none.
 pub fn is_scanner(check: &Check) -> bool {
-    let name = check.name.to_lowercase();
-    SCANNERS.iter().any(|scanner| name.contains(scanner))
+    let words = words(&check.name);
+    let named = |scanner: &&[&str]| words.windows(scanner.len()).any(|part| part.iter().eq(scanner.iter()));
+    SCANNERS.iter().any(named) && !is_of_tests(&words)
+}
+
+fn words(name: &str) -> Vec<String> {
+    let words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect()
+}
+
+fn is_of_tests(words: &[String]) -> bool {
+    words.iter().any(|word| TESTS.contains(&word.as_str()))
 }
 
 /// Reads the end of a failing step's log.
@@ -158,15 +181,25 @@ fn linted(lines: &[(&str, String)]) -> Option<Finding> {
 
 /// Nothing in the log tells, but the name of the job or step does: gofmt, say, only lists files.
 fn named(check: &Check, step: &str, tail: &str) -> Option<Finding> {
-    let name = format!("{} {step}", check.name).to_lowercase();
-    let (kind, fix) = if ["format", "fmt", "prettier", "black"].iter().any(|word| name.contains(word)) {
-        (RedKind::Format, FixKind::Format)
-    } else if ["lint", "ruff", "flake8", "clippy"].iter().any(|word| name.contains(word)) {
-        (RedKind::Lint, FixKind::Lint)
-    } else {
-        return None;
-    };
+    // The step is nearer to what failed. One that runs tests is neither, whatever the job around it is called.
+    let (step, job) = (words(step), words(&check.name));
+    let (kind, fix) = tidied(&step).or_else(|| (!is_of_tests(&step)).then(|| tidied(&job)).flatten())?;
     Some(Finding { kind, cause: last_words(tail), fix: Some(fix) })
+}
+
+/// What a name says that formats or lints, and nothing else.
+fn tidied(words: &[String]) -> Option<(RedKind, FixKind)> {
+    let says =
+        |names: &[&str], end: &str| words.iter().any(|word| names.contains(&word.as_str()) || word.ends_with(end));
+    if is_of_tests(words) {
+        None
+    } else if says(&["format", "formatting", "formatter", "prettier", "black", "isort"], "fmt") {
+        Some((RedKind::Format, FixKind::Format))
+    } else if says(&["linter", "linters", "linting", "ruff", "flake8", "clippy"], "lint") {
+        Some((RedKind::Lint, FixKind::Lint))
+    } else {
+        None
+    }
 }
 
 /// The last line that says something, for people.
@@ -320,7 +353,29 @@ mod tests {
         let expected = Finding { kind: RedKind::Format, cause: "a.go".into(), fix: Some(FixKind::Format) };
         assert_eq!(found, Some(expected));
         assert_eq!(classify(&check("build"), "Run make", "make: *** [all] Error 2"), None);
-        assert!(is_scanner(&check("CodeQL / analyze")) && !is_scanner(&check("test")));
+    }
+
+    #[test]
+    fn names_are_read_word_by_word() {
+        for scanner in ["CodeQL / analyze", "npm-audit", "Security", "secret-scanning", "dependency review (main)"] {
+            assert!(is_scanner(&check(scanner)), "{scanner}");
+        }
+        for other in ["test", "audit-log tests", "auditing", "review dependency", "insecurity"] {
+            assert!(!is_scanner(&check(other)), "{other}");
+        }
+        for (job, step, kind) in [
+            ("information", "Run make", None),
+            ("blackbox", "Run make", None),
+            ("lint-and-test", "Run make check", None),
+            ("lint", "Run npm test", None),
+            ("lint", "Run make check", Some(RedKind::Lint)),
+            ("build", "Run gofmt -l .", Some(RedKind::Format)),
+            ("quality", "Run npx eslint src", Some(RedKind::Lint)),
+            ("format", "Run npx eslint src", Some(RedKind::Lint)),
+        ] {
+            let found = classify(&check(job), step, "make: *** [all] Error 2").map(|found| found.kind);
+            assert_eq!(found, kind, "{job}, {step}");
+        }
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub struct CiWatchInput {
     /// What it may do about red checks; without it they are only reported.
     #[serde(default)]
     pub mending: Option<Mending>,
+    /// An earlier head of the pull request had checks: none on this one is no sign that there is no CI.
+    #[serde(default)]
+    pub had_checks: bool,
 }
 
 /// The right and the means to make red checks green.
@@ -68,6 +71,9 @@ pub struct Mending {
     pub command_seconds: u64,
     /// Attempts that this pull request has used before.
     pub attempts: u32,
+    /// What people said to mind, for the ci agent.
+    #[serde(default)]
+    pub guidance: Vec<String>,
     /// Workflow that is told of every step by the signal `ci_progress`.
     #[serde(default)]
     pub report_to: Option<String>,
@@ -83,7 +89,7 @@ pub enum CiOutcome {
     NoChecks,
     /// These checks failed, and there was no right to do anything about it.
     Red(Vec<Check>),
-    /// These did not finish in time.
+    /// These did not finish in time. None: no check appeared, though earlier heads had some.
     TimedOut(Vec<Check>),
     /// GitHub refused to tell.
     Unreadable(String),
@@ -139,25 +145,41 @@ pub struct CiReport {
     pub spent: MicroUsd,
     /// What was changed or found out on the way, for the pull request.
     pub notes: Vec<String>,
+    /// The pull request has had checks, on this head or an earlier one.
+    #[serde(default)]
+    pub had_checks: bool,
 }
 
 /// Watches that began before there was anything to report ended with the bare outcome.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum AnyReport {
-    Whole { outcome: CiOutcome, head: Option<CommitSha>, attempts: u32, spent: MicroUsd, notes: Vec<String> },
+    Whole {
+        outcome: CiOutcome,
+        head: Option<CommitSha>,
+        attempts: u32,
+        spent: MicroUsd,
+        notes: Vec<String>,
+        #[serde(default)]
+        had_checks: bool,
+    },
     Bare(CiOutcome),
 }
 
 impl From<AnyReport> for CiReport {
     fn from(report: AnyReport) -> Self {
         match report {
-            AnyReport::Whole { outcome, head, attempts, spent, notes } => {
-                Self { outcome, head, attempts, spent, notes }
+            AnyReport::Whole { outcome, head, attempts, spent, notes, had_checks } => {
+                Self { outcome, head, attempts, spent, notes, had_checks }
             }
-            AnyReport::Bare(outcome) => {
-                Self { outcome, head: None, attempts: 0, spent: MicroUsd::default(), notes: Vec::new() }
-            }
+            AnyReport::Bare(outcome) => Self {
+                outcome,
+                head: None,
+                attempts: 0,
+                spent: MicroUsd::default(),
+                notes: Vec::new(),
+                had_checks: false,
+            },
         }
     }
 }
@@ -241,11 +263,13 @@ struct Watch {
     /// Jobs that were run again: what they said before does not count any more.
     stale: BTreeSet<u64>,
     agents: u32,
+    /// The pull request has had checks.
+    had_checks: bool,
 }
 
 impl Watch {
     fn new(ctx: WorkflowContext<CiWatchWorkflow>, input: CiWatchInput) -> Self {
-        let CiWatchInput { commit, policy, mending } = input;
+        let CiWatchInput { commit, policy, mending, had_checks } = input;
         Self {
             token: ctx.cancellation_token(),
             ctx,
@@ -261,6 +285,7 @@ impl Watch {
             reruns: BTreeMap::new(),
             stale: BTreeSet::new(),
             agents: 0,
+            had_checks,
         }
     }
 
@@ -283,12 +308,12 @@ impl Watch {
     }
 
     fn report(self, outcome: CiOutcome) -> CiReport {
-        let Self { head, attempts, spent, notes, .. } = self;
-        CiReport { outcome, head: Some(head.sha), attempts, spent, notes }
+        let Self { head, attempts, spent, notes, had_checks, .. } = self;
+        CiReport { outcome, head: Some(head.sha), attempts, spent, notes, had_checks }
     }
 
     /// Waits until all checks of the head have ended, or for as long as the policy says.
-    async fn await_checks(&self) -> Result<CiOutcome, Cancelled> {
+    async fn await_checks(&mut self) -> Result<CiOutcome, Cancelled> {
         let began = kit::now(&self.ctx);
         let limit = Duration::from_secs(self.policy.limit_seconds);
         let none_after = Duration::from_secs(self.policy.none_after_seconds);
@@ -311,8 +336,9 @@ impl Watch {
             if checks.overtaken {
                 return Ok(CiOutcome::Moved);
             }
+            self.had_checks |= !checks.checks.is_empty();
             let elapsed = kit::since(&self.ctx, began);
-            if let Some(outcome) = judge(&checks, elapsed, none_after, limit) {
+            if let Some(outcome) = judge(&checks, self.had_checks, elapsed, none_after, limit) {
                 return Ok(outcome);
             }
             let deadline = if checks.checks.is_empty() { none_after } else { limit };
@@ -337,20 +363,23 @@ fn without_stale(mut checks: Checks, stale: &BTreeSet<u64>) -> Checks {
     checks
 }
 
-fn judge(checks: &Checks, elapsed: Duration, none_after: Duration, limit: Duration) -> Option<CiOutcome> {
+/// `had`: there were checks before, so that none is no sign of a repository without CI.
+fn judge(checks: &Checks, had: bool, elapsed: Duration, none_after: Duration, limit: Duration) -> Option<CiOutcome> {
     let having = |state: CheckState| -> Vec<Check> {
         checks.checks.iter().filter(|check| check.state == state).cloned().collect()
     };
     let (pending, failed, cancelled) =
         (having(CheckState::Pending), having(CheckState::Failed), having(CheckState::Cancelled));
     if checks.checks.is_empty() {
-        (elapsed >= none_after).then_some(CiOutcome::NoChecks)
+        let none = if had { CiOutcome::TimedOut(Vec::new()) } else { CiOutcome::NoChecks };
+        (elapsed >= none_after).then_some(none)
     } else if pending.is_empty() && failed.is_empty() && cancelled.is_empty() {
         Some(CiOutcome::Green(checks.checks.clone()))
     } else if pending.is_empty() {
         Some(CiOutcome::Red(failed.into_iter().chain(cancelled).collect()))
     } else if elapsed >= limit {
-        Some(CiOutcome::TimedOut(pending))
+        // What hangs must not hide what is known to be red.
+        Some(if failed.is_empty() { CiOutcome::TimedOut(pending) } else { CiOutcome::Red(failed) })
     } else {
         None
     }
@@ -375,7 +404,9 @@ mod tests {
     fn an_outcome_needs_every_check_to_be_finished() {
         use CheckState::{Failed, Passed, Pending};
         let minute = Duration::from_secs(60);
-        let judge = |states: &[CheckState], elapsed| judge(&checks(states), elapsed, minute * 10, minute * 60);
+        let judge_after =
+            |had, states: &[CheckState], elapsed| judge(&checks(states), had, elapsed, minute * 10, minute * 60);
+        let judge = |states: &[CheckState], elapsed| judge_after(false, states, elapsed);
         assert_eq!(judge(&[], minute), None);
         assert_eq!(judge(&[], minute * 10), Some(CiOutcome::NoChecks));
         assert_eq!(judge(&[Passed, Pending], minute), None);
@@ -383,6 +414,10 @@ mod tests {
         assert!(matches!(judge(&[Failed, Passed], minute), Some(CiOutcome::Red(red)) if red.len() == 1));
         assert!(matches!(judge(&[Passed, Passed], minute), Some(CiOutcome::Green(_))));
         assert!(matches!(judge(&[Passed, Pending], minute * 60), Some(CiOutcome::TimedOut(slow)) if slow.len() == 1));
+        assert_eq!(judge_after(true, &[], minute), None);
+        assert_eq!(judge_after(true, &[], minute * 10), Some(CiOutcome::TimedOut(Vec::new())));
+        let hanging = judge(&[Failed, Pending], minute * 60);
+        assert!(matches!(hanging, Some(CiOutcome::Red(red)) if red.len() == 1 && red[0].state == Failed));
     }
 
     #[test]
@@ -409,6 +444,7 @@ mod tests {
             attempts: 2,
             spent: MicroUsd(5),
             notes: vec!["x".into()],
+            had_checks: true,
         };
         let back: CiReport = serde_json::from_value(serde_json::to_value(&whole).unwrap()).unwrap();
         assert_eq!(back, whole);

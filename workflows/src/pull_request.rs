@@ -14,10 +14,12 @@ mod mending;
 mod state;
 mod work;
 
+use futures::FutureExt as _;
 use serde::de::DeserializeOwned;
 use temporalio_common::data_converters::RawValue;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
     SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
 };
@@ -38,15 +40,39 @@ pub struct PullRequestWorkflow {
 }
 
 impl Desk {
+    /// Instruction after instruction until none is left, and beside it a sign of life for those who wait.
+    async fn serve(&self) -> Result<(), Cancelled> {
+        self.read_policy().await?;
+        let follow = async {
+            // No await between the last look into the queue and the end.
+            while let Some(asked) = self.next() {
+                self.follow(&asked).await?;
+            }
+            Ok(())
+        };
+        let (followed, greeted) = (follow.fuse(), self.greet().fuse());
+        futures::pin_mut!(followed, greeted);
+        select! {
+            end = followed => end,
+            never = greeted => match never {},
+        }
+    }
+
     /// One instruction, from rights to reply.
     async fn follow(&self, asked: &Instructed) -> Result<(), Cancelled> {
         if !self.may_instruct(asked).await? || self.is_answered(asked).await? {
             return Ok(());
         }
-        self.show_eyes(asked).await?;
+        if !self.read(|s| s.knows(asked.comment)) {
+            self.show_eyes(asked).await?;
+        }
         match self.carry_out(asked).await {
             Ok(answer) => self.reply(asked, answer).await,
             Err(Stop::Told(why)) => self.reply(asked, Answer::stopped(&why)).await,
+            Err(Stop::CancelledAfter(answer)) => {
+                self.detached().reply(asked, *answer).await?;
+                Err(Cancelled)
+            }
             Err(Stop::Cancelled) => {
                 self.detached().reply(asked, Answer::stopped("The run was cancelled.")).await?;
                 Err(Cancelled)
@@ -84,14 +110,10 @@ impl PullRequestWorkflow {
             Ok(desk) => desk,
             Err(fault) => return Err(ApplicationFailure::non_retryable(fault).into()),
         };
-        if desk.read_policy().await.is_err() {
+        if desk.serve().await.is_err() {
+            // A token of its own is never cancelled.
+            let _: Result<(), Cancelled> = desk.detached().turn_away().await;
             return Err(WorkflowTermination::cancelled());
-        }
-        // No await between the last look into the queue and the end.
-        while let Some(asked) = desk.next() {
-            if desk.follow(&asked).await.is_err() {
-                return Err(WorkflowTermination::cancelled());
-            }
         }
         desk.rest();
         Ok(desk.read(State::status))

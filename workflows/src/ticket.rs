@@ -134,7 +134,7 @@ impl TicketWorkflow {
     }
 
     /// A person says what to mind from now on: `{"by":"you","text":"..."}`. While a plan is shown that is a request for
-    /// changes; a parked ticket goes on with it.
+    /// changes; a parked ticket goes on with it; once the work is done, a comment on the pull request is what is heard.
     #[signal(name = "steer")]
     pub fn steer(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(steer) = self.receive::<Steer>(ctx, "steer", raw)
@@ -142,6 +142,9 @@ impl TicketWorkflow {
         {
             if self.state.is_closing() {
                 self.decline(ctx, "steer", &steer.by, "it ends already");
+            } else if self.state.stage == Stage::ReadyForReview {
+                let instead = self.state.instead_of_steer();
+                self.decline(ctx, "steer", &steer.by, &instead);
             } else if self.is_shown() {
                 self.state.inbox.request(RequestChanges { by: steer.by, comment: steer.text, plan_hash: None });
             } else {

@@ -1,4 +1,4 @@
-//! Whether a fix of red checks leaves the tests what they were. It proves nothing and need not make the suite green, CI tells
+//! Whether a fix of red checks leaves the tests, and the rules of linters and type checkers, what they were. It proves nothing and need not make the suite green, CI tells
 //! that; but what makes CI green by asking for less is no fix.
 //!
 //! Told by the change itself where no suite can be run here, and by the suite on both sides where it can.
@@ -9,6 +9,7 @@ use super::area::Claim;
 use super::judge::{self, Refusal};
 use super::prove::{Making, REASON_CAP};
 use super::repository::is_test;
+use super::rules::{RULE_SWITCHES, rules_of};
 use super::{WorkspaceActivities, text};
 use crate::failure::ServiceError;
 
@@ -57,8 +58,20 @@ impl Making<'_> {
         if let Some(gone) = tests.iter().find(|change| change.status == 'D') {
             return Ok(Err(format!("{} is gone. Tests may not be deleted or renamed: bring it back.", gone.path)));
         }
-        if let Some((path, line)) = switched_off(&self.diff(base_tree, head_tree).await?) {
+        let diff = self.diff(base_tree, head_tree).await?;
+        if let Some((path, line)) = switched_off(&diff) {
             return Ok(Err(format!("{path} switches a test off: `{line}`. Tests may not be skipped: take that back.")));
+        }
+        if let Some((path, line)) = rule_switched_off(&diff) {
+            return Ok(Err(format!("{path} switches a rule off: `{line}`. Mend what it asks for instead.")));
+        }
+        for change in &changed {
+            let before = self.content(base_tree, &change.path, change.status != 'A').await?;
+            let after = self.content(head_tree, &change.path, change.status != 'D').await?;
+            if rules_of(&change.path, &before) != rules_of(&change.path, &after) {
+                let path = &change.path;
+                return Ok(Err(format!("{path} changes what linters or type checkers ask for: take that back.")));
+            }
         }
         let Ok(suite) = self.suite(head_tree).await? else { return Ok(Ok(())) };
         let base = self.run(&suite, "base", base_tree).await?;
@@ -79,9 +92,26 @@ impl Making<'_> {
     }
 }
 
-/// The first line of a `git diff --unified=0` that switches a test off, with its file. Lines that only moved do not count. Rust's
-/// tests stand beside the code, so their marker counts everywhere.
+/// The first line that switches a test off, with its file. Rust's tests stand beside the code, so their marker counts everywhere.
 fn switched_off(diff: &str) -> Option<(String, String)> {
+    let marks = |path: &str, line: &str| {
+        let there = is_test(path) || path.ends_with(".rs");
+        SWITCHES.into_iter().filter(|switch| there && has(line, switch)).collect()
+    };
+    first_added(diff, marks)
+}
+
+/// The first line that switches a rule of a linter or type checker off, with its file.
+fn rule_switched_off(diff: &str) -> Option<(String, String)> {
+    let marks = |path: &str, line: &str| {
+        let line: String = line.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+        RULE_SWITCHES.into_iter().filter(|switch| !path.ends_with(".md") && line.contains(switch)).collect()
+    };
+    first_added(diff, marks)
+}
+
+/// The first line of a `git diff --unified=0` that adds a mark, with its file. Lines that only moved do not count.
+fn first_added(diff: &str, marks: impl Fn(&str, &str) -> Vec<&'static str>) -> Option<(String, String)> {
     let (mut path, mut in_header) = (String::new(), false);
     let (mut before, mut after): (Vec<&str>, Vec<(String, &str, &str)>) = (Vec::new(), Vec::new());
     for line in diff.lines() {
@@ -91,8 +121,8 @@ fn switched_off(diff: &str) -> Option<(String, String)> {
             named.trim_end().clone_into(&mut path);
         } else if line.starts_with("@@") {
             in_header = false;
-        } else if !in_header && (is_test(&path) || path.ends_with(".rs")) {
-            for switch in SWITCHES.into_iter().filter(|switch| has(line.get(1..).unwrap_or_default(), switch)) {
+        } else if !in_header {
+            for switch in marks(&path, line.get(1..).unwrap_or_default()) {
                 match line.as_bytes().first() {
                     Some(b'-') => before.push(switch),
                     Some(b'+') => after.push((path.clone(), switch, line)),
@@ -139,6 +169,22 @@ mod tests {
             ("shop/pricing.py", &["+    pytest.skip(1)"], false),
         ] {
             assert_eq!(switched_off(&diff(path, lines)).is_some(), off, "{path} {lines:?}");
+        }
+        for (path, lines, off) in [
+            ("shop/a.py", &["+import os  # noqa: F401"][..], true),
+            ("shop/a.py", &["+x = f()  #type:ignore[arg-type]"], true),
+            ("shop/a.py", &["+# pylint: disable=all"], true),
+            ("src/a.ts", &["+// @ts-expect-error later"], true),
+            ("src/a.js", &["+/* eslint-disable no-console */"], true),
+            ("src/lib.rs", &["+#[allow(dead_code)]"], true),
+            ("a.go", &["+\tx := 1 //nolint:errcheck"], true),
+            ("A.java", &["+  @SuppressWarnings(\"unchecked\")"], true),
+            ("shop/a.py", &["-import os  # noqa", "+import os, sys  # noqa"], false),
+            ("shop/a.py", &["-import os  # noqa"], false),
+            ("shop/a.py", &["+allow(x)", "+x = 'type: ignored'"], false),
+            ("README.md", &["+Never write `# noqa`."], false),
+        ] {
+            assert_eq!(rule_switched_off(&diff(path, lines)).is_some(), off, "{path} {lines:?}");
         }
         let found = switched_off(&diff("tests/test_a.py", &["+    @unittest.skip('slow')"]));
         assert_eq!(found, Some(("tests/test_a.py".to_owned(), "@unittest.skip('slow')".to_owned())));

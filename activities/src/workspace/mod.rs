@@ -15,6 +15,7 @@ mod prove;
 mod push;
 mod remote;
 mod repository;
+mod rules;
 mod snapshot;
 mod suite;
 mod symbols;

@@ -156,6 +156,17 @@ impl Making<'_> {
         Ok(Ok((suite.command, new_tests, counted(&head))))
     }
 
+    /// The text of a file of a tree; of one that is not `there`, nothing.
+    pub(super) async fn content(&self, tree: &str, path: &str, there: bool) -> Result<String, ServiceError> {
+        if !there {
+            return Ok(String::new());
+        }
+        let object = format!("{tree}:{path}");
+        let content =
+            self.mirror.git.run(["cat-file", "-p", &object]).await.map_err(super::git::GitFailed::unexpected)?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+
     /// The lines in which two trees differ, without any around them.
     pub(super) async fn diff(&self, from: &str, to: &str) -> Result<String, ServiceError> {
         let diff = ["diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--unified=0", from, to];

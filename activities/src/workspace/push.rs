@@ -163,7 +163,8 @@ impl Change<'_> {
             ("GIT_COMMITTER_DATE", date.as_str()),
         ];
         let args = ["commit-tree", &tree, "-p", request.parent.as_str(), "-F", "-"];
-        let commit = mirror.git.feed(args, &who, request.message.as_bytes()).await.map_err(GitFailed::unexpected)?;
+        let message = not_skipping_ci(&request.message);
+        let commit = mirror.git.feed(args, &who, message.as_bytes()).await.map_err(GitFailed::unexpected)?;
         String::from_utf8_lossy(&commit).trim().parse().map_err(disk)
     }
 
@@ -233,6 +234,38 @@ impl Change<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// The message without what makes GitHub start no workflow for it: a model may write `[skip ci]`, or quote somebody who did, and
+/// a head without checks looks like one that needs none. The brackets become round, and the colon of the trailer `skip-checks:
+/// true` goes (<https://docs.github.com/en/actions/how-tos/manage-workflow-runs/skip-workflow-runs>).
+fn not_skipping_ci(message: &str) -> String {
+    const SKIPS: [&str; 5] = ["skip ci", "ci skip", "no ci", "skip actions", "actions skip"];
+    const TRAILER: &str = "skip-checks";
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(at) = rest.find('[') {
+        let (before, bracket) = rest.split_at(at);
+        out.push_str(before);
+        let inside = bracket[1..].split_once(']').map(|(inside, _)| inside);
+        let skips = |inside: &&str| {
+            let words = inside.replace('-', " ").to_ascii_lowercase();
+            SKIPS.contains(&words.split_whitespace().collect::<Vec<_>>().join(" ").as_str())
+        };
+        if let Some(inside) = inside.filter(skips) {
+            out.extend(["(", inside, ")"]);
+            rest = &bracket[inside.len() + 2..];
+        } else {
+            out.push('[');
+            rest = &bracket[1..];
+        }
+    }
+    out.push_str(rest);
+    let line = |line: &str| match line.split_once(':') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case(TRAILER) => format!("{name}{value}"),
+        _ => line.to_owned(),
+    };
+    out.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A workflow or an action of GitHub Actions, or what takes the place of their folder
@@ -320,6 +353,23 @@ mod tests {
             ["", ".github/CODEOWNERS", ".github/dependabot.yml", "docs/.github/workflows/ci.yml", "workflows/ci.yml"]
         {
             assert!(!defines_ci(Path::new(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn no_message_switches_ci_off() {
+        for (written, kept) in [
+            ("Fix it [skip ci]", "Fix it (skip ci)"),
+            (
+                "[CI Skip] a [[no ci]] b [Skip  Actions][actions-skip]",
+                "(CI Skip) a [(no ci)] b (Skip  Actions)(actions-skip)",
+            ),
+            ("Title\n\nBody\n\n\nskip-checks: true\n", "Title\n\nBody\n\n\nskip-checks true\n"),
+            ("Title\n\n Skip-Checks :true", "Title\n\n Skip-Checks true"),
+            ("Index a[0], a [link] [skip", "Index a[0], a [link] [skip"),
+            ("[skip the ci] [noci]", "[skip the ci] [noci]"),
+        ] {
+            assert_eq!(not_skipping_ci(written), kept);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Templates see one [`TicketView`] and, where named, a few extras. A variable that is missing is an error, found by the
 //! tests here; at run time such a text says what is wrong instead of failing a workflow task.
 
+pub mod checks;
 mod quiet;
 pub mod replies;
 pub mod slack;

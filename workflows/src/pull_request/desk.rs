@@ -1,9 +1,14 @@
 //! What every instruction stands on: rights, reading, replies, and what people see of the run.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use serde_json::json;
 use temporalio_common::data_converters::{RawValue, TemporalDeserializable};
 use temporalio_common::{ActivityDefinition, SignalDefinition};
-use temporalio_workflow::{MemoValue, SignalWorkflowOptions, WorkflowCancellationToken, WorkflowContext};
+use temporalio_workflow::{
+    MemoValue, SignalWorkflowOptions, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
+};
 
 use super::PullRequestWorkflow;
 use super::answer::Answer;
@@ -20,11 +25,14 @@ use crate::contract::policy::PolicySource;
 use crate::contract::status::Stage;
 use crate::contract::tasks::Tasks;
 use crate::contract::trigger::{Instructed, Steer};
-use crate::kit::{self, CallError};
+use crate::kit::{self, CallError, Waited};
 use crate::messages::replies::{self, Reply};
 use crate::policy::Family;
 use crate::search_attributes::{COST_USD, REPOSITORIES, REQUESTED_BY};
 use crate::ticket::TicketWorkflow;
+
+/// First and longest pause before a ticket's run that did not answer is asked again.
+const SILENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(640));
 
 /// This run is being cancelled.
 #[derive(Debug)]
@@ -34,6 +42,8 @@ pub(super) struct Cancelled;
 pub(super) enum Stop {
     /// This run is being cancelled.
     Cancelled,
+    /// This run is being cancelled, after a commit was pushed: the answer says what is there.
+    CancelledAfter(Box<Answer>),
     /// What the person is told.
     Told(String),
 }
@@ -181,6 +191,37 @@ impl Desk {
         self.show();
     }
 
+    /// Beside the work: shows people whose instructions wait that they are heard. Others' leave the queue. Never ends.
+    pub(super) async fn greet(&self) -> Infallible {
+        loop {
+            let options = WaitConditionOptions::builder().cancellation_token(self.token.clone()).build();
+            let called = |w: &PullRequestWorkflow| w.state.stranger().is_some();
+            if self.ctx.wait_condition_with_options(called, options).await.is_err() {
+                std::future::pending::<Infallible>().await;
+            }
+            let Some(asked) = self.write(|s| s.stranger().cloned().inspect(|asked| s.greeted(asked.comment))) else {
+                continue;
+            };
+            match self.may_instruct(&asked).await {
+                Ok(true) if self.show_eyes(&asked).await.is_ok() => {}
+                Ok(false) => self.write(|s| s.queue.retain(|waiting| waiting.comment != asked.comment)),
+                Ok(true) | Err(Cancelled) => match std::future::pending::<Infallible>().await {},
+            }
+        }
+    }
+
+    /// Answers those whose turn never comes, because the run is cancelled.
+    pub(super) async fn turn_away(&self) -> Result<(), Cancelled> {
+        // The one whose turn it was has no answer yet, if it was not even told that somebody is at it.
+        let mut unanswered = self.write(|s| s.current.take());
+        while let Some(asked) = unanswered.take().or_else(|| self.next()) {
+            if self.may_instruct(&asked).await? && !self.is_answered(&asked).await? {
+                self.reply(&asked, Answer::stopped("The run was cancelled before its turn came.")).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Only people with write access have us work. Others get no effect at all, not even a reaction.
     pub(super) async fn may_instruct(&self, asked: &Instructed) -> Result<bool, Cancelled> {
         let (comment, who) = (asked.comment, asked.by.label());
@@ -231,6 +272,7 @@ impl Desk {
 
     /// The person sees at once that somebody is at it.
     pub(super) async fn show_eyes(&self, asked: &Instructed) -> Result<(), Cancelled> {
+        self.write(|s| s.greeted(asked.comment));
         let reaction =
             React { repository: self.address.repository.clone(), comment: asked.comment, content: "eyes".to_owned() };
         match self.call(Family::Effect, "react with eyes", GitHub::react, reaction).await {
@@ -272,19 +314,29 @@ impl Desk {
             return Ok(None);
         };
         let summary = format!("look at {}", ours.ticket);
-        let state = self.call(Family::Read, &summary, Tasks::ticket_state, ours.ticket.clone()).await?;
-        let Some(task) = state.filter(|task| task.running) else { return Ok(None) };
-        // A run that does not answer now still owns its branch: two writers would be worse than a late word.
-        let (at_work, stage) = match &task.status {
-            Some(status) => {
-                let own = status.pull_requests.contains(&pull_request.url);
-                (own && is_at_work(status.stage), status.stage.as_str())
+        let mut pause = SILENCE.0;
+        let status = loop {
+            let state = self.call(Family::Read, &summary, Tasks::ticket_state, ours.ticket.clone()).await?;
+            let Some(task) = state.filter(|task| task.running) else { return Ok(None) };
+            if let Some(status) = task.status {
+                break status;
             }
-            None => (true, task.state.as_str()),
+            // A run that does not answer may own the branch, or not: neither a push nor a word to it is right before it says so.
+            if pause > SILENCE.1 {
+                let ticket = &ours.ticket;
+                return Err(Stop::Told(format!("{ticket} runs and does not say whether this branch is its own.")));
+            }
+            self.enter(format!("waiting for {} to say whether this branch is its own", ours.ticket));
+            let waited = kit::wait_until(&self.ctx, &self.token, pause, "ask the ticket again", |_| false).await;
+            if waited == Waited::Cancelled {
+                return Err(Stop::Cancelled);
+            }
+            pause *= 2;
         };
-        if !at_work {
+        if !(status.pull_requests.contains(&pull_request.url) && is_at_work(status.stage)) {
             return Ok(None);
         }
+        let stage = status.stage.as_str();
         let steer = Steer { by: asked.by.clone(), text: asked.instruction.clone() };
         let raw = RawValue::from_value(&steer, self.ctx.payload_converter());
         let options = SignalWorkflowOptions::builder().summary(format!("steer {}", ours.ticket)).build();

@@ -10,16 +10,13 @@ use super::desk::{Desk, Stop};
 use crate::ci_watch::{CiOutcome, CiReport, CiWatchInput, CiWatchWorkflow, Mending, Ours};
 use crate::contract::agent::AgentName;
 use crate::contract::failure::FailureKind;
-use crate::contract::github::{Check, CommitRef, PullRequest};
+use crate::contract::github::{CommitRef, PullRequest};
 use crate::contract::ids::{CommitSha, Generation};
 use crate::contract::money::MicroUsd;
 use crate::contract::trigger::{ChecksChanged, Instructed};
 use crate::contract::workspace::Authority;
 use crate::kit::{self, CallError};
-use crate::messages::{one_line, quiet, shorten};
-
-/// Longest cause in a reply, in characters.
-const CAUSE: usize = 600;
+use crate::messages::checks::{For, diagnosed, late, links, names, words};
 
 /// How far CI is.
 struct Way {
@@ -28,32 +25,57 @@ struct Way {
     attempts: u32,
     /// What was changed or found out, for the reply.
     notes: Vec<String>,
+    had_checks: bool,
+}
+
+/// How the way to green checks ended. Whatever stopped it, the commit is on the branch.
+pub(super) struct Ended {
+    /// What became of the checks, a sentence.
+    pub(super) said: String,
+    /// This run is being cancelled.
+    pub(super) cancelled: bool,
 }
 
 impl Desk {
-    /// Watches the checks until they are green or a person has to look; what became of them, as a sentence.
+    /// Watches the checks until they are green or a person has to look; what became of them.
     pub(super) async fn until_green(
         &self,
         asked: &Instructed,
         pull_request: &PullRequest,
         pushed: &CommitSha,
-    ) -> Result<String, Stop> {
-        let mut way = Way { head: pushed.clone(), attempts: 0, notes: Vec::new() };
+    ) -> Ended {
+        let mut way = Way { head: pushed.clone(), attempts: 0, notes: Vec::new(), had_checks: false };
+        let (said, cancelled) = match self.go(asked, pull_request, &mut way).await {
+            Ok(said) => (said, false),
+            Err(Stop::Told(why)) => (format!("What CI says is not known: {}", words(&why)), false),
+            Err(Stop::Cancelled | Stop::CancelledAfter(_)) => {
+                ("The run was cancelled before CI was through, so look at the checks yourself".to_owned(), true)
+            }
+        };
+        // A watch that was cut short has told what it did by then.
+        if let Some(progress) = self.write(|s| s.last_progress.take()) {
+            way.notes.extend(progress.notes);
+        }
+        Ended { said: with_notes(said, &way.notes), cancelled }
+    }
+
+    async fn go(&self, asked: &Instructed, pull_request: &PullRequest, way: &mut Way) -> Result<String, Stop> {
         loop {
-            let CiReport { outcome, head, attempts, notes, .. } = self.watch_ci(asked, pull_request, &way).await?;
+            let CiReport { outcome, head, attempts, notes, had_checks, .. } =
+                self.watch_ci(asked, pull_request, way).await?;
             way.attempts = attempts;
+            way.had_checks |= had_checks;
             if let Some(head) = head {
                 way.head = head;
             }
             way.notes.extend(notes);
-            let said = match outcome {
-                CiOutcome::Ours(ours) => match self.do_again(asked, pull_request, &mut way, &ours).await? {
+            return Ok(match outcome {
+                CiOutcome::Ours(ours) => match self.do_again(asked, pull_request, way, &ours).await? {
                     None => continue,
-                    Some(why) => format!("CI is red: {}. {why}", links(&[ours.check])),
+                    Some(why) => format!("CI is red: {}. {why}", links(&[ours.check], For::GitHub)),
                 },
                 other => said(other, way.attempts),
-            };
-            return Ok(with_notes(said, &way.notes));
+            });
         }
     }
 
@@ -71,7 +93,7 @@ impl Desk {
             Ok(Ok(made)) => made,
             Ok(Err(result)) => return Ok(Some(format!("I saw nothing to change: {}", words(&result.summary)))),
             Err(Stop::Told(why)) => return Ok(Some(words(&why))),
-            Err(Stop::Cancelled) => return Err(Stop::Cancelled),
+            Err(stop) => return Err(stop),
         };
         match self.push(asked, &on, &made).await {
             Ok(pushed) if pushed.sha == way.head => Ok(Some("Doing it again changed nothing".to_owned())),
@@ -96,16 +118,24 @@ impl Desk {
             commit: CommitRef { repository, sha: way.head.clone() },
             policy: self.read(|s| s.policy.ci.clone()),
             mending: Some(self.mending(asked, pull_request, way.attempts, lease)),
+            had_checks: way.had_checks,
         };
         let raw = RawValue::from_value(&input, self.ctx.payload_converter());
         let id = self.child("ci", &self.address.number.to_string());
         let title = format!("CI of {}#{}", self.address.repository.name(), self.address.number);
-        self.write(|s| s.ci_progress.clear());
+        self.write(|s| {
+            s.ci_progress.clear();
+            s.last_progress = None;
+        });
         let attending = self.attend_watch(id.clone());
         match kit::run_child(&self.ctx, &self.token, CiWatchWorkflow::run, raw, id, title, attending).await {
             Ok(report) => {
                 let report: CiReport = report;
-                self.write(|s| s.budget.settle(lease, report.spent));
+                self.write(|s| {
+                    s.budget.settle(lease, report.spent);
+                    // The report has all of it.
+                    s.last_progress = None;
+                });
                 Ok(report)
             }
             Err(error) => {
@@ -131,6 +161,7 @@ impl Desk {
             lease,
             command_seconds,
             attempts,
+            guidance: Vec::new(),
             report_to: Some(self.ctx.workflow_id().to_owned()),
         }
     }
@@ -146,7 +177,8 @@ impl Desk {
                 std::future::pending::<Infallible>().await;
             }
             while let Some(progress) = self.write(|s| s.ci_progress.pop_front()) {
-                self.enter(progress.doing);
+                self.enter(progress.doing.clone());
+                self.write(|s| s.last_progress = Some(progress));
             }
             let Some(news) = self.write(|s| std::mem::take(&mut s.checks)).pop() else { continue };
             let raw = RawValue::from_value::<ChecksChanged>(&news, self.ctx.payload_converter());
@@ -163,24 +195,16 @@ fn said(outcome: CiOutcome, attempts: u32) -> String {
     match outcome {
         CiOutcome::Green(checks) => format!("CI is green ({})", names(&checks)),
         CiOutcome::NoChecks => "This repository has no CI".to_owned(),
-        CiOutcome::Red(checks) => format!("CI is red: {}", links(&checks)),
-        CiOutcome::TimedOut(checks) => format!("CI did not finish in time: {}", links(&checks)),
+        CiOutcome::Red(checks) => format!("CI is red: {}", links(&checks, For::GitHub)),
+        CiOutcome::TimedOut(checks) => format!("CI is not known: {}", late(&checks, For::GitHub)),
         CiOutcome::Unreadable(why) => format!("CI cannot be read: {}", words(&why)),
-        CiOutcome::Ours(ours) => format!("CI is red: {}", links(&[ours.check])),
+        CiOutcome::Ours(ours) => format!("CI is red: {}", links(&[ours.check], For::GitHub)),
         CiOutcome::Moved => {
             "Somebody else pushed to the branch meanwhile, or closed the pull request: my commit's checks count no more"
                 .to_owned()
         }
         CiOutcome::Escalated(diagnosis) => {
-            let after = match attempts {
-                0 => String::new(),
-                1 => " after 1 attempt".to_owned(),
-                n => format!(" after {n} attempts"),
-            };
-            let tried: Vec<String> = diagnosis.tried.iter().map(|tried| words(tried)).collect();
-            let tried = if tried.is_empty() { String::new() } else { format!(". Tried: {}", tried.join("; ")) };
-            let red = links(&diagnosis.checks);
-            format!("CI is still red{after}: {red}. {}{tried}. It needs you", words(&diagnosis.cause))
+            format!("CI is {}. It needs you", diagnosed(&diagnosis, attempts, For::GitHub))
         }
     }
 }
@@ -193,28 +217,11 @@ fn with_notes(said: String, notes: &[String]) -> String {
     format!("{said}. On the way: {}", notes.join("; "))
 }
 
-/// Text of logs, models and services inside a sentence: one line that calls nobody.
-fn words(text: &str) -> String {
-    quiet(&one_line(&shorten(text, CAUSE))).trim_end_matches('.').to_owned()
-}
-
-fn names(checks: &[Check]) -> String {
-    checks.iter().map(|check| words(&check.name)).collect::<Vec<_>>().join(", ")
-}
-
-fn links(checks: &[Check]) -> String {
-    let link = |check: &Check| match check.url.as_str() {
-        "" => words(&check.name),
-        url => format!("[{}]({url})", words(&check.name)),
-    };
-    checks.iter().map(link).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ci_watch::Diagnosis;
-    use crate::contract::github::CheckState;
+    use crate::contract::github::{Check, CheckState};
 
     #[test]
     fn the_reply_says_what_is_red_what_was_tried_and_calls_nobody() {
@@ -233,7 +240,7 @@ mod tests {
             logs: Vec::new(),
         };
         let red = said(CiOutcome::Escalated(diagnosis), 3);
-        assert!(red.starts_with("CI is still red after 3 attempts: [test](https://x/1). expects UTC, "), "{red}");
+        assert!(red.starts_with("CI is red after 3 attempts: [test](https://x/1). expects UTC, "), "{red}");
         assert!(
             red.ends_with("gets local time. Tried: test run again. It needs you") && !red.contains("@everyone"),
             "{red}"

@@ -16,6 +16,8 @@ use crate::contract::trigger::{ChecksChanged, Instructed};
 const LOG_ENTRIES: usize = 200;
 /// Instructions that wait; more at once are a flood, not a conversation.
 const WAITING: usize = 50;
+/// Instructions of one login that wait: nobody, least of all an outsider whose rights are asked later, fills the queue alone.
+const WAITING_EACH: usize = 5;
 /// Nudges about heads that nobody watches yet.
 const NUDGES: usize = 100;
 
@@ -65,6 +67,8 @@ pub(super) struct State {
     pub(super) queue: VecDeque<Instructed>,
     /// Comments that were taken up; a redelivery is dropped.
     seen: BTreeSet<u64>,
+    /// Comments whose authors were shown that they are heard, or soon are.
+    greeted: BTreeSet<u64>,
     pub(super) current: Option<Instructed>,
     /// The pull request as it was last read.
     pub(super) pull_request: Option<PullRequest>,
@@ -77,6 +81,8 @@ pub(super) struct State {
     pub(super) checks: Vec<ChecksChanged>,
     /// What the watch of our checks did, and nobody looked at yet.
     pub(super) ci_progress: VecDeque<CiProgress>,
+    /// The last thing the current watch did.
+    pub(super) last_progress: Option<CiProgress>,
     pub(super) children: BTreeMap<String, u32>,
     pub(super) log: VecDeque<LogEntry>,
     pub(super) updated_at: i64,
@@ -106,11 +112,32 @@ impl State {
             self.record(at, format!("comment {} ignored: it came before", asked.comment));
         } else if self.queue.len() >= WAITING {
             self.record(at, format!("comment {} ignored: {WAITING} instructions wait already", asked.comment));
+        } else if self.queue.iter().filter(|waiting| same_login(waiting, &asked)).count() >= WAITING_EACH {
+            let who = asked.by.label();
+            self.record(
+                at,
+                format!("comment {} ignored: {WAITING_EACH} instructions of {who} wait already", asked.comment),
+            );
         } else {
             self.seen.insert(asked.comment);
             self.record(at, format!("comment {} of {} waits for its turn", asked.comment, asked.by.label()));
             self.queue.push_back(asked);
         }
+    }
+
+    /// The first who waits and was not shown yet that somebody listens.
+    pub(super) fn stranger(&self) -> Option<&Instructed> {
+        self.queue.iter().find(|waiting| !self.greeted.contains(&waiting.comment))
+    }
+
+    /// The author of this comment is shown that they are heard.
+    pub(super) fn greeted(&mut self, comment: u64) {
+        self.greeted.insert(comment);
+    }
+
+    /// Whether the author of this comment was shown it before.
+    pub(super) fn knows(&self, comment: u64) -> bool {
+        self.greeted.contains(&comment)
     }
 
     /// Notes a nudge once; they are coalesced per head.
@@ -143,6 +170,11 @@ impl State {
     }
 }
 
+/// GitHub's logins differ in more than case.
+fn same_login(one: &Instructed, other: &Instructed) -> bool {
+    one.by.via == other.by.via && one.by.id.eq_ignore_ascii_case(&other.by.id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,9 +202,31 @@ mod tests {
         assert_eq!(waiting, [1, 2, 5]);
         assert!(state.log.iter().any(|entry| entry.text.contains("comment 2 ignored: it came before")));
         assert!(state.log.iter().any(|entry| entry.text.contains("acme/shop-api#4 ignored")));
+    }
+
+    #[test]
+    fn nobody_fills_the_queue_alone() {
+        let mut state = State::new(Ok(asked(3, 1)));
+        let by = |login: &str, comment: u64| Instructed { by: Person::cli(login), ..asked(3, comment) };
         for comment in 100..200 {
-            state.ask(0, asked(3, comment));
+            state.ask(0, by(if comment % 2 == 0 { "mallory" } else { "Mallory" }, comment));
+        }
+        assert_eq!(state.queue.len(), 1 + WAITING_EACH);
+        state.ask(0, by("bo", 300));
+        assert_eq!(state.queue.back().map(|waiting| waiting.comment), Some(300), "others are heard");
+        for comment in 400..500 {
+            state.ask(0, by(&format!("login{comment}"), comment));
         }
         assert_eq!(state.queue.len(), WAITING);
+    }
+
+    #[test]
+    fn who_waits_is_greeted_once() {
+        let mut state = State::new(Ok(asked(3, 1)));
+        state.ask(0, asked(3, 2));
+        state.queue.pop_front();
+        assert_eq!(state.stranger().map(|waiting| waiting.comment), Some(2));
+        state.greeted(2);
+        assert!(state.stranger().is_none() && state.knows(2) && !state.knows(1));
     }
 }

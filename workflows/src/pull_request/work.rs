@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use temporalio_common::data_converters::RawValue;
 
 use super::answer::{Answer, Done};
 use super::desk::{Desk, Stop};
-use crate::agent_run::{AgentWorkflow, decode_answer};
-use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
+use super::mending::Ended;
+use crate::agent_call::{self, Errand};
+use crate::agent_run::decode_answer;
+use crate::contract::agent::{AgentEnd, AgentName, AgentResult};
 use crate::contract::failure::FailureKind;
 use crate::contract::github::PullRequest;
 use crate::contract::ids::Generation;
@@ -16,7 +17,7 @@ use crate::contract::money::MicroUsd;
 use crate::contract::plan::TaskResult;
 use crate::contract::trigger::Instructed;
 use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Pushed, Workspace, Workspaces};
-use crate::kit::{self, CallError, now};
+use crate::kit::{CallError, now};
 use crate::messages::{one_line, quiet, shorten};
 use crate::policy::Family;
 
@@ -47,10 +48,11 @@ impl Desk {
             match self.push(asked, &pull_request, &made).await {
                 Ok(pushed) if pushed.sha == pull_request.head_sha => return Ok(Answer::unchanged(&made.result)),
                 Ok(pushed) => {
-                    let ci = self.until_green(asked, &pull_request, &pushed.sha).await?;
+                    let Ended { said, cancelled } = self.until_green(asked, &pull_request, &pushed.sha).await;
                     let (result, proof) = (&made.result, &made.proof);
-                    let done = Done { pull_request: &pull_request, result, proof, pushed: &pushed, ci: &ci };
-                    return Ok(Answer::done(&done));
+                    let done = Done { pull_request: &pull_request, result, proof, pushed: &pushed, ci: &said };
+                    let answer = Answer::done(&done);
+                    return if cancelled { Err(Stop::CancelledAfter(Box::new(answer))) } else { Ok(answer) };
                 }
                 // Somebody pushed meanwhile: what was checked has to be done on what is there now.
                 Err(CallError::Failed(failure)) if failure.kind == FailureKind::Conflict && round < ROUNDS => {
@@ -115,37 +117,31 @@ impl Desk {
         workspace: Workspace,
     ) -> Result<(TaskResult, Option<Workspace>), Stop> {
         let agent = AgentName::Execution;
-        let (model, command_seconds) =
-            self.read(|s| (s.policy.models.get(agent.as_str()).cloned(), s.policy.execution.command_seconds));
-        let Some(model) = model else {
-            let message = format!("The policy names no model for the {agent} agent. Add [policy.models.{agent}].");
-            return Err(Stop::Told(message));
-        };
         let Some(lease) = self.write(|s| s.budget.lease(1)) else { return Err(self.out_of_money(None)) };
-        let input = AgentInput {
+        let errand = Errand {
             agent,
             ticket: None,
             generation: Generation::of_event(&asked.event.id),
-            model,
             brief,
             workspace: Some(workspace),
-            command_seconds,
             lease,
-            progress: None,
         };
-        let raw = RawValue::from_value(&input, self.ctx.payload_converter());
         let id = self.child(agent.as_str(), "");
         let title = format!("{}#{}: {agent}", self.address.repository.name(), self.address.number);
-        let nothing = std::future::pending();
-        match kit::run_child(&self.ctx, &self.token, AgentWorkflow::run, raw, id, title, nothing).await {
-            Ok(result) => {
+        let policy = self.read(|s| s.policy.clone());
+        match agent_call::call(&self.ctx, &self.token, &policy, id, title, errand).await {
+            Ok(Ok(result)) => {
                 self.write(|s| s.budget.settle(lease, result.spent));
                 self.answer_of(result)
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 // A child that died cannot say what it spent: its whole lease counts as gone.
                 self.write(|s| s.budget.settle(lease, lease));
                 Err(error.into())
+            }
+            Err(message) => {
+                self.write(|s| s.budget.settle(lease, MicroUsd::default()));
+                Err(Stop::Told(message))
             }
         }
     }
@@ -153,17 +149,14 @@ impl Desk {
     fn answer_of(&self, result: AgentResult) -> Result<(TaskResult, Option<Workspace>), Stop> {
         let AgentResult { end, workspace, turns, spent } = result;
         self.log(format!("agent: {turns} model turns, {spent}"));
-        Err(match end {
-            AgentEnd::Answered(answer) => match decode_answer(answer) {
+        let fault = agent_call::fault(&end);
+        Err(match (fault, end) {
+            (None, AgentEnd::Answered(answer)) => match decode_answer(answer) {
                 Ok(answer) => return Ok((answer, workspace)),
                 Err(fault) => Stop::Told(fault),
             },
-            AgentEnd::InvalidAnswer(fault) => {
-                Stop::Told(format!("The agent's answer did not fit after three tries: {fault}"))
-            }
-            AgentEnd::Limit(limit) => Stop::Told(format!("The agent stopped: {limit}.")),
-            AgentEnd::Budget { needed } => self.out_of_money(Some(needed)),
-            AgentEnd::Failed(message) => Stop::Told(format!("The agent cannot go on: {message}")),
+            (_, AgentEnd::Budget { needed }) => self.out_of_money(Some(needed)),
+            (fault, _) => Stop::Told(format!("The agent came to no end: {}.", fault.unwrap_or_default())),
         })
     }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::flow::{Flow, Stop, park};
-use super::state::Approval;
+use super::state::{Approval, Decided};
 use crate::contract::access::{Action, Person};
 use crate::contract::github::{GitHub, ReadFile};
 use crate::contract::status::{ParkReason, Stage};
-use crate::contract::trigger::Approve;
+use crate::contract::trigger::{Approve, RequestChanges};
 use crate::kit::{Waited, now, wait_until};
 use crate::messages::{self, Template};
 use crate::policy::Family;
@@ -48,6 +48,7 @@ impl Flow {
 
     /// Waits for a decision; parks when the time is up. A late approval of the unchanged plan counts, and so do changes.
     pub(super) async fn await_approval(&self) -> Result<Decision, Stop> {
+        self.write(|s| s.inbox.resume());
         let undecided = self.read(|s| s.inbox.approvals.is_empty() && s.inbox.changes.is_empty());
         if self.read(|s| s.stage) == Stage::Parked && undecided {
             // A retry: the old message has lost its buttons, so people are asked anew.
@@ -90,7 +91,8 @@ impl Flow {
             if hash.is_some() && !self.names_this_plan(hash, &rejection.by, "reject").await {
                 continue;
             }
-            if self.may(&rejection.by, Action::Command).await? {
+            let allowed = self.may(&rejection.by, Action::Command).await;
+            if self.or_postpone(allowed, || vec![Decided::Reject(rejection.clone())])? {
                 self.log(format!("rejected by {by}"));
                 self.write(|s| s.rejected = Some(rejection));
                 return Err(Stop::End(Stage::Rejected));
@@ -101,28 +103,30 @@ impl Flow {
 
     /// Takes what people want to be different, if they may want it; then the plan has to be written again.
     async fn heed_changes(&self) -> Result<bool, Stop> {
-        let mut wanted: Vec<(String, String)> = vec![];
+        let mut wanted: Vec<RequestChanges> = vec![];
         while let Some(request) = self.write(|s| s.inbox.changes.pop_front()) {
             let hash = request.plan_hash.as_deref();
             if hash.is_some() && !self.names_this_plan(hash, &request.by, "ask for changes of").await {
                 continue;
             }
-            if self.may(&request.by, Action::Command).await? {
+            let allowed = self.may(&request.by, Action::Command).await;
+            let all = || wanted.iter().chain([&request]).cloned().map(Decided::Change).collect();
+            if self.or_postpone(allowed, all)? {
                 self.log(format!(
                     "{} asks for changes: {}",
                     request.by.label(),
                     messages::shorten(&request.comment, 200)
                 ));
-                wanted.push((request.by.label(), request.comment));
+                wanted.push(request);
             }
         }
         if wanted.is_empty() {
             return Ok(false);
         }
         let requests: Vec<String> =
-            wanted.iter().map(|(by, comment)| format!("{by} asks for changes: {comment}")).collect();
-        let people: Vec<&str> = wanted.iter().map(|(by, _)| by.as_str()).collect();
-        let comments: Vec<&str> = wanted.iter().map(|(_, comment)| comment.as_str()).collect();
+            wanted.iter().map(|wish| format!("{} asks for changes: {}", wish.by.label(), wish.comment)).collect();
+        let people: Vec<String> = wanted.iter().map(|wish| wish.by.label()).collect();
+        let comments: Vec<&str> = wanted.iter().map(|wish| wish.comment.as_str()).collect();
         let extra = json!({ "by": people.join(", "), "comment": messages::shorten(&comments.join("; "), 300) });
         self.close_approval_message("changes", extra).await;
         self.write(|s| {
@@ -166,7 +170,8 @@ impl Flow {
         if !self.names_this_plan(approve.plan_hash.as_deref(), &approve.by, "approve").await {
             return Ok(false);
         }
-        if !self.may(&approve.by, Action::Approve).await? {
+        let allowed = self.may(&approve.by, Action::Approve).await;
+        if !self.or_postpone(allowed, || vec![Decided::Approve(approve.clone())])? {
             return Ok(false);
         }
         let at = now(&self.ctx);
@@ -203,9 +208,24 @@ impl Flow {
                 return Ok(false);
             }
         }
-        // Somebody may have rejected the plan while another's approval was being judged.
-        self.heed_rejections().await?;
-        Ok(true)
+        // Somebody may have rejected the plan, or want another, while the approval was being judged.
+        loop {
+            self.heed_rejections().await?;
+            if self.heed_changes().await? {
+                return Ok(false);
+            }
+            if self.read(|s| s.inbox.rejections.is_empty() && s.inbox.changes.is_empty()) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// What the access rules said. Where they could not be asked, the decisions are kept for the next try instead of lost.
+    fn or_postpone(&self, allowed: Result<bool, Stop>, decided: impl FnOnce() -> Vec<Decided>) -> Result<bool, Stop> {
+        if allowed.is_err() {
+            self.write(|s| s.inbox.postpone(decided()));
+        }
+        allowed
     }
 
     /// Says that the work begins.

@@ -10,7 +10,7 @@ use temporalio_workflow::{SignalWorkflowOptions, WaitConditionOptions};
 use super::TicketWorkflow;
 use super::flow::{Flow, Stop, park};
 use super::state::{Delivery, Task};
-use crate::ci_watch::{CiOutcome, CiProgress, CiReport, CiWatchInput, CiWatchWorkflow, Diagnosis, Mending};
+use crate::ci_watch::{CiOutcome, CiProgress, CiReport, CiWatchInput, CiWatchWorkflow, Mending};
 use crate::contract::agent::AgentName;
 use crate::contract::github::{Check, CommitRef, GitHub, PullRequestState};
 use crate::contract::ids::RepositoryName;
@@ -18,6 +18,7 @@ use crate::contract::money::MicroUsd;
 use crate::contract::status::{ParkReason, Stage};
 use crate::contract::trigger::ChecksChanged;
 use crate::kit;
+use crate::messages::checks::{For, diagnosed, late, links, names};
 use crate::messages::slack::RedButtons;
 use crate::policy::Family;
 
@@ -65,10 +66,19 @@ impl Flow {
         let shares = 1..=u64::try_from(waiting.len()).unwrap_or(1);
         let watches = waiting.iter().zip(shares.rev()).map(|(delivery, shares)| self.watch_one(delivery, shares));
         let outcomes = join_all(watches).await;
-        let (mut red, mut settled) = (Vec::new(), true);
+        let (mut red, mut settled, mut stopped) = (Vec::new(), true, None);
         for (delivery, outcome) in waiting.iter().zip(outcomes) {
             let name = &delivery.repository.name;
-            match outcome? {
+            let watched = match outcome {
+                Ok(watched) => watched,
+                Err(Stop::Cancelled) => return Err(Stop::Cancelled),
+                // What the other watches came to counts all the same.
+                Err(stop) => {
+                    stopped.get_or_insert(stop);
+                    continue;
+                }
+            };
+            match watched {
                 Watched::Green(words) => {
                     self.log(format!("{name}: {words}"));
                     self.update_delivery(name, |delivery| delivery.ci = words);
@@ -85,7 +95,11 @@ impl Flow {
                 }
             }
         }
-        if red.is_empty() { Ok(settled) } else { Err(park(ParkReason::CiFailed, red.join(" "))) }
+        match (red.is_empty(), stopped) {
+            (false, _) => Err(park(ParkReason::CiFailed, red.join(" "))),
+            (true, Some(stop)) => Err(stop),
+            (true, None) => Ok(settled),
+        }
     }
 
     /// A person has pushed to the branch, or decided about the pull request: that counts now.
@@ -136,7 +150,9 @@ impl Flow {
         let commit = CommitRef { repository: repository.clone(), sha: delivery.head.clone() };
         let lease = self.write(|s| s.budget.lease(shares)).unwrap_or_default();
         let mending = self.mending(delivery, lease);
-        let input = CiWatchInput { commit, policy: self.read(|s| s.policy.ci.clone()), mending };
+        let told = self.read(|s| s.unheard.clone());
+        let (policy, had_checks) = (self.read(|s| s.policy.ci.clone()), delivery.had_checks);
+        let input = CiWatchInput { commit, policy, mending, had_checks };
         let raw = RawValue::from_value(&input, self.ctx.payload_converter());
         let title = format!("{}: CI of {} #{number}", self.key, repository.name());
         let attending = self.attend_watch(id.clone(), repository);
@@ -150,7 +166,13 @@ impl Flow {
                 return Err(error.into());
             }
         };
-        self.write(|s| s.budget.settle(lease, report.spent));
+        self.write(|s| {
+            s.budget.settle(lease, report.spent);
+            // Only a ci agent costs money: it has read them.
+            if report.spent != MicroUsd::default() {
+                s.unheard.retain(|remark| !told.contains(remark));
+            }
+        });
         Ok(self.judge(repository, report))
     }
 
@@ -175,12 +197,13 @@ impl Flow {
             lease,
             command_seconds,
             attempts: delivery.ci_attempts,
+            guidance: self.read(|s| s.guidance.iter().cloned().collect()),
             report_to: Some(self.ctx.workflow_id().to_owned()),
         })
     }
 
     fn judge(&self, repository: &RepositoryName, report: CiReport) -> Watched {
-        let CiReport { outcome, head, attempts, spent, notes } = report;
+        let CiReport { outcome, head, attempts, spent, notes, had_checks } = report;
         if spent != MicroUsd::default() {
             self.log(format!("{repository}: making CI green cost {spent}"));
         }
@@ -190,6 +213,7 @@ impl Flow {
                 delivery.head = head;
             }
             delivery.ci_attempts = attempts.max(before);
+            delivery.had_checks |= had_checks;
             keep_notes(&mut delivery.ci_notes, notes);
             match &outcome {
                 CiOutcome::Ours(ours) => {
@@ -204,15 +228,19 @@ impl Flow {
             CiOutcome::Green(checks) => Watched::Green(format!("CI green ({})", names(&checks))),
             CiOutcome::NoChecks => Watched::Green("no CI on this repository".to_owned()),
             CiOutcome::Red(checks) => {
-                Watched::Red(format!("red: {}. Fix it on the branch or in CI, then retry.", links(&checks)), checks)
+                let red = links(&checks, For::People);
+                Watched::Red(format!("red: {red}. Fix it on the branch or in CI, then retry."), checks)
             }
             CiOutcome::TimedOut(checks) => {
-                Watched::Red(format!("not finished in time: {}. Look at it, then retry.", links(&checks)), checks)
+                Watched::Red(format!("{}. Look at it, then retry.", late(&checks, For::People)), checks)
             }
             CiOutcome::Unreadable(why) => Watched::Red(format!("checks cannot be read: {why}"), Vec::new()),
             CiOutcome::Ours(ours) => Watched::Redo(ours.failure),
             CiOutcome::Moved => Watched::Moved,
-            CiOutcome::Escalated(diagnosis) => Watched::Red(diagnosed(&diagnosis, attempts), diagnosis.checks),
+            CiOutcome::Escalated(diagnosis) => {
+                let red = diagnosed(&diagnosis, attempts, For::People);
+                Watched::Red(format!("CI is {red}. Fix it on the branch or in CI, then retry."), diagnosis.checks)
+            }
         }
     }
 
@@ -277,7 +305,8 @@ impl Flow {
     /// The buttons of a message about red checks.
     pub(super) fn red_buttons(&self) -> Option<RedButtons> {
         self.read(|s| {
-            let delivery = s.repositories.values().find(|delivery| delivery.ci.is_empty())?;
+            let mut open = s.repositories.values().filter(|delivery| delivery.ci.is_empty());
+            let delivery = open.clone().find(|delivery| !delivery.red.is_empty()).or_else(|| open.next())?;
             let with_log = || delivery.red_logs.iter().map(|log| log.job);
             let job =
                 delivery.red.iter().filter_map(|check| check.job).find(|job| with_log().any(|known| known == *job));
@@ -307,58 +336,14 @@ fn keep_notes(known: &mut Vec<String>, notes: Vec<String>) {
     }
 }
 
-fn diagnosed(diagnosis: &Diagnosis, attempts: u32) -> String {
-    let Diagnosis { checks, kind, cause, tried, .. } = diagnosis;
-    let after = match attempts {
-        0 => String::new(),
-        1 => " after 1 attempt".to_owned(),
-        n => format!(" after {n} attempts"),
-    };
-    let kind = kind.map(|kind| format!(" ({})", kind.as_str())).unwrap_or_default();
-    let tried = if tried.is_empty() { String::new() } else { format!(" Tried: {}.", tried.join("; ")) };
-    let red = if checks.is_empty() { String::new() } else { format!(": {}", links(checks)) };
-    let cause = cause.trim_end_matches('.');
-    format!("CI is red{after}{red}{kind}. {cause}.{tried} Fix it on the branch or in CI, then retry.")
-}
-
-fn names(checks: &[Check]) -> String {
-    checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-fn links(checks: &[Check]) -> String {
-    let link = |check: &Check| match check.url.as_str() {
-        "" => check.name.clone(),
-        url => format!("{} ({url})", check.name),
-    };
-    checks.iter().map(link).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::analysis::RedKind;
-    use crate::contract::github::CheckState;
 
     #[test]
-    fn a_diagnosis_says_what_is_red_why_and_what_was_tried() {
-        let check = Check {
-            name: "test".into(),
-            state: CheckState::Failed,
-            url: "https://x/1".into(),
-            job: Some(1),
-            summary: String::new(),
-        };
-        let diagnosis = Diagnosis {
-            checks: vec![check],
-            kind: Some(RedKind::Logic),
-            cause: "test: expects UTC, gets local time.".into(),
-            tried: vec!["test run again".into()],
-            logs: Vec::new(),
-        };
-        assert_eq!(
-            diagnosed(&diagnosis, 3),
-            "CI is red after 3 attempts: test (https://x/1) (logic). test: expects UTC, gets local time. Tried: test run again. \
-             Fix it on the branch or in CI, then retry."
-        );
+    fn a_note_is_kept_once() {
+        let mut known = vec!["a".to_owned()];
+        keep_notes(&mut known, vec!["a".into(), "b".into()]);
+        assert_eq!(known, ["a", "b"]);
     }
 }

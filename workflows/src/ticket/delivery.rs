@@ -9,7 +9,7 @@ use crate::contract::github::{GitHub, PullRequest, PullRequestState};
 use crate::contract::ids::RepositoryName;
 use crate::contract::status::Stage;
 use crate::contract::workspace::SuiteCount;
-use crate::kit::{Waited, wait_until};
+use crate::kit::{Waited, now, wait_until};
 use crate::messages::Template;
 use crate::policy::Family;
 
@@ -20,6 +20,7 @@ impl Flow {
     /// Takes the pull requests out of draft and tells everyone, with proof and cost.
     pub(super) async fn present(&self) -> Result<(), Stop> {
         self.enter(Stage::ReadyForReview, "presenting the work");
+        self.return_unheard();
         let repositories: Vec<RepositoryName> = self.read(|s| s.repositories.keys().cloned().collect());
         for repository in &repositories {
             self.refresh_pull_request(repository).await;
@@ -54,6 +55,7 @@ impl Flow {
     pub(super) async fn follow_to_merge(&self) -> Result<Stage, Stop> {
         if self.read(|s| s.stage) == Stage::Parked {
             self.enter(Stage::ReadyForReview, "waiting for review and merge");
+            self.return_unheard();
         }
         let mut pause = REVIEW_POLLS.0;
         loop {
@@ -84,6 +86,12 @@ impl Flow {
                 Waited::Fulfilled => {}
             }
         }
+    }
+
+    /// Tells people whose remarks came after the last agent's work.
+    fn return_unheard(&self) {
+        let at = now(&self.ctx);
+        self.write(|s| s.return_unheard(at));
     }
 
     fn pull_request(&self, repository: &RepositoryName) -> Option<PullRequest> {

@@ -263,7 +263,10 @@ impl Flow {
         let Some(lease) = self.write(|s| s.budget.lease(shares)) else {
             return Err(Unanswered::without_work(self.out_of_money(None)));
         };
-        let guidance: Vec<String> = self.read(|s| s.guidance.iter().cloned().collect());
+        let guidance: Vec<String> = self.write(|s| {
+            s.unheard.clear();
+            s.guidance.iter().cloned().collect()
+        });
         let mut brief = brief;
         if let Some(brief) = brief.as_object_mut() {
             brief.insert("guidance".to_owned(), guidance.into());

@@ -64,6 +64,8 @@ impl Flow {
             if late_approval_counts && self.read(|s| !(s.inbox.approvals.is_empty() && s.inbox.changes.is_empty())) {
                 return Ok(());
             }
+            // Somebody is here: what could not be judged before is judged with it.
+            self.write(|s| s.inbox.resume());
             self.heed_rejections().await?;
             if let Some(retry) = self.write(|s| s.inbox.retries.pop_front())
                 && self.may(&retry.by, Action::Command).await?
@@ -93,6 +95,10 @@ impl Flow {
     pub(super) async fn judge_steer(&self, steer: Steer) {
         let (by, at) = (steer.by.label(), now(&self.ctx));
         match self.may(&steer.by, Action::Command).await {
+            // The work was done while the rights were asked.
+            Ok(true) if self.read(|s| s.stage) == Stage::ReadyForReview => {
+                self.write(|s| s.too_late(at, &steer.by, &steer.text));
+            }
             Ok(true) => {
                 self.log(format!("{by} says to mind: {}", messages::shorten(&steer.text, 200)));
                 self.write(|s| {

@@ -198,6 +198,7 @@ impl Flow {
             head,
             pull_request: None,
             ci: String::new(),
+            had_checks: false,
             ci_attempts: 0,
             ci_notes: Vec::new(),
             red: Vec::new(),

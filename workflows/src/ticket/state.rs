@@ -21,6 +21,7 @@ use crate::contract::trigger::{
     Approve, ChecksChanged, Command, EventId, Joined, PullRequestChanged, Reject, RequestChanges, Steer, TicketInput,
 };
 use crate::contract::workspace::{Proof, Pushed, Workspace};
+use crate::messages;
 
 /// Entries kept in the log.
 const LOG_ENTRIES: usize = 200;
@@ -29,9 +30,11 @@ const NOTES: usize = 3;
 /// Answers that wait to be posted; more at once are a flood, not a conversation.
 const ANSWERS: usize = 5;
 /// What people said to mind: so many remarks are kept, the newest ones, each of so many characters.
-const GUIDANCE: (usize, usize) = (10, 2000);
+const GUIDANCE: (usize, usize) = (10, 4000);
 /// Requests and remarks that wait to be judged; more at once are a flood.
 const WAITING: usize = 10;
+/// Longest remark in an answer to it, in characters.
+const REMARK: usize = 120;
 /// Longest request for changes, in characters.
 const REQUEST: usize = 4000;
 
@@ -57,6 +60,8 @@ pub(super) struct TicketState {
     pub(super) feedback: Option<String>,
     /// What people said to mind from now on.
     pub(super) guidance: VecDeque<String>,
+    /// Those of them that no agent was given yet, with who said them.
+    pub(super) unheard: Vec<(Person, String)>,
     pub(super) approval: Option<Approval>,
     pub(super) expires_at: i64,
     /// Seconds in which the work waited for a person.
@@ -120,6 +125,8 @@ pub(super) struct Delivery {
     pub(super) ci: String,
     /// Attempts to make CI green; a `retry` begins anew.
     pub(super) ci_attempts: u32,
+    /// It has had checks: none on a later head is no sign that there is no CI.
+    pub(super) had_checks: bool,
     /// What CI needed, for the pull request.
     pub(super) ci_notes: Vec<String>,
     /// The red checks that a person was called for.
@@ -205,6 +212,16 @@ pub(super) struct Inbox {
     pub(super) ci_progress: VecDeque<CiProgress>,
     /// A newer event that arrived while the run was closing: the next generation.
     pub(super) next: Option<Joined>,
+    /// Decisions whose makers' rights could not be asked. They are judged when a person lets the ticket go on.
+    pub(super) postponed: Vec<Decided>,
+}
+
+/// A decision of a person.
+#[derive(Clone)]
+pub(super) enum Decided {
+    Approve(Approve),
+    Reject(Reject),
+    Change(RequestChanges),
 }
 
 impl Inbox {
@@ -213,6 +230,25 @@ impl Inbox {
         if self.changes.len() < WAITING {
             request.comment = request.comment.trim().chars().take(REQUEST).collect();
             self.changes.push_back(request);
+        }
+    }
+
+    /// Keeps decisions that could not be judged, and with them all that wait behind them: the same question would fail again.
+    pub(super) fn postpone(&mut self, decided: Vec<Decided>) {
+        self.postponed.extend(decided);
+        self.postponed.extend(self.rejections.drain(..).map(Decided::Reject));
+        self.postponed.extend(self.changes.drain(..).map(Decided::Change));
+        self.postponed.extend(self.approvals.drain(..).map(Decided::Approve));
+    }
+
+    /// Puts back what was postponed, before what came since.
+    pub(super) fn resume(&mut self) {
+        for decided in std::mem::take(&mut self.postponed).into_iter().rev() {
+            match decided {
+                Decided::Approve(approve) => self.approvals.push_front(approve),
+                Decided::Reject(reject) => self.rejections.push_front(reject),
+                Decided::Change(request) => self.changes.push_front(request),
+            }
         }
     }
 
@@ -275,6 +311,30 @@ impl TicketState {
         if self.guidance.len() > GUIDANCE.0 {
             self.guidance.pop_front();
         }
+        self.unheard.push((by.clone(), text));
+        if self.unheard.len() > GUIDANCE.0 {
+            self.unheard.remove(0);
+        }
+    }
+
+    /// The work is done, and nobody reads remarks any more: who said something is told where to say it now.
+    pub(super) fn return_unheard(&mut self, at: i64) {
+        for (by, text) in std::mem::take(&mut self.unheard) {
+            self.too_late(at, &by, &text);
+        }
+    }
+
+    /// Answers a remark for which no agent is left.
+    pub(super) fn too_late(&mut self, at: i64, by: &Person, text: &str) {
+        let (who, key, instead) = (by.label(), self.key(), self.instead_of_steer());
+        let said = messages::shorten(text, REMARK);
+        let text = format!("What {who} said came too late for {key}: \"{said}\". To have it done, {instead}");
+        self.decline(at, by, text);
+    }
+
+    /// Where an instruction is heard once the work is done.
+    pub(super) fn instead_of_steer(&self) -> String {
+        format!("comment @{} <what to do> on the pull request", self.policy.conventions.handle)
     }
 
     /// Somebody pushed to a pull request whose checks are watched, or closed it: its watch is to look at once. Before that stage
@@ -407,5 +467,55 @@ impl TicketState {
             ticket_url: self.ticket.as_ref().map(|t| t.url.clone()).unwrap_or_default(),
             run_url: self.run_url(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> TicketState {
+        let mut state = TicketState {
+            input: TicketInput { key: "SHOP-1".into(), ..TicketInput::default() },
+            ..TicketState::default()
+        };
+        state.policy.conventions.handle = "agent".into();
+        state
+    }
+
+    #[test]
+    fn a_remark_that_no_agent_was_given_is_answered() {
+        let mut state = state();
+        let long = "x".repeat(3000);
+        state.mind(&Person::cli("ana"), &long);
+        assert!(state.guidance[0].ends_with(&long), "an instruction of 4,000 characters is heard as a whole");
+        state.return_unheard(7);
+        state.return_unheard(8);
+        assert_eq!(state.answers.len(), 1, "{:?}", state.answers);
+        let (by, text) = &state.answers[0];
+        assert_eq!(by, &Person::cli("ana"));
+        assert!(text.contains("came too late for SHOP-1") && text.contains("comment @agent <what to do>"), "{text}");
+        assert!(state.log.iter().any(|entry| entry.text.contains("came too late")));
+    }
+
+    #[test]
+    fn decisions_that_could_not_be_judged_come_back_in_their_order() {
+        let mut inbox = Inbox::default();
+        let approve = |id: &str| Approve { by: Person::cli(id), plan_hash: None, comment: None };
+        let change = |id: &str| RequestChanges { by: Person::cli(id), comment: "more".into(), plan_hash: None };
+        inbox.approvals.push_back(approve("dee"));
+        inbox.rejections.push_back(Reject { by: Person::cli("eve"), comment: None, plan_hash: None });
+        inbox.postpone(vec![
+            Decided::Change(change("ana")),
+            Decided::Approve(approve("bo")),
+            Decided::Change(change("cy")),
+        ]);
+        let waiting = inbox.approvals.len() + inbox.changes.len() + inbox.rejections.len();
+        assert_eq!(waiting, 0, "what waits behind them would only fail as well");
+        inbox.resume();
+        inbox.resume();
+        let approvals: Vec<_> = inbox.approvals.iter().map(|approve| approve.by.id.as_str()).collect();
+        let changes: Vec<_> = inbox.changes.iter().map(|change| change.by.id.as_str()).collect();
+        assert_eq!((approvals, changes, inbox.rejections.len()), (vec!["bo", "dee"], vec!["ana", "cy"], 1));
     }
 }

@@ -51,6 +51,12 @@ async fn a_fix_may_not_ask_for_less() {
         let refusal = judged(&text).await.refusal.unwrap_or_default();
         assert!(refusal.contains(why), "{why}: {refusal}");
     }
+    let quiet = bench.write(&bench.base(), "ruff.toml", "lint.ignore = [\"F\"]\n").await;
+    let request = Prove { base: bench.base(), head: quiet, command_seconds: 60 };
+    let refusal = bench.worker.judge_fix_for(&bench.claim(), request).await.unwrap().refusal.unwrap_or_default();
+    assert!(refusal.contains("ruff.toml changes what linters or type checkers ask for"), "{refusal}");
+    let refusal = judged(&imported.replace("import math", "import math  # noqa")).await.refusal.unwrap_or_default();
+    assert!(refusal.contains("switches a rule off: `import math  # noqa`"), "{refusal}");
     let moved = bench.write(&bench.base(), "shop/pricing.py", "def total(price, discount):\n    return 0\n").await;
     let request = Prove { base: bench.base(), head: moved, command_seconds: 60 };
     let refusal = bench.worker.judge_fix_for(&bench.claim(), request).await.unwrap().refusal.unwrap_or_default();

@@ -54,7 +54,7 @@ impl Bench {
             workspace: self.write(&start, "shop/pricing.py", content).await,
             branch: BRANCH.parse().unwrap(),
             parent,
-            message: "Clamp discounts\n\nTicket: SHOP-1\n".into(),
+            message: "Clamp discounts [skip ci]\n\nTicket: SHOP-1\n".into(),
             authored_at: 1_700_000_000,
             remove: vec!["PLAN.md".into()],
             authority: self.approved("acme/shop").await,
@@ -82,7 +82,7 @@ async fn a_push_happens_once_and_is_the_same_commit_everywhere() {
     assert_eq!(
         bench.git(&["log", "-1", "--format=%an <%ae>|%cn <%ce>|%aI|%cI|%B", BRANCH]),
         "Ticketwright <ticketwright@users.noreply.github.com>|Ticketwright <ticketwright@users.noreply.github.com>|\
-         2023-11-14T22:13:20+00:00|2023-11-14T22:13:20+00:00|Clamp discounts\n\nTicket: SHOP-1"
+         2023-11-14T22:13:20+00:00|2023-11-14T22:13:20+00:00|Clamp discounts (skip ci)\n\nTicket: SHOP-1"
     );
     let files = bench.git(&["ls-tree", "-r", "--name-only", BRANCH]);
     assert!(files.contains("shop/pricing.py") && !files.contains("PLAN.md"), "{files}");

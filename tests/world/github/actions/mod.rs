@@ -75,6 +75,7 @@ pub(super) async fn start(hub: &SharedHub, place: &Place, occasion: Occasion) {
         return;
     }
     let message = place.git.commit(&occasion.sha).await.map(|commit| commit.message).unwrap_or_default();
+    let message = message.to_lowercase();
     if SKIP.iter().any(|words| message.contains(words)) {
         return;
     }

@@ -10,7 +10,7 @@ use crate::contract::analysis::{FailureAnalysis, RedKind};
 use crate::contract::money::MicroUsd;
 
 /// The agent. Brief: `repository`, `number`, `sha`, `checks` (name, state, url, job, log: the end of the failing step), `files`
-/// that the branch changes, `attempt`, `refusal` (what was wrong with the last change, or empty).
+/// that the branch changes, `attempt`, `refusal` (what was wrong with the last change, or empty), `guidance` (what people said to mind).
 pub static SPEC: AgentSpec = AgentSpec {
     name: AgentName::Ci,
     prompt: include_str!("prompt.md"),

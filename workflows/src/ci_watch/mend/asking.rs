@@ -3,21 +3,25 @@
 use std::time::Duration;
 
 use serde_json::json;
-use temporalio_common::data_converters::RawValue;
 
 use super::super::{Mending, Watch};
 use super::{Red, Stop};
-use crate::agent_run::{AgentWorkflow, decode_answer};
-use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
+use crate::agent_call::{self, Errand, Means};
+use crate::agent_run::decode_answer;
+use crate::contract::agent::{AgentEnd, AgentName, AgentResult};
 use crate::contract::analysis::{FailureAnalysis, RedKind};
 use crate::contract::github::Check;
+use crate::contract::money::MicroUsd;
+use crate::contract::policy::ModelChoice;
 use crate::contract::workspace::{Prove, Workspace, Workspaces};
-use crate::kit::{self, CallError, Failure};
+use crate::kit::{CallError, Failure};
 use crate::messages::{one_line, shorten};
 use crate::policy::Family;
 
 /// Longest reason of a refused change in a diagnosis, in characters.
 const REFUSAL: usize = 300;
+/// Longest description of a change in its commit message and in the pull request, in characters.
+const CHANGE: usize = 600;
 
 impl Watch {
     /// Lets the ci agent find out why, and pushes what it may mend.
@@ -47,6 +51,7 @@ impl Watch {
             "files": files,
             "checks": checks,
             "refusal": self.refusal,
+            "guidance": mending.guidance,
         });
         let ended = self.run_agent(mending, model, lease, brief).await?;
         let (end, workspace) = match ended {
@@ -60,15 +65,14 @@ impl Watch {
                 (AgentEnd::Failed(failure.message), None)
             }
         };
-        let analysis: FailureAnalysis = match end {
-            AgentEnd::Answered(answer) => match decode_answer(answer) {
-                Ok(analysis) => analysis,
-                Err(fault) => return Err(self.escalate(all, first.kind(), format!("{} {fault}", first.cause()))),
-            },
-            other => {
-                let why = unanswered(&other);
-                return Err(self.escalate(all, first.kind(), format!("{} The ci agent {why}.", first.cause())));
-            }
+        let fault = agent_call::fault(&end);
+        let decoded: Result<FailureAnalysis, String> = match (fault, end) {
+            (None, AgentEnd::Answered(answer)) => decode_answer(answer),
+            (fault, _) => Err(format!("The ci agent found no cause: {}.", fault.unwrap_or_default())),
+        };
+        let analysis = match decoded {
+            Ok(analysis) => analysis,
+            Err(fault) => return Err(self.escalate(all, first.kind(), format!("{} {fault}", first.cause()))),
         };
         self.act_on(mending, all, first, &analysis, workspace).await
     }
@@ -118,11 +122,11 @@ impl Watch {
                 }
             };
         let Some(refusal) = judged.refusal else {
-            return self.push(mending, workspace, &analysis.change).await;
+            return self.push(mending, workspace, &shorten(&analysis.change, CHANGE)).await;
         };
         self.attempts += 1;
         self.tried.push(format!("a change of the ci agent, refused: {}", one_line(&shorten(&refusal, REFUSAL))));
-        self.tell(true, "the ci agent's change was refused: it touched what tests ask for".to_owned()).await;
+        self.tell(true, "the ci agent's change was refused: it makes CI ask for less".to_owned()).await;
         self.refusal = refusal;
         Ok(())
     }
@@ -130,42 +134,28 @@ impl Watch {
     async fn run_agent(
         &mut self,
         mending: &Mending,
-        model: crate::contract::policy::ModelChoice,
-        lease: crate::contract::money::MicroUsd,
+        model: ModelChoice,
+        lease: MicroUsd,
         brief: serde_json::Value,
     ) -> Result<Result<AgentResult, Failure>, Stop> {
         self.agents += 1;
         let repository = &self.head.repository;
         let whereabouts = format!("{}.{}", repository.owner(), repository.name()).to_lowercase();
         let id = format!("{}/ci/{whereabouts}/{}", self.ctx.workflow_id(), self.agents);
-        let input = AgentInput {
+        let errand = Errand {
             agent: AgentName::Ci,
             ticket: mending.ticket.clone(),
             generation: mending.generation.clone(),
-            model,
             brief,
             workspace: Some(self.workspace()),
-            command_seconds: mending.command_seconds,
             lease,
-            progress: None,
         };
-        let raw = RawValue::from_value(&input, self.ctx.payload_converter());
         let title = format!("ci agent: {} #{}", repository.name(), mending.pull_request.number);
-        let nothing = std::future::pending();
-        match kit::run_child(&self.ctx, &self.token, AgentWorkflow::run, raw, id, title, nothing).await {
+        let means = Means { model, command_seconds: mending.command_seconds };
+        match agent_call::call_with(&self.ctx, &self.token, means, id, title, errand).await {
             Ok(result) => Ok(Ok(result)),
             Err(CallError::Failed(failure)) => Ok(Err(failure)),
             Err(CallError::Cancelled) => Err(Stop::Cancelled),
         }
-    }
-}
-
-fn unanswered(end: &AgentEnd) -> String {
-    match end {
-        AgentEnd::Answered(_) => "answered".to_owned(),
-        AgentEnd::InvalidAnswer(fault) => format!("gave no usable answer: {fault}"),
-        AgentEnd::Limit(limit) => format!("stopped: {limit}"),
-        AgentEnd::Budget { needed } => format!("has not enough money left: the next call may cost {needed}"),
-        AgentEnd::Failed(why) => format!("cannot go on: {why}"),
     }
 }
