@@ -125,7 +125,7 @@ impl Settings {
             Via::Cli if self.cli_may_approve => Verdict::Allowed,
             Via::Cli => refused("decisions by command line are switched off (access.cli_may_approve)"),
             Via::Slack if allowed.is_empty() || allowed.contains(&who.id) => Verdict::Allowed,
-            Via::Slack => refused("they are not on the list in [access]"),
+            Via::Slack => refused("not on the list in [access]"),
             // Labelling a ticket again lets a parked one try again; it decides nothing else. An instruction on a pull request was
             // passed on by a run that asked GitHub whether its author may write there.
             Via::Jira | Via::Github if question.action == Action::Command => Verdict::Allowed,

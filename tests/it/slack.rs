@@ -170,10 +170,10 @@ async fn without_a_worker(scene: &mut Scene) -> anyhow::Result<()> {
     scene.agent_says("ana", "list", "*SHOP-1* · awaiting approval · started").await?;
     scene.agent_says("ana", "status SHOP-11", "Did you mean *SHOP-1* (awaiting approval)?").await?;
     // A word waits for the worker.
-    let steer = scene.agent("ana", "steer SHOP-1 Mind the rounding").await?;
-    anyhow::ensure!(steer.contains("passed on to SHOP-1"), "{steer}");
+    let retry = scene.agent("ana", "retry SHOP-1").await?;
+    anyhow::ensure!(retry.contains("passed on to SHOP-1"), "{retry}");
     scene.stack.start_worker()?;
-    scene.agent_says("ana", "logs SHOP-1", "Mind the rounding").await
+    scene.whispered("U0ANA", "could not let it try again").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,13 +241,13 @@ async fn changes(scene: &Scene) -> anyhow::Result<()> {
     // A mention costs money: who may not ask is told alone, and no model is called.
     let paid = scene.paid_turns();
     slack.say("bo", "#ai-agents", "<@U0TICKETWRIGHT> what about SHOP-1?", None).await?;
-    scene.whispered("U0BO", "Your mention was refused: they are not on the list").await?;
+    scene.whispered("U0BO", "Your mention was refused: not on the list").await?;
     assert_eq!(scene.paid_turns(), paid, "a model was asked for somebody who may not ask");
     // Whom the channel cannot show it is told directly.
     slack.leave("bo", "#ai-agents");
     let answer = scene.agent_in("@", "bo", "cancel SHOP-1").await?;
     assert_eq!(answer, "Your cancel is passed on to SHOP-1; if it does not count, you are told why.");
-    scene.told_directly("bo", "was refused: they are not on the list").await?;
+    scene.told_directly("bo", "was refused: not on the list").await?;
     // Without a text there is nothing to ask for.
     scene.click_newest("ana", "request_changes", &[]).await?;
     scene.whispered("U0ANA", "Write what should be different").await?;

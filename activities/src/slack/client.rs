@@ -296,6 +296,7 @@ fn refusal(method: &str, error: &str, reply: &Value) -> ServiceError {
         "invalid_auth" | "not_authed" | "token_revoked" | "token_expired" | "account_inactive" => {
             (FailureKind::Unauthorized, " Check SLACK_BOT_TOKEN.")
         }
+        "messages_tab_disabled" => (FailureKind::Unauthorized, " Switch on the Messages Tab under App Home."),
         "missing_scope" | "no_permission" | "restricted_action" => {
             (FailureKind::Unauthorized, " Add the scope under OAuth & Permissions and install the app again.")
         }

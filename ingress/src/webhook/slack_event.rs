@@ -48,7 +48,7 @@ struct Inner {
     bot_id: Option<String>,
     user: Option<String>,
     /// The writer's own workspace or organisation, and the one they wrote from: another one in channels shared by Slack Connect
-    /// (<https://docs.slack.dev/apis/slack-connect#events>).
+    /// (<https://docs.slack.dev/tools/node-slack-sdk/reference/types/interfaces/AppMentionEvent>).
     user_team: Option<String>,
     source_team: Option<String>,
     #[serde(default)]

@@ -317,6 +317,33 @@ async fn commands_and_mentions_reach_the_app() {
 }
 
 #[tokio::test]
+async fn who_is_not_in_a_channel_is_told_in_direct_messages() {
+    let stage = Stage::new().await;
+    let note = json!({"channel": "C0AIAGENTS", "user": "U0BO", "text": "You may not."});
+    assert_eq!(stage.call("chat.postEphemeral", note.clone()).await["ok"], true);
+    stage.slack.leave("bo", "#ai-agents");
+    assert_eq!(stage.call("chat.postEphemeral", note.clone()).await["error"], "user_not_in_channel");
+    let to_ana = json!({"channel": "C0AIAGENTS", "user": "U0ANA", "text": "Nor you."});
+    assert_eq!(stage.call("chat.postEphemeral", to_ana).await["ok"], true);
+    assert!(stage.slack.direct_messages("bo").is_empty());
+    let posted = stage.call("chat.postMessage", json!({"channel": "U0BO", "text": "You may not."})).await;
+    assert_eq!(posted["channel"], "D0BO");
+    let direct = stage.slack.direct_messages("bo");
+    assert_eq!((direct.len(), direct[0].text.as_str()), (1, "You may not."));
+    assert!(stage.slack.direct_messages("ana").is_empty());
+    let gone = stage.call("chat.postMessage", json!({"channel": "U0NOBODY", "text": "x"})).await;
+    assert_eq!(gone["error"], "channel_not_found");
+    // Direct messages are no channels, and reading them takes a scope of its own.
+    let listed = stage.call("conversations.list", json!({})).await;
+    assert_eq!(listed["channels"].as_array().map(Vec::len), Some(2));
+    let history = stage.call("conversations.history", json!({"channel": "D0BO"})).await;
+    assert_eq!((&history["error"], &history["needed"]), (&json!("missing_scope"), &json!("im:history")));
+    stage.slack.command("bo", "@", "/agent", "status SHOP-1").await.expect("delivery");
+    let (_, _, form) = stage.received.lock().expect("received").last().expect("one").clone();
+    assert!(form.contains("channel_id=D0BO") && form.contains("channel_name=directmessage"), "{form}");
+}
+
+#[tokio::test]
 async fn planned_trouble_comes_once_and_a_lost_reply_leaves_its_effect() {
     let stage = Stage::new().await;
     let body = json!({"channel": "errors", "text": "once"});
