@@ -209,7 +209,9 @@ exit 1";
     );
     assert!(commits.iter().all(|commit| commit.detail.to_string().contains("Instructed-by: @ana")), "{commits:#?}");
     let reply = &replies_on(scene, number)[0];
-    for part in ["@ana Amounts for people show thousands", "CI is green", "On the way: The comma is described [skip ci] ("] {
+    for part in
+        ["@ana Amounts for people show thousands", "CI is green", "On the way: The comma is described [skip ci] ("]
+    {
         assert!(reply.contains(part), "{part}\n{reply}");
     }
     assert!(scene.stack.world.bedrock.unused_turns().is_empty());
