@@ -305,7 +305,8 @@ async fn a_running_ticket_is_told_and_works_on_alone() {
 async fn passed_on(scene: &Scene) -> anyhow::Result<()> {
     let github = &scene.stack.world.github;
     github.add_user("ana", Permission::Write);
-    scene.also_says(PLAN_AGAIN)?;
+    scene
+        .also_says(&format!("{PLAN_AGAIN}{}", PLAN_AGAIN.replace("mind the API documentation", "name the refusal")))?;
     scene.label();
     scene.stage(Stage::AwaitingApproval).await?;
     let number = github.pull_requests(REPOSITORY)[0].number;
@@ -316,6 +317,19 @@ async fn passed_on(scene: &Scene) -> anyhow::Result<()> {
     assert!(reply.contains("Passed on: SHOP-1 is at work on this branch (awaiting approval)"), "{reply}");
     let planned_again = |status: &TicketStatus| status.stage == Stage::AwaitingApproval && status.plan_version == 2;
     scene.observer.wait_for(KEY, "a new plan that minds it", STAGE, planned_again).await?;
+    // Another wish comes while an approval is being looked at: it counts, and nothing is built.
+    github.fail_next(&format!("GET /repos/{REPOSITORY}/contents/PLAN.md"), 429, &[("retry-after", "6")]);
+    let hash = scene.observer.status(KEY).await?.plan_hash.unwrap_or_default();
+    scene.signal_by_cli("approve", Some(&format!(r#"{{"by":"you","plan_hash":"{hash}"}}"#))).await?;
+    let began = Instant::now();
+    while !scene.observer.log(KEY).await?.iter().any(|entry| entry.text.starts_with("approved by")) {
+        anyhow::ensure!(began.elapsed() < STAGE, "the approval was not judged");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    scene.signal_by_cli("request_changes", Some(r#"{"by":"bo","comment":"name the refusal"}"#)).await?;
+    let planned_again = |status: &TicketStatus| status.stage == Stage::AwaitingApproval && status.plan_version == 3;
+    let third = scene.observer.wait_for(KEY, "a third plan", STAGE, planned_again).await?;
+    assert_eq!(third.approved_by, None);
     let log = scene.observer.log(KEY).await?;
     let heard = "ana (GitHub) asks for changes: mind the API documentation";
     assert!(log.iter().any(|entry| entry.text == heard), "{log:#?}");

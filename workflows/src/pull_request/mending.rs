@@ -196,7 +196,7 @@ fn said(outcome: CiOutcome, attempts: u32) -> String {
         CiOutcome::Green(checks) => format!("CI is green ({})", names(&checks)),
         CiOutcome::NoChecks => "This repository has no CI".to_owned(),
         CiOutcome::Red(checks) => format!("CI is red: {}", links(&checks, For::GitHub)),
-        CiOutcome::TimedOut(checks) => format!("CI is not known: {}", late(&checks, For::GitHub)),
+        CiOutcome::TimedOut(checks) => format!("CI has no result, {}", late(&checks, For::GitHub)),
         CiOutcome::Unreadable(why) => format!("CI cannot be read: {}", words(&why)),
         CiOutcome::Ours(ours) => format!("CI is red: {}", links(&[ours.check], For::GitHub)),
         CiOutcome::Moved => {

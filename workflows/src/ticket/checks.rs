@@ -305,8 +305,7 @@ impl Flow {
     /// The buttons of a message about red checks.
     pub(super) fn red_buttons(&self) -> Option<RedButtons> {
         self.read(|s| {
-            let mut open = s.repositories.values().filter(|delivery| delivery.ci.is_empty());
-            let delivery = open.clone().find(|delivery| !delivery.red.is_empty()).or_else(|| open.next())?;
+            let delivery = s.reddest()?;
             let with_log = || delivery.red_logs.iter().map(|log| log.job);
             let job =
                 delivery.red.iter().filter_map(|check| check.job).find(|job| with_log().any(|known| known == *job));

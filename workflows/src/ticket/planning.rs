@@ -192,19 +192,7 @@ impl Flow {
         let request = CreateBranch { repository: name.clone(), branch: branch.clone(), from: repository.head.clone() };
         let summary = format!("create branch in {short}");
         let head = self.call(Family::Effect, &summary, GitHub::create_branch, request).await?;
-        let delivery = Delivery {
-            repository,
-            branch,
-            head,
-            pull_request: None,
-            ci: String::new(),
-            had_checks: false,
-            ci_attempts: 0,
-            ci_notes: Vec::new(),
-            red: Vec::new(),
-            red_logs: Vec::new(),
-            active_seconds: 0,
-        };
+        let delivery = Delivery::new(repository, branch, head);
         self.write(|s| {
             s.repositories.insert(name.clone(), delivery.clone());
         });

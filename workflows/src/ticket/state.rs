@@ -137,6 +137,25 @@ pub(super) struct Delivery {
     pub(super) active_seconds: u64,
 }
 
+impl Delivery {
+    /// A branch on which nothing was done yet.
+    pub(super) fn new(repository: Repository, branch: BranchName, head: CommitSha) -> Self {
+        Self {
+            repository,
+            branch,
+            head,
+            pull_request: None,
+            ci: String::new(),
+            ci_attempts: 0,
+            had_checks: false,
+            ci_notes: Vec::new(),
+            red: Vec::new(),
+            red_logs: Vec::new(),
+            active_seconds: 0,
+        }
+    }
+}
+
 /// One task and how far it is.
 #[derive(Clone)]
 pub(super) struct Task {
@@ -349,6 +368,12 @@ impl TicketState {
         }
     }
 
+    /// The repository for which a person is called: one with red checks, else the first that is not green.
+    pub(super) fn reddest(&self) -> Option<&Delivery> {
+        let mut open = self.repositories.values().filter(|delivery| delivery.ci.is_empty());
+        open.clone().find(|delivery| !delivery.red.is_empty()).or_else(|| open.next())
+    }
+
     /// What a red check printed last.
     pub(super) fn check_log(&self, job: u64) -> Option<CheckLog> {
         let mut logs = self.repositories.values().flat_map(|delivery| &delivery.red_logs);
@@ -496,6 +521,29 @@ mod tests {
         assert_eq!(by, &Person::cli("ana"));
         assert!(text.contains("came too late for SHOP-1") && text.contains("comment @agent <what to do>"), "{text}");
         assert!(state.log.iter().any(|entry| entry.text.contains("came too late")));
+    }
+
+    #[test]
+    fn the_repository_with_red_checks_is_shown() {
+        let mut state = state();
+        for name in ["acme/api", "acme/shop", "acme/web"] {
+            let head: CommitSha = "8be1".repeat(10).parse().unwrap();
+            let name: RepositoryName = name.parse().unwrap();
+            let (default_branch, url) = ("main".to_owned(), String::new());
+            let repository = Repository { name: name.clone(), default_branch, head: head.clone(), url };
+            state.repositories.insert(name, Delivery::new(repository, "agent/SHOP-1/x".parse().unwrap(), head));
+        }
+        let shown = |state: &TicketState| state.reddest().map(|delivery| delivery.repository.name.to_string());
+        assert_eq!(shown(&state).as_deref(), Some("acme/api"));
+        let red = |n: usize, state: &mut TicketState| {
+            let check = serde_json::json!({"name": "test", "state": "failed", "url": ""});
+            let delivery = state.repositories.values_mut().nth(n).unwrap();
+            delivery.red = vec![serde_json::from_value(check).unwrap()];
+        };
+        red(1, &mut state);
+        assert_eq!(shown(&state).as_deref(), Some("acme/shop"), "the first only waits");
+        state.repositories.values_mut().for_each(|delivery| delivery.ci = "green".into());
+        assert_eq!(shown(&state), None);
     }
 
     #[test]
