@@ -208,6 +208,8 @@ impl Scene {
         let test = test.context("histories are kept by a test's name: run with at least two test threads")?;
         let name = test.rsplit("::").next().unwrap_or_default();
         let directory = world::stack::project_root().join(goldens).join(name);
+        // Without them Temporal does not understand what is asked below.
+        self.observer.wait_until_ready(STAGE).await?;
         let at_rest = ["awaiting_approval", "parked", "ready_for_review"].map(|stage| format!("'{stage}'")).join(", ");
         for query in [
             "ExecutionStatus IN ('Completed', 'Failed', 'Canceled')".to_owned(),
