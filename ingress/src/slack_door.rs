@@ -87,7 +87,7 @@ pub(crate) async fn command(State(app): State<App>, delivery: Signed<FromSlack>)
         Ok(asked) => asked,
         Err(Unreadable(reason)) => return Reply::Unreadable(reason),
     };
-    Reply::Told(shown(&in_time(answer(&app, asked, &delivery.id)).await))
+    Reply::Told(shown(&in_time(Box::pin(answer(&app, asked, &delivery.id))).await))
 }
 
 /// A message for the one who asked.

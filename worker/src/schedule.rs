@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use temporalio_client::Client;
 use temporalio_client::schedules::{
     CreateScheduleOptions, ScheduleAction, ScheduleError, ScheduleOverlapPolicy, ScheduleSpec,
 };
 use temporalio_client::tonic::Code;
+use temporalio_client::{Client, RpcOptions};
 use workflows::contract::QUEUE;
 use workflows::sentry_sweep::{SCHEDULE, SENTRY_SWEEP_WORKFLOW};
 
@@ -42,7 +42,7 @@ pub(crate) async fn ensure_sweep(client: &Client, every: Duration) -> anyhow::Re
         move |schedule| {
             schedule.set_spec(spec).set_action(action).set_overlap_policy(ScheduleOverlapPolicy::Skip);
         },
-        Default::default(),
+        RpcOptions::default(),
     );
     match update.await {
         // Another worker that starts just now was faster.

@@ -229,6 +229,7 @@ mod tests {
 
     /// Ends of logs as the tools write them.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table of cases")]
     fn real_logs_are_told_apart() {
         use FixKind::{Format as Formatter, Lint as Linter, Lockfile};
         use RedKind::{Compile, Dependency, Format, Import, Infrastructure, Lint, Logic, Security, Timeout, Type};

@@ -226,7 +226,7 @@ impl CiWatchWorkflow {
             }
         };
         let mut watch = Watch::new(ctx.clone(), input);
-        match watch.to_the_end().await {
+        match watch.finish().await {
             Ok(outcome) => Ok(watch.report(outcome)),
             Err(Cancelled) => Err(WorkflowTermination::cancelled()),
         }
@@ -289,7 +289,7 @@ impl Watch {
         }
     }
 
-    async fn to_the_end(&mut self) -> Result<CiOutcome, Cancelled> {
+    async fn finish(&mut self) -> Result<CiOutcome, Cancelled> {
         loop {
             match (self.await_checks().await?, self.mending.clone()) {
                 (CiOutcome::Red(red), Some(mending)) => {

@@ -4,7 +4,7 @@
 //! issue joins the run, which reads Sentry itself when its time has come; an alert may fire every few minutes for weeks, and each
 //! signal would grow the history. Queries: `status`, `log`. Ends with [`ErrorEnd`].
 //!
-//! [`Watch::look_after`] is the business flow from top to bottom. Below its threshold an error has no effect at all.
+//! `Watch::look_after` is the business flow from top to bottom. Below its threshold an error has no effect at all.
 
 mod aftermath;
 mod desk;

@@ -272,7 +272,7 @@ fn until_reset(headers: &HeaderMap) -> Option<Duration> {
 fn next_cursor(headers: &HeaderMap) -> Option<String> {
     let link = headers.get("link")?.to_str().ok()?;
     // A cursor has no comma, and of the address only what stands behind it is read.
-    link.split("<").filter_map(|one| one.split_once('>')).find_map(|(_, attributes)| {
+    link.split('<').filter_map(|one| one.split_once('>')).find_map(|(_, attributes)| {
         let value = |name: &str| {
             let (_, rest) = attributes.split_once(&format!("{name}=\""))?;
             rest.split_once('"').map(|(value, _)| value)

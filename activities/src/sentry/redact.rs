@@ -101,7 +101,7 @@ impl Redactor {
     }
 }
 
-fn replaced<'a>(text: Cow<'a, str>, replace: impl Fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+fn replaced(text: Cow<'_, str>, replace: impl Fn(&str) -> Cow<'_, str>) -> Cow<'_, str> {
     match replace(&text) {
         Cow::Borrowed(_) => text,
         Cow::Owned(changed) => Cow::Owned(changed),
@@ -112,7 +112,7 @@ fn replaced<'a>(text: Cow<'a, str>, replace: impl Fn(&str) -> Cow<'_, str>) -> C
 fn named(found: &Captures<'_>) -> String {
     let (name, value) = (&found["name"], &found["value"]);
     let quoted = value.starts_with(['"', '\'']);
-    if value.contains(MARK) || !quoted && !(value.len() >= 6 && value.contains(|c: char| c.is_ascii_digit())) {
+    if value.contains(MARK) || !(quoted || value.len() >= 6 && value.contains(|c: char| c.is_ascii_digit())) {
         return found[0].to_owned();
     }
     format!("{name}{MARK}")

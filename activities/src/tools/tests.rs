@@ -209,7 +209,7 @@ async fn an_error_is_read_redacted_with_its_event_and_its_hours() {
             "id": "7", "shortId": "SHOP-API-1", "title": "ValueError: no user a@b.example", "culprit": "shop.api in order",
             "level": "fatal", "status": "unresolved", "project": {"slug": "shop-api"}, "platform": "python", "count": "12",
             "userCount": 3, "firstSeen": "2026-11-20T10:00:00Z", "lastSeen": "2026-11-21T10:00:00.123456Z",
-            "stats": {"24h": [[1763715600, 4], [1763719200, 5]]},
+            "stats": {"24h": [[1_763_715_600, 4], [1_763_719_200, 5]]},
         })),
         Some("GET /api/0/organizations/acme/issues/7/hashes/") => Reply::ok(json!([{"id": "beef"}])),
         Some("GET /api/0/organizations/acme/issues/7/events/latest/") => Reply::ok(json!({

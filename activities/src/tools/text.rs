@@ -82,25 +82,6 @@ pub(super) fn ticket(ticket: &Ticket) -> String {
     )
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tree_is_cut_at_folder_names_not_at_prefixes() {
-        let paths = ["shop/a.py", "shopping/b.py", "README.md"].map(str::to_owned);
-        assert_eq!(tree(&paths, Some("shop/"), false), "shop/a.py");
-        assert_eq!(tree(&paths, Some("."), false).lines().count(), 3);
-        assert_eq!(tree(&paths, Some("none"), false), "No files there.");
-    }
-
-    #[test]
-    fn a_long_result_says_that_it_was_cut() {
-        let text = capped("ä".repeat(LIMIT));
-        assert!(text.len() <= LIMIT && text.contains("[truncated:"));
-    }
-}
-
 pub(super) fn error_issue(issue: &ErrorIssue) -> String {
     let state = if issue.unresolved { "unresolved" } else { "not unresolved" };
     format!(
@@ -152,4 +133,23 @@ pub(super) fn statistics(hours: &[Hour]) -> String {
 fn time(seconds: i64) -> String {
     DateTime::from_timestamp(seconds, 0)
         .map_or_else(|| "unknown".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_cut_at_folder_names_not_at_prefixes() {
+        let paths = ["shop/a.py", "shopping/b.py", "README.md"].map(str::to_owned);
+        assert_eq!(tree(&paths, Some("shop/"), false), "shop/a.py");
+        assert_eq!(tree(&paths, Some("."), false).lines().count(), 3);
+        assert_eq!(tree(&paths, Some("none"), false), "No files there.");
+    }
+
+    #[test]
+    fn a_long_result_says_that_it_was_cut() {
+        let text = capped("ä".repeat(LIMIT));
+        assert!(text.len() <= LIMIT && text.contains("[truncated:"));
+    }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn sum_up(stack: &Stack, screen: &Screen) -> anyhow::Result<()>
         screen.line(&format!("  red    {} on {}", check.name, short(before)));
         let told = check.log.lines().filter(|line| line.contains("HR001"));
         told.for_each(|line| {
-            screen.line(&format!("         {}", line.split_once("Z ").map_or(line, |(_, text)| text)))
+            screen.line(&format!("         {}", line.split_once("Z ").map_or(line, |(_, text)| text)));
         });
     }
     let what = fix.detail["commits"][0]["message"].as_str().unwrap_or_default();

@@ -53,7 +53,7 @@ pub(crate) async fn tell(
     let open = github.pull_requests(repository).into_iter().find(|pr| pr.state == "open");
     let Some(pull_request) = open else { return Ok(()) };
     github.merge_pull_request(repository, pull_request.number, "bo").await?;
-    told.to_its_end().await?;
+    told.finish().await?;
 
     let analysis = observer.error_status(&told.run).await?.spent;
     let bug = stack.world.jira.issue(ticket.as_str()).context("the bug is gone")?;
@@ -98,7 +98,7 @@ impl Told<'_> {
     }
 
     /// Until the run is over.
-    async fn to_its_end(&mut self) -> anyhow::Result<()> {
+    async fn finish(&mut self) -> anyhow::Result<()> {
         self.follow(async |told: &Self| told.observer.newest_run(&told.run).await.ok()?.1.then_some(())).await
     }
 

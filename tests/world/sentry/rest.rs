@@ -212,7 +212,7 @@ async fn hashes(State(sentry): State<Sentry>, Path(id): Path<String>) -> Answer 
     let issue = state.find(&id).ok_or_else(Error::gone)?;
     let shown =
         |hash: &String| json!({"id": hash, "latestEvent": {}, "mergedBySeer": false, "seerMatchDistance": null});
-    let hashes: Vec<Value> = issue.hashes.iter().rev().map(|hash| shown(hash)).collect();
+    let hashes: Vec<Value> = issue.hashes.iter().rev().map(shown).collect();
     Ok(ok(json!(hashes)))
 }
 

@@ -56,7 +56,7 @@ fn every_deviation_changes_what_the_official_file_says() {
         for deviation in deviations(service) {
             let found = place(&mut document, &deviation).expect("the place of a deviation");
             assert_ne!(*found, deviation.becomes, "{} {}", deviation.at, deviation.pointer);
-            assert!(deviation._reason.len() > 20 && deviation._source.len() > 20, "{}", deviation.at);
+            assert!(deviation.reason.len() > 20 && deviation.source.len() > 20, "{}", deviation.at);
         }
     }
     let all: Vec<Deviation> = serde_json::from_str(DEVIATIONS).expect("json");

@@ -41,6 +41,7 @@ struct Red {
 }
 
 /// Why mending stops here.
+#[expect(clippy::large_enum_variant, reason = "made once per red head")]
 enum Stop {
     Cancelled,
     End(CiOutcome),
@@ -193,7 +194,7 @@ impl Watch {
                 Ok(JobLog::Expired) => expired.push(check),
                 Err(failure) => {
                     let cause = format!("The log of {} cannot be read: {}", check.name, failure.message);
-                    return Err(self.escalate(&[check.clone()], None, cause));
+                    return Err(self.escalate(std::slice::from_ref(check), None, cause));
                 }
             }
         }
