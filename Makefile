@@ -1,7 +1,7 @@
 # Two commands carry a newcomer: `make demo` and `make test`. The others are extras.
 .PHONY: demo test lint build install up bench-ingress
 
-# Where the demo's settings come from: make demo REPO=... TICKET=... SCRIPT=... MODEL=bedrock SCENARIO=crash|ci|comment YES=1
+# Where the demo's settings come from: make demo REPO=... TICKET=... SCRIPT=... MODEL=bedrock SCENARIO=jira|sentry|ci|comment|crash YES=1
 export REPO TICKET SCRIPT MODEL SCENARIO YES
 
 demo: build

@@ -77,8 +77,11 @@ async fn main() -> ExitCode {
         Err(error) => {
             screen.line("");
             screen.line(&format!("The demo stopped: {error:#}"));
-            screen.line(&format!("  Logs: {}/*.log", directory.display()));
-            screen.line("  Try again with more detail: TICKETWRIGHT_LOG=debug make demo");
+            // A wrong setting stops it before anything runs.
+            if directory.exists() {
+                screen.line(&format!("  Logs: {}/*.log", directory.display()));
+                screen.line("  Try again with more detail: TICKETWRIGHT_LOG=debug make demo");
+            }
             ExitCode::FAILURE
         }
     }
@@ -164,7 +167,7 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
         match options.scenario.as_str() {
             "ci" => ci::sum_up(&stack, screen).await?,
             "jira" => screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash"),
-            _ => {}
+            _ => screen.line("  Try next: an error in production, until it is gone: make demo SCENARIO=sentry"),
         }
     }
     if options.yes.is_empty() {

@@ -53,6 +53,7 @@ pub(crate) async fn tell(
     let open = github.pull_requests(repository).into_iter().find(|pr| pr.state == "open");
     let Some(pull_request) = open else { return Ok(()) };
     github.merge_pull_request(repository, pull_request.number, "bo").await?;
+    told.beat("merged; the run looks at the ticket every few seconds here, every minute to four hours by default");
     told.finish().await?;
 
     let analysis = observer.error_status(&told.run).await?.spent;
@@ -69,7 +70,8 @@ pub(crate) async fn tell(
     screen.line(&format!("  Jira    {}  ({})", bug.summary, bug.labels.join(", ")));
     screen.line(&format!("  GitHub  PR #{}  {}, merged", pull_request.number, pull_request.title));
     for message in stack.world.slack.messages("#errors") {
-        screen.line(&format!("  Slack   #errors: {}", message.text.lines().next().unwrap_or_default()));
+        screen
+            .line(&format!("  Slack   #errors: {}", message.text.lines().next().unwrap_or_default().replace('*', "")));
     }
     screen.line(&format!("  Money   {analysis} for the analysis, the ticket's is above"));
     screen.line("  What its text said of a customer (an address, a card number) left Sentry as [redacted].");
@@ -88,6 +90,10 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
+    fn beat(&self, news: &str) {
+        self.screen.beat(self.began.elapsed().as_secs(), "", news, "");
+    }
+
     /// Until the bug is handed over.
     async fn until_reported(&mut self) -> anyhow::Result<TicketKey> {
         let at_work = async |told: &Self| {
@@ -111,7 +117,7 @@ impl Told<'_> {
             let log = tokio::time::timeout(Duration::from_secs(5), self.observer.error_log(&self.run)).await;
             let log = log.ok().and_then(Result::ok).unwrap_or_default();
             for entry in log.iter().skip(self.lines) {
-                self.screen.beat(self.began.elapsed().as_secs(), "error", &entry.text, "");
+                self.beat(&entry.text);
                 moved = Instant::now();
             }
             self.lines = self.lines.max(log.len());

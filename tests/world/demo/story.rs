@@ -20,6 +20,7 @@ pub(crate) struct Story<'a> {
     began: Instant,
     told: usize,
     told_commands: bool,
+    approved: bool,
     told_cost: String,
     told_stage: String,
     waited_for_person: Duration,
@@ -41,6 +42,7 @@ impl<'a> Story<'a> {
             began,
             told: 0,
             told_commands: false,
+            approved: false,
             told_cost: String::new(),
             told_stage: String::new(),
             waited_for_person: Duration::ZERO,
@@ -106,7 +108,7 @@ impl<'a> Story<'a> {
                     delivery.status,
                     delivery.answer
                 );
-                let news = format!("webhook accepted (signature ok), run ticket-{} started", self.key);
+                let news = format!("webhook accepted (signature ok) for the run ticket-{}", self.key);
                 self.screen.beat(self.seconds(), "webhook", &news, "");
                 return Ok(());
             }
@@ -154,7 +156,11 @@ impl<'a> Story<'a> {
                 self.screen.under(&line.replace(r#""by":"you""#, &format!(r#""by":"{me}""#)));
             }
         }
-        if approve && let Some(message) = with_buttons {
+        if approve
+            && !self.approved
+            && let Some(message) = with_buttons
+        {
+            self.approved = true;
             let ts = message.ts.clone();
             self.stack.world.slack.click("ana", &ts, "approve").await?;
         }
