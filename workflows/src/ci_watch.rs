@@ -14,8 +14,8 @@ use temporalio_common::data_converters::RawValue;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    SyncWorkflowContext, WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult,
-    WorkflowTermination,
+    SignalWorkflowOptions, SyncWorkflowContext, WorkflowCancellationToken, WorkflowContext, WorkflowContextView,
+    WorkflowResult, WorkflowTermination,
 };
 
 use crate::contract::analysis::RedKind;
@@ -24,6 +24,7 @@ use crate::contract::ids::{BranchName, CommitSha, Generation, RepositoryName, Ti
 use crate::contract::money::MicroUsd;
 use crate::contract::policy::{CiPolicy, ModelChoice};
 use crate::contract::status::CheckLog;
+use crate::contract::trigger::ChecksChanged;
 use crate::contract::workspace::Authority;
 use crate::kit::{self, CallError, Waited};
 use crate::policy::Family;
@@ -199,6 +200,14 @@ pub struct CiProgress {
     pub doing: String,
     /// Everything there is to say in the pull request so far.
     pub notes: Vec<String>,
+}
+
+/// Tells a watch that checks of its head have changed; `false`: it is over.
+pub async fn nudge<W>(ctx: &WorkflowContext<W>, watch: String, news: &ChecksChanged) -> bool {
+    let raw = RawValue::from_value(news, ctx.payload_converter());
+    let options = SignalWorkflowOptions::builder().summary("checks changed".to_owned()).build();
+    let watch = ctx.external_workflow(watch, None);
+    watch.signal(CiWatchWorkflow::checks_changed, raw, options).await.is_ok()
 }
 
 /// The `ci_watch` workflow.

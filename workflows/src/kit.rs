@@ -1,7 +1,7 @@
 //! The few things every workflow needs beyond the SDK: calling activities and children with one classification of their
 //! errors, waiting with a limit, and decoding what comes from outside without ever failing a workflow task.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 use temporalio_common::data_converters::{
@@ -13,7 +13,8 @@ use temporalio_common::{ActivityDefinition, WorkflowDefinition};
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
     ActivityExecutionError, ChildWorkflowExecutionError, ChildWorkflowOptions, ChildWorkflowStartError,
-    ParentClosePolicy, TimerOptions, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
+    ParentClosePolicy, SyncWorkflowContext, TimerOptions, WaitConditionOptions, WorkflowCancellationToken,
+    WorkflowContext,
 };
 
 use crate::contract::failure::FailureKind;
@@ -209,7 +210,16 @@ pub fn since<W>(ctx: &WorkflowContext<W>, began: i64) -> Duration {
 
 /// Milliseconds since 1970 on the workflow's clock: the time of an event that a run itself makes.
 pub fn now_milliseconds<W>(ctx: &WorkflowContext<W>) -> i64 {
-    let since = ctx.workflow_time().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    milliseconds(ctx.workflow_time())
+}
+
+/// Seconds since 1970 on the workflow's clock, for signal handlers.
+pub fn sync_now<W>(ctx: &SyncWorkflowContext<W>) -> i64 {
+    milliseconds(ctx.workflow_time()).div_euclid(1000)
+}
+
+fn milliseconds(time: Option<SystemTime>) -> i64 {
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or_default()
 }
 

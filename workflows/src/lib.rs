@@ -13,6 +13,7 @@ pub mod budget;
 pub mod ci_rules;
 pub mod ci_watch;
 pub mod contract;
+pub mod journal;
 pub mod kit;
 pub mod mention;
 pub mod messages;

@@ -123,7 +123,7 @@ impl PullRequestWorkflow {
     #[signal(name = "instruct")]
     pub fn instruct(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(asked) = self.receive::<Instructed>(ctx, "instruct", raw) {
-            let at = sync_now(ctx);
+            let at = kit::sync_now(ctx);
             self.state.ask(at, asked);
         }
     }
@@ -153,9 +153,7 @@ impl PullRequestWorkflow {
     /// The last log entries; a number limits how many.
     #[query(name = "log")]
     pub fn log(&self, _ctx: &WorkflowContextView, raw: RawValue) -> Vec<LogEntry> {
-        let last = kit::decode::<usize>(raw).unwrap_or(usize::MAX);
-        let skip = self.state.log.len().saturating_sub(last);
-        self.state.log.iter().skip(skip).cloned().collect()
+        self.state.log.answer(raw)
     }
 
     /// Decodes a signal; what does not decode is noted.
@@ -168,15 +166,10 @@ impl PullRequestWorkflow {
         match kit::decode(raw) {
             Ok(value) => Some(value),
             Err(fault) => {
-                let at = sync_now(ctx);
+                let at = kit::sync_now(ctx);
                 self.state.record(at, format!("signal {name} ignored, its payload does not fit: {fault}"));
                 None
             }
         }
     }
-}
-
-fn sync_now(ctx: &SyncWorkflowContext<PullRequestWorkflow>) -> i64 {
-    let since = ctx.workflow_time().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }

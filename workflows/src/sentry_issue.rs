@@ -10,7 +10,6 @@ mod aftermath;
 mod desk;
 mod report;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +25,7 @@ use crate::contract::sentry::ErrorIssue;
 use crate::contract::slack::MessageRef;
 use crate::contract::status::LogEntry;
 use crate::contract::trigger::{ErrorReported, SENTRY_WORKFLOW};
+use crate::journal::{Journal, Occurrences};
 use crate::kit::{self, CallError};
 use crate::policy::Family;
 use desk::Watch;
@@ -33,6 +33,8 @@ use desk::Watch;
 /// Label of every ticket that an error made.
 pub const REPORT_LABEL: &str = "sentry-auto";
 
+/// Entries kept in the log.
+const LOG_ENTRIES: usize = 100;
 /// Why there is no ticket for what has none.
 const NO_STACK_TRACE: &str = "Sentry has no stack trace of it";
 
@@ -87,8 +89,8 @@ struct State {
     ticket: Option<TicketKey>,
     spent: MicroUsd,
     thread: Option<MessageRef>,
-    occurrences: BTreeMap<String, u32>,
-    log: VecDeque<LogEntry>,
+    occurrences: Occurrences,
+    log: Journal<LOG_ENTRIES>,
 }
 
 #[workflow_methods]
@@ -133,7 +135,7 @@ impl SentryIssueWorkflow {
     /// What happened so far.
     #[query(name = "log")]
     pub fn log(&self, _ctx: &WorkflowContextView, _raw: RawValue) -> Vec<LogEntry> {
-        self.state.log.iter().cloned().collect()
+        self.state.log.entries().cloned().collect()
     }
 }
 

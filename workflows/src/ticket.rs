@@ -181,7 +181,7 @@ impl TicketWorkflow {
     #[signal(name = "trigger")]
     pub fn trigger(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(joined) = self.receive::<Joined>(ctx, "trigger", raw) {
-            let at = sync_now(ctx);
+            let at = kit::sync_now(ctx);
             self.state.join(at, joined);
         }
     }
@@ -226,9 +226,7 @@ impl TicketWorkflow {
     /// The last log entries; a number limits how many.
     #[query(name = "log")]
     pub fn log(&self, _ctx: &WorkflowContextView, raw: RawValue) -> Vec<LogEntry> {
-        let last = kit::decode::<usize>(raw).unwrap_or(usize::MAX);
-        let skip = self.state.log.len().saturating_sub(last);
-        self.state.log.iter().skip(skip).cloned().collect()
+        self.state.log.answer(raw)
     }
 
     /// What a red check printed last, by GitHub's id of its job; null when it is not known.
@@ -265,7 +263,7 @@ impl TicketWorkflow {
     }
 
     fn decline(&mut self, ctx: &SyncWorkflowContext<Self>, what: &str, by: &Person, why: &str) {
-        let (at, stage) = (sync_now(ctx), self.state.stage.as_str().replace('_', " "));
+        let (at, stage) = (kit::sync_now(ctx), self.state.stage.as_str().replace('_', " "));
         let text = format!("{} could not {what}: {} is {stage}, {why}", by.label(), self.state.key());
         self.state.decline(at, by, text);
     }
@@ -280,15 +278,10 @@ impl TicketWorkflow {
         match kit::decode(raw) {
             Ok(value) => Some(value),
             Err(fault) => {
-                let at = sync_now(ctx);
+                let at = kit::sync_now(ctx);
                 self.state.note(at, format!("signal {name} ignored, its payload does not fit: {fault}"));
                 None
             }
         }
     }
-}
-
-fn sync_now(ctx: &SyncWorkflowContext<TicketWorkflow>) -> i64 {
-    let since = ctx.workflow_time().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }

@@ -4,16 +4,16 @@
 use std::convert::Infallible;
 
 use temporalio_common::data_converters::RawValue;
-use temporalio_workflow::{SignalWorkflowOptions, WaitConditionOptions};
+use temporalio_workflow::WaitConditionOptions;
 
 use super::desk::{Desk, Stop};
-use crate::ci_watch::{CiOutcome, CiReport, CiWatchInput, CiWatchWorkflow, Mending, Ours};
+use crate::ci_watch::{self, CiOutcome, CiReport, CiWatchInput, CiWatchWorkflow, Mending, Ours};
 use crate::contract::agent::AgentName;
 use crate::contract::failure::FailureKind;
 use crate::contract::github::{CommitRef, PullRequest};
 use crate::contract::ids::{CommitSha, Generation};
 use crate::contract::money::MicroUsd;
-use crate::contract::trigger::{ChecksChanged, Instructed};
+use crate::contract::trigger::Instructed;
 use crate::contract::workspace::Authority;
 use crate::kit::{self, CallError};
 use crate::messages::checks::{For, diagnosed, late, links, names, words};
@@ -181,10 +181,7 @@ impl Desk {
                 self.write(|s| s.last_progress = Some(progress));
             }
             let Some(news) = self.write(|s| std::mem::take(&mut s.checks)).pop() else { continue };
-            let raw = RawValue::from_value::<ChecksChanged>(&news, self.ctx.payload_converter());
-            let options = SignalWorkflowOptions::builder().summary("checks changed".to_owned()).build();
-            let told = self.ctx.external_workflow(child.clone(), None);
-            if told.signal(CiWatchWorkflow::checks_changed, raw, options).await.is_err() {
+            if !ci_watch::nudge(&self.ctx, child.clone(), &news).await {
                 self.log("the CI watch is over, nobody to tell");
             }
         }

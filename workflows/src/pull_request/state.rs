@@ -1,6 +1,6 @@
 //! What a run of instructions knows. Signals write into the queue only; the desk takes from it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +9,8 @@ use crate::ci_watch::CiProgress;
 use crate::contract::github::PullRequest;
 use crate::contract::money::MicroUsd;
 use crate::contract::policy::Policy;
-use crate::contract::status::LogEntry;
 use crate::contract::trigger::{ChecksChanged, Instructed};
+use crate::journal::{Journal, Occurrences};
 
 /// Entries kept in the log.
 const LOG_ENTRIES: usize = 200;
@@ -83,8 +83,8 @@ pub(super) struct State {
     pub(super) ci_progress: VecDeque<CiProgress>,
     /// The last thing the current watch did.
     pub(super) last_progress: Option<CiProgress>,
-    pub(super) children: BTreeMap<String, u32>,
-    pub(super) log: VecDeque<LogEntry>,
+    pub(super) children: Occurrences,
+    pub(super) log: Journal<LOG_ENTRIES>,
     pub(super) updated_at: i64,
 }
 
@@ -150,10 +150,7 @@ impl State {
     /// Adds a line to the log.
     pub(super) fn record(&mut self, at: i64, text: String) {
         self.updated_at = at;
-        self.log.push_back(LogEntry { at, text: text.chars().take(500).collect() });
-        if self.log.len() > LOG_ENTRIES {
-            self.log.pop_front();
-        }
+        self.log.record(at, &text);
     }
 
     pub(super) fn status(&self) -> PullRequestStatus {
@@ -200,8 +197,8 @@ mod tests {
         }
         let waiting: Vec<u64> = state.queue.iter().map(|asked| asked.comment).collect();
         assert_eq!(waiting, [1, 2, 5]);
-        assert!(state.log.iter().any(|entry| entry.text.contains("comment 2 ignored: it came before")));
-        assert!(state.log.iter().any(|entry| entry.text.contains("acme/shop-api#4 ignored")));
+        assert!(state.log.entries().any(|entry| entry.text.contains("comment 2 ignored: it came before")));
+        assert!(state.log.entries().any(|entry| entry.text.contains("acme/shop-api#4 ignored")));
     }
 
     #[test]

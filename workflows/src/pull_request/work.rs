@@ -214,11 +214,7 @@ impl Desk {
     pub(super) fn child(&self, kind: &str, suffix: &str) -> String {
         let (owner, name) = (self.address.repository.owner(), self.address.repository.name());
         let base = format!("{}/{kind}/{owner}.{name}", self.ctx.workflow_id()).to_lowercase();
-        let n = self.write(|s| {
-            let n = s.children.entry(base.clone()).or_default();
-            *n += 1;
-            *n
-        });
+        let n = self.write(|s| s.children.next(&base));
         if suffix.is_empty() { format!("{base}/{n}") } else { format!("{base}/{suffix}-{n}") }
     }
 }

@@ -86,10 +86,10 @@ impl Watch {
         self.tell_end(&format!("its ticket ended {how}; nobody works on it. Label {ticket} again to change that."))
             .await;
         self.enter(format!("{ticket} ended {how}: not mended"));
-        let mut vigil = self.vigil();
+        let mut vigil = self.vigil(ErrorEnd::NotMended(ticket.clone(), how.to_owned()));
         loop {
             if let Some(end) = self.keep_vigil(&mut vigil).await? {
-                return Ok(Some(end.unwrap_or_else(|| ErrorEnd::NotMended(ticket.clone(), how.to_owned()))));
+                return Ok(Some(end));
             }
             if let Look::Seen(state) = self.state_of(ticket).await?
                 && (state.running || state.ended_as(Stage::Merged))
@@ -105,7 +105,7 @@ impl Watch {
         let mut vigil = self.tell_without_ticket(issue, why).await;
         loop {
             if let Some(end) = self.keep_vigil(&mut vigil).await? {
-                return Ok(end.unwrap_or(ErrorEnd::ToldOnly(why.to_owned())));
+                return Ok(end);
             }
             // The run keeps its policy; whether a new run would find a project is asked of the one in force.
             let policy = self.seen(self.call(Family::Read, "read policy", PolicySource::read, ()).await.map(Some))?;
@@ -122,27 +122,28 @@ impl Watch {
 
     /// Tells people once that there is an error without a ticket, and why.
     pub(super) async fn tell_without_ticket(&self, issue: &ErrorIssue, why: &str) -> Vigil {
+        let vigil = self.vigil(ErrorEnd::ToldOnly(why.to_owned()));
         let why = why.trim_end_matches('.');
         let extra = json!({ "ticket": "", "ticket_url": "", "analysis": null, "why": format!("No ticket: {why}.") });
         self.tell("told", Template::SlackError, issue, extra, None).await;
         self.enter(format!("told in Slack, no ticket: {why}"));
-        self.vigil()
+        vigil
     }
 
-    fn vigil(&self) -> Vigil {
+    fn vigil(&self, end: ErrorEnd) -> Vigil {
         let days = self.read(|s| u64::from(s.policy.sentry.dedupe_days));
-        Vigil { until: now(&self.ctx).saturating_add_unsigned(days * DAY), pauses: self.pauses() }
+        Vigil { until: now(&self.ctx).saturating_add_unsigned(days * DAY), pauses: self.pauses(), end }
     }
 
-    /// Pauses and looks. `Some` when the vigil is over: with the error's end, or without when its time is up.
-    pub(super) async fn keep_vigil(&self, vigil: &mut Vigil) -> Result<Option<Option<ErrorEnd>>, CallError> {
+    /// Pauses and looks. `Some` when the vigil is over.
+    pub(super) async fn keep_vigil(&self, vigil: &mut Vigil) -> Result<Option<ErrorEnd>, CallError> {
         if now(&self.ctx) >= vigil.until {
-            return Ok(Some(None));
+            return Ok(Some(vigil.end.clone()));
         }
         self.pause(vigil.pauses.next(), "look at the error again").await?;
         Ok(match self.look_again().await? {
-            Look::Gone => Some(Some(ErrorEnd::Deleted)),
-            Look::Seen(issue) if !issue.unresolved => Some(Some(ErrorEnd::NotUnresolved)),
+            Look::Gone => Some(ErrorEnd::Deleted),
+            Look::Seen(issue) if !issue.unresolved => Some(ErrorEnd::NotUnresolved),
             Look::Seen(_) | Look::Failed => None,
         })
     }
@@ -206,6 +207,8 @@ pub(super) struct Vigil {
     /// Seconds since 1970 when it is given up.
     until: i64,
     pauses: Pauses,
+    /// The run's end then.
+    pub(super) end: ErrorEnd,
 }
 
 /// Pauses that double.

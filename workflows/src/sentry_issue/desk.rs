@@ -9,14 +9,10 @@ use super::{SentryIssueWorkflow, State};
 use crate::contract::ids::{EffectKey, Generation};
 use crate::contract::sentry::{ErrorEvent, ErrorIssue, ReadError, Sentry};
 use crate::contract::slack::{PostMessage, Slack};
-use crate::contract::status::LogEntry;
 use crate::contract::trigger::ErrorReported;
 use crate::kit::{self, CallError, now};
 use crate::messages::{self, Template};
 use crate::policy::Family;
-
-/// Entries kept in the log.
-const LOG_ENTRIES: usize = 100;
 
 /// A run at work.
 pub(super) struct Watch {
@@ -93,11 +89,7 @@ impl Watch {
     }
 
     pub(super) fn occurrence(&self, step: &str) -> u32 {
-        self.write(|s| {
-            let n = s.occurrences.entry(step.to_owned()).or_default();
-            *n += 1;
-            *n
-        })
+        self.write(|s| s.occurrences.next(step))
     }
 
     pub(super) fn effect(&self, step: &str) -> EffectKey {
@@ -134,12 +126,7 @@ impl Watch {
         if !self.ctx.is_replaying() {
             tracing::info!(run = self.ctx.workflow_id(), "{text}");
         }
-        self.write(|s| {
-            s.log.push_back(LogEntry { at, text: text.chars().take(500).collect() });
-            if s.log.len() > LOG_ENTRIES {
-                s.log.pop_front();
-            }
-        });
+        self.write(|s| s.log.record(at, &text));
     }
 
     pub(super) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {

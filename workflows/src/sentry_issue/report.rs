@@ -102,8 +102,9 @@ impl Watch {
                 None => waiting.insert(self.tell_without_ticket(issue, &failure).await),
             };
             self.log(format!("Jira did not take the bug: {failure}"));
+            vigil.end = ErrorEnd::ToldOnly(failure);
             if let Some(end) = self.keep_vigil(vigil).await? {
-                return Ok(Err(end.unwrap_or(ErrorEnd::ToldOnly(failure))));
+                return Ok(Err(end));
             }
         }
     }

@@ -4,13 +4,13 @@
 use std::convert::Infallible;
 
 use temporalio_common::data_converters::RawValue;
+use temporalio_workflow::WaitConditionOptions;
 use temporalio_workflow::workflows::join_all;
-use temporalio_workflow::{SignalWorkflowOptions, WaitConditionOptions};
 
 use super::TicketWorkflow;
 use super::flow::{Flow, Stop, park};
 use super::state::{Delivery, Task};
-use crate::ci_watch::{CiOutcome, CiProgress, CiReport, CiWatchInput, CiWatchWorkflow, Mending};
+use crate::ci_watch::{self, CiOutcome, CiProgress, CiReport, CiWatchInput, CiWatchWorkflow, Mending};
 use crate::contract::agent::AgentName;
 use crate::contract::github::{Check, CommitRef, GitHub, PullRequestState};
 use crate::contract::ids::RepositoryName;
@@ -141,11 +141,7 @@ impl Flow {
         let number = delivery.pull_request.as_ref().map_or(0, |pr| pr.number);
         let base = format!("{}/ci/{}.{}/{number}", self.ctx.workflow_id(), repository.owner(), repository.name());
         let base = base.to_lowercase().replacen(&self.ctx.workflow_id().to_lowercase(), self.ctx.workflow_id(), 1);
-        let n = self.write(|s| {
-            let n = s.occurrences.entry(format!("child {base}")).or_default();
-            *n += 1;
-            *n
-        });
+        let n = self.write(|s| s.occurrences.next(&format!("child {base}")));
         let id = format!("{base}-{n}");
         let commit = CommitRef { repository: repository.clone(), sha: delivery.head.clone() };
         let lease = self.write(|s| s.budget.lease(shares)).unwrap_or_default();
@@ -270,10 +266,7 @@ impl Flow {
             if !told {
                 continue;
             }
-            let raw = RawValue::from_value(&news, self.ctx.payload_converter());
-            let options = SignalWorkflowOptions::builder().summary("checks changed".to_owned()).build();
-            let watch = self.ctx.external_workflow(child.clone(), None);
-            if watch.signal(CiWatchWorkflow::checks_changed, raw, options).await.is_err() {
+            if !ci_watch::nudge(&self.ctx, child.clone(), &news).await {
                 self.log("the CI watch is over, nobody to tell");
             }
         }

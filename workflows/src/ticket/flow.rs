@@ -176,11 +176,7 @@ impl Flow {
 
     /// The key of the next effect of this step.
     pub(super) fn effect(&self, step: &str) -> EffectKey {
-        let occurrence = self.write(|s| {
-            let n = s.occurrences.entry(step.to_owned()).or_default();
-            *n += 1;
-            *n
-        });
+        let occurrence = self.write(|s| s.occurrences.next(step));
         EffectKey::new(self.ctx.workflow_id(), &self.generation, step, occurrence)
     }
 
@@ -255,11 +251,7 @@ impl Flow {
             format!("/{}.{}", repository.owner(), repository.name()).to_lowercase()
         });
         let base = format!("{}/{agent}{whereabouts}", self.ctx.workflow_id());
-        let n = self.write(|s| {
-            let n = s.occurrences.entry(format!("child {base}")).or_default();
-            *n += 1;
-            *n
-        });
+        let n = self.write(|s| s.occurrences.next(&format!("child {base}")));
         let Some(lease) = self.write(|s| s.budget.lease(shares)) else {
             return Err(Unanswered::without_work(self.out_of_money(None)));
         };

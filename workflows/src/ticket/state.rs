@@ -16,11 +16,12 @@ use crate::contract::money::MicroUsd;
 use crate::contract::plan::{DiscoveryReport, Plan, PlannedTask, RankedRepository, TaskResult};
 use crate::contract::policy::Policy;
 use crate::contract::slack::MessageRef;
-use crate::contract::status::{CheckLog, LogEntry, Parked, Stage, TicketStatus};
+use crate::contract::status::{CheckLog, Parked, Stage, TicketStatus};
 use crate::contract::trigger::{
     Approve, ChecksChanged, Command, EventId, Joined, PullRequestChanged, Reject, RequestChanges, Steer, TicketInput,
 };
 use crate::contract::workspace::{Proof, Pushed, Workspace};
+use crate::journal::{Journal, Occurrences};
 use crate::messages;
 
 /// Entries kept in the log.
@@ -72,13 +73,13 @@ pub(super) struct TicketState {
     pub(super) tasks: Vec<Task>,
     pub(super) budget: Budget,
     pub(super) inbox: Inbox,
-    pub(super) log: VecDeque<LogEntry>,
+    pub(super) log: Journal<LOG_ENTRIES>,
     pub(super) notes: VecDeque<String>,
     /// What people who signalled in vain are told.
     pub(super) answers: VecDeque<(Person, String)>,
     /// A remark is not in the current details yet.
     pub(super) unshown: bool,
-    pub(super) occurrences: BTreeMap<String, u32>,
+    pub(super) occurrences: Occurrences,
     pub(super) slack: SlackThread,
     pub(super) last_event_at: i64,
     /// Cancels the flow; made by the run.
@@ -299,10 +300,7 @@ impl TicketState {
     /// Adds a line to the log.
     pub(super) fn record(&mut self, at: i64, text: String) {
         self.updated_at = at;
-        self.log.push_back(LogEntry { at, text: text.chars().take(500).collect() });
-        if self.log.len() > LOG_ENTRIES {
-            self.log.pop_front();
-        }
+        self.log.record(at, &text);
     }
 
     /// Adds a line to the log and to the remarks that people see.
@@ -520,7 +518,7 @@ mod tests {
         let (by, text) = &state.answers[0];
         assert_eq!(by, &Person::cli("ana"));
         assert!(text.contains("came too late for SHOP-1") && text.contains("comment @agent <what to do>"), "{text}");
-        assert!(state.log.iter().any(|entry| entry.text.contains("came too late")));
+        assert!(state.log.entries().any(|entry| entry.text.contains("came too late")));
     }
 
     #[test]
