@@ -162,6 +162,7 @@ async fn command(client: &Client, commanded: Commanded, delivery: &str) -> Resul
         Word::RequestChanges(request) => tell(client, &workflow_id, name, delivery, request).await,
         Word::Retry(command) | Word::Cancel(command) => tell(client, &workflow_id, name, delivery, command).await,
         Word::Steer(steer) => tell(client, &workflow_id, name, delivery, steer).await,
+        Word::ExtendBudget(extend) => tell(client, &workflow_id, name, delivery, extend).await,
     }
 }
 

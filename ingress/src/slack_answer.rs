@@ -32,6 +32,7 @@ pub(crate) fn text(
         Word::Retry(_) => "retry",
         Word::Cancel(_) => "cancel",
         Word::Steer(_) => "steer",
+        Word::ExtendBudget(_) => "extend the budget of",
     };
     match result {
         Ok(Outcome::Closed(_, state)) => {

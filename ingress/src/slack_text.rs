@@ -244,6 +244,9 @@ pub(crate) fn taken(ticket: &TicketKey, word: &Word) -> String {
         Word::Retry(_) => format!("Your retry is passed on to {ticket}; if it does not count, {TOLD}."),
         Word::Cancel(_) => format!("Your cancel is passed on to {ticket}; if it does not count, {TOLD}."),
         Word::Steer(_) => format!("What to mind is passed on to {ticket}; if it does not count, {TOLD}."),
+        Word::ExtendBudget(extend) => {
+            format!("${:.2} more for {ticket} is passed on; if it does not count, {TOLD}.", extend.usd)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use temporalio_common::data_converters::RawValue;
 use temporalio_workflow::{WorkflowCancellationToken, WorkflowContext};
 
 use crate::agent_run::AgentWorkflow;
-use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult};
+use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult, Purse};
 use crate::contract::ids::{Generation, TicketKey};
 use crate::contract::money::MicroUsd;
 use crate::contract::policy::{ModelChoice, Policy};
@@ -26,8 +26,10 @@ pub struct Errand {
     pub brief: Value,
     /// The workspace, for agents that work in one.
     pub workspace: Option<Workspace>,
-    /// What it may spend.
+    /// What it may spend at first.
     pub lease: MicroUsd,
+    /// Who can lease it more.
+    pub purse: Option<Purse>,
 }
 
 /// What an agent works with.
@@ -37,6 +39,8 @@ pub struct Means {
     pub model: ModelChoice,
     /// Seconds a sandboxed command may run.
     pub command_seconds: u64,
+    /// History events after which it continues as new.
+    pub history_events: u32,
 }
 
 /// Runs an agent to its end as a child with this workflow id, with the means of a policy.
@@ -55,7 +59,11 @@ pub async fn call<W>(
     let Some(model) = policy.models.get(agent.as_str()).cloned() else {
         return Err(format!("The policy names no model for the {agent} agent. Add [policy.models.{agent}]."));
     };
-    let means = Means { model, command_seconds: policy.execution.command_seconds };
+    let means = Means {
+        model,
+        command_seconds: policy.execution.command_seconds,
+        history_events: policy.agents.history_events,
+    };
     Ok(call_with(ctx, token, means, id, title, errand).await)
 }
 
@@ -68,10 +76,21 @@ pub async fn call_with<W>(
     title: String,
     errand: Errand,
 ) -> Result<AgentResult, CallError> {
-    let Means { model, command_seconds } = means;
-    let Errand { agent, ticket, generation, brief, workspace, lease } = errand;
-    let progress = None;
-    let input = AgentInput { agent, ticket, generation, model, brief, workspace, command_seconds, lease, progress };
+    let Means { model, command_seconds, history_events } = means;
+    let Errand { agent, ticket, generation, brief, workspace, lease, purse } = errand;
+    let input = AgentInput {
+        agent,
+        ticket,
+        generation,
+        model,
+        brief,
+        workspace,
+        command_seconds,
+        lease,
+        purse,
+        history_events,
+        progress: None,
+    };
     let raw = RawValue::from_value(&input, ctx.payload_converter());
     kit::run_child(ctx, token, AgentWorkflow::run, raw, id, title, std::future::pending()).await
 }

@@ -148,11 +148,12 @@ impl Run {
         };
         let request = TakeTurn {
             agent: self.input.agent,
-            run: self.ctx.workflow_id().to_owned(),
             model: self.input.model.id.clone(),
             max_tokens: self.input.model.max_tokens,
             head,
             news,
+            remarks: Vec::new(),
+            hand_over: false,
             effect: EffectKey::new(self.ctx.workflow_id(), &self.input.generation, "turn", turn),
             limit: self.input.lease.saturating_sub(spent),
         };
@@ -172,6 +173,7 @@ impl Run {
                     });
                     return Ok(Ok(reply));
                 }
+                Ok(TurnOutcome::Lost(lost)) => return Ok(Err(AgentEnd::Failed(lost.message))),
                 Ok(TurnOutcome::OverLimit { needed }) => return Ok(Err(AgentEnd::Budget { needed })),
                 Err(CallError::Cancelled) => return Err(Cancelled),
                 Err(CallError::Failed(failure)) => {
@@ -306,7 +308,8 @@ impl Run {
     fn result(&self, end: AgentEnd) -> AgentResult {
         let (spent, turns, workspace): (_, _, Option<Workspace>) =
             self.progress(|p| (p.spent, p.turns, p.workspace.clone()));
-        AgentResult { end, spent, turns, workspace }
+        let (usage, waited_seconds, heard) = Default::default();
+        AgentResult { end, spent, turns, workspace, usage, waited_seconds, heard }
     }
 
     fn progress<R>(&self, read: impl FnOnce(&AgentProgress) -> R) -> R {

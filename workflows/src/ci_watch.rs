@@ -18,6 +18,7 @@ use temporalio_workflow::{
     WorkflowResult, WorkflowTermination,
 };
 
+use crate::contract::agent::{AgentInput, Purse};
 use crate::contract::analysis::RedKind;
 use crate::contract::github::{Check, CheckState, Checks, CommitRef, GitHub, HeadOf, PullRequestRef, ReadChecks};
 use crate::contract::ids::{BranchName, CommitSha, Generation, RepositoryName, TicketKey};
@@ -66,8 +67,14 @@ pub struct Mending {
     /// Model of the ci agent; without one only rules and fixers work.
     #[serde(default)]
     pub model: Option<ModelChoice>,
-    /// What the ci agent may spend in all.
+    /// What the ci agent may spend in all, unless it is leased more.
     pub lease: MicroUsd,
+    /// Who can lease the ci agent more.
+    #[serde(default)]
+    pub purse: Option<Purse>,
+    /// History events after which an agent continues as new.
+    #[serde(default = "AgentInput::default_history_events")]
+    pub history_events: u32,
     /// Seconds a sandboxed command may run.
     pub command_seconds: u64,
     /// Attempts that this pull request has used before.

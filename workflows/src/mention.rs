@@ -147,6 +147,7 @@ impl Talk {
             brief: json!({ "by": self.mention.by.label(), "text": self.mention.text }),
             workspace: None,
             lease,
+            purse: None,
         };
         let id = format!("{}/{agent}/1", self.ctx.workflow_id());
         let title = format!("{}: {agent}", self.mention.by.label());

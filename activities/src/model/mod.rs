@@ -32,8 +32,6 @@ use transcript::Transcript;
 const LONGEST_ANSWER: usize = 64 * 1024;
 /// Longest label of a call, in characters.
 const LONGEST_LABEL: usize = 120;
-/// Characters of a reply's text that are kept for the log.
-const LONGEST_TEXT: usize = 500;
 
 /// The model, as an activity.
 #[derive(Debug)]
@@ -59,12 +57,13 @@ impl ModelActivities {
         ctx: ActivityContext,
         turn: TakeTurn,
     ) -> Result<TurnOutcome, ActivityError> {
-        while_beating(&ctx, self.turn(&turn)).await
+        let run = ctx.info().workflow_id.clone().unwrap_or_default();
+        while_beating(&ctx, self.turn(&run, &turn)).await
     }
 }
 
 impl ModelActivities {
-    async fn turn(&self, turn: &TakeTurn) -> Result<TurnOutcome, ServiceError> {
+    async fn turn(&self, run: &str, turn: &TakeTurn) -> Result<TurnOutcome, ServiceError> {
         let key = turn.effect.digest();
         if let Some(kept) = self.blobs.get_named(&key).await? {
             let reply = serde_json::from_slice(&kept).map_err(|error| {
@@ -81,22 +80,22 @@ impl ModelActivities {
         })?;
         let transcript = Transcript::load(&self.blobs, spec, turn.head.as_ref()).await?;
         let news = transcript.message(&self.blobs, spec, &turn.news).await?;
-        let body = request::body(spec, turn, &transcript.system, transcript.with(&news));
+        let body = request::body(spec, run, turn, &transcript.system, transcript.with(&news));
         let needed = request::worst_case(&body, turn.max_tokens, &price);
         if needed > turn.limit {
             return Ok(TurnOutcome::OverLimit { needed });
         }
         let received = self.bedrock.ask(&turn.model, body).await?;
         let said = self.keep_inputs(&transcript, &received).await?;
-        let text: Vec<&str> = received.blocks.iter().filter_map(Block::text).collect();
         let reply = Reply {
             head: transcript.extend(&self.blobs, news, said.content).await?,
             calls: said.calls,
             answer: said.answer,
             stop: received.stop,
-            text: text.join("\n").chars().take(LONGEST_TEXT).collect(),
             usage: received.usage,
             cost: price.cost(&received.usage),
+            kept: false,
+            handed_over: false,
         };
         // From here on the reply is ours: a crash before this line buys it again, one after it does not.
         self.blobs.put_named(&key, request::canonical(&json!(reply))).await?;
@@ -139,15 +138,6 @@ struct Said {
     content: Vec<Value>,
     calls: Vec<ToolCall>,
     answer: Option<Submitted>,
-}
-
-impl Block {
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Call { .. } | Self::Reasoning(_) => None,
-        }
-    }
 }
 
 /// The id itself, or with a number behind it when a call had it before: two calls with one id could never be answered.

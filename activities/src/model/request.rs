@@ -17,11 +17,11 @@ const ROLLING_POINTS: usize = 2;
 const BYTES_PER_TOKEN: u64 = 3;
 
 /// The whole body.
-pub(super) fn body(spec: &AgentSpec, turn: &TakeTurn, system: &str, messages: Vec<Value>) -> Vec<u8> {
+pub(super) fn body(spec: &AgentSpec, run: &str, turn: &TakeTurn, system: &str, messages: Vec<Value>) -> Vec<u8> {
     canonical(&json!({
         "inferenceConfig": {"maxTokens": turn.max_tokens.max(1)},
         "messages": with_cache_points(messages),
-        "requestMetadata": {"agent": spec.name.as_str(), "run": metadata_value(&turn.run)},
+        "requestMetadata": {"agent": spec.name.as_str(), "run": metadata_value(run)},
         "system": [{"text": system}, cache_point()],
         "toolConfig": {"tools": tools(spec), "toolChoice": {"any": {}}},
     }))

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Generation, TicketKey};
-use super::money::MicroUsd;
+use super::money::{MicroUsd, Usage};
 use super::policy::ModelChoice;
 use super::workspace::Workspace;
 
@@ -66,11 +66,76 @@ pub struct AgentInput {
     pub workspace: Option<Workspace>,
     /// Seconds a sandboxed command may run.
     pub command_seconds: u64,
-    /// What this run may spend.
+    /// What this run may spend at first.
     pub lease: MicroUsd,
+    /// Who can lease it more; absent: the lease is all there is.
+    #[serde(default)]
+    pub purse: Option<Purse>,
+    /// History events after which it continues as new, besides when the server suggests it.
+    #[serde(default = "AgentInput::default_history_events")]
+    pub history_events: u32,
     /// How far an earlier run of this agent got, when it continued as new.
     #[serde(default)]
     pub progress: Option<super::status::AgentProgress>,
+}
+
+impl AgentInput {
+    /// Where an agent continues as new, unless its input says otherwise: in good time before Temporal's own limit.
+    pub fn default_history_events() -> u32 {
+        10_000
+    }
+}
+
+/// The root run that owns the money of its agents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purse {
+    /// Its workflow id. It takes the signals `budget_ask` ([`BudgetAsk`]) and `agent_spent` ([`AgentSpent`]).
+    pub owner: String,
+    /// It is told whenever so much more was spent.
+    pub tell_every: MicroUsd,
+}
+
+/// Signal `budget_ask` to the owner of the money: the lease does not cover the next call. The agent waits for the signal
+/// `budget_grant`, for as long as it takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetAsk {
+    /// Workflow id of the agent.
+    pub agent: String,
+    /// All that it was leased so far.
+    pub lease: MicroUsd,
+    /// What it has spent of it.
+    pub spent: MicroUsd,
+    /// What its next call costs at worst.
+    pub need: MicroUsd,
+}
+
+/// Signal `budget_grant` to an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetGrant {
+    /// All that it is leased from now on, the first lease included. Never less than before.
+    pub lease: MicroUsd,
+}
+
+/// Signal `agent_spent` to the owner of the money.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSpent {
+    /// Workflow id of the agent.
+    pub agent: String,
+    /// What it has spent so far.
+    pub spent: MicroUsd,
+    /// Model turns so far.
+    pub turns: u32,
+}
+
+/// Signal `steer` to an agent: reaches the model before its next turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steered {
+    /// Number of the remark in the sender's count; the result says which were heard.
+    pub n: u32,
+    /// Who says it, for the model.
+    pub by: String,
+    /// What.
+    pub text: String,
 }
 
 /// How an agent's run ended.
@@ -85,6 +150,15 @@ pub struct AgentResult {
     /// The workspace as it left it.
     #[serde(default)]
     pub workspace: Option<Workspace>,
+    /// Tokens of all replies.
+    #[serde(default)]
+    pub usage: Usage,
+    /// Seconds in which it waited for money.
+    #[serde(default)]
+    pub waited_seconds: u64,
+    /// Numbers of the remarks ([`Steered::n`]) that its model was told.
+    #[serde(default)]
+    pub heard: Vec<u32>,
 }
 
 /// The end of an agent's run.

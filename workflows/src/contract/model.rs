@@ -5,6 +5,7 @@ use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
 use super::agent::AgentName;
+use super::failure::FailureKind;
 use super::ids::{Digest, EffectKey};
 use super::money::{MicroUsd, Usage};
 use super::tools::ToolCall;
@@ -14,8 +15,6 @@ use super::tools::ToolCall;
 pub struct TakeTurn {
     /// Which agent speaks; its prompt, tools and answer schema follow from it.
     pub agent: AgentName,
-    /// Workflow id of the agent's run, sent as request metadata.
-    pub run: String,
     /// Bedrock inference profile or model id.
     pub model: String,
     /// Most tokens of the reply.
@@ -24,6 +23,12 @@ pub struct TakeTurn {
     pub head: Option<Digest>,
     /// What is new since the last reply.
     pub news: News,
+    /// What the harness and people say beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
+    /// The model is asked for a hand-over instead of its next step: the conversation begins anew with it, and takes less room.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hand_over: bool,
     /// Key of this call: a finished reply is kept under it and never paid for again.
     pub effect: EffectKey,
     /// What this call may cost at most.
@@ -38,8 +43,29 @@ pub enum News {
     Brief(serde_json::Value),
     /// Answers to the calls of the last reply, in their order.
     Results(Vec<CallResult>),
-    /// A remark of the harness: the reply had no tool call, was cut off, or a person steers.
+    /// A remark of the harness: the reply had no tool call, was cut off.
     Remark(String),
+}
+
+/// Something said beside the answers to calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// Who says it; absent: the harness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What.
+    pub text: String,
+}
+
+impl Remark {
+    /// A remark of the harness.
+    pub fn of_harness(text: impl Into<String>) -> Self {
+        Self { by: None, text: text.into() }
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The answer to one tool call.
@@ -69,11 +95,24 @@ pub enum CallOutput {
 pub enum TurnOutcome {
     /// The model replied.
     Replied(Reply),
+    /// The reply was lost after the request had gone out. It is paid for as far as it came.
+    Lost(Lost),
     /// The call was not made: at worst it would cost more than its limit.
     OverLimit {
         /// What it would cost at worst.
         needed: MicroUsd,
     },
+}
+
+/// A reply that was lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lost {
+    /// What it cost: the known input at the dearest price, and what was streamed.
+    pub cost: MicroUsd,
+    /// What to do about it.
+    pub kind: FailureKind,
+    /// For people.
+    pub message: String,
 }
 
 /// A model's reply.
@@ -87,11 +126,22 @@ pub struct Reply {
     pub answer: Option<Submitted>,
     /// Why it stopped: `tool_use`, `end_turn`, `max_tokens`, ... as Bedrock says it.
     pub stop: String,
-    /// Its text, first 500 characters, for the log.
-    pub text: String,
     /// Tokens.
     pub usage: Usage,
     /// Price of this turn.
+    pub cost: MicroUsd,
+    /// An earlier attempt bought it and was lost before it could tell.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub kept: bool,
+    /// `head` is a conversation that begins anew with the model's hand-over.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub handed_over: bool,
+}
+
+/// What a model turn tells with its heartbeats, from just before its request goes out: were it lost, this was spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spending {
+    /// The known input at the dearest price, and what was streamed so far.
     pub cost: MicroUsd,
 }
 
@@ -107,12 +157,16 @@ pub struct Submitted {
 /// Name of the forced tool through which every agent answers.
 pub const SUBMIT_ANSWER: &str = "submit_answer";
 
+/// Name of the tool through which a model hands over a conversation that has grown too long.
+pub const HAND_OVER: &str = "hand_over";
+
 /// The model, as an activity on the model queue.
 pub struct Model;
 
 #[activity_definitions]
 impl Model {
-    /// Takes one turn. Retried by Temporal; a reply that was kept under the effect key is returned, not bought again.
+    /// Takes one turn, in one attempt: the loop asks again, after a new look at the money. A reply that was kept under the
+    /// effect key is returned, not bought again. Its heartbeats carry [`Spending`].
     #[activity(name = "model.take_turn")]
     pub fn take_turn(_turn: TakeTurn) -> Result<TurnOutcome, ActivityError> {
         unimplemented!()

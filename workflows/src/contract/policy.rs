@@ -24,6 +24,8 @@ pub struct Policy {
     pub sentry: SentryPolicy,
     /// Money.
     pub budget: BudgetPolicy,
+    /// The loop that runs every agent.
+    pub agents: AgentPolicy,
     /// Model per agent: agent name -> Bedrock inference profile id.
     pub models: BTreeMap<String, ModelChoice>,
     /// Jira statuses by name.
@@ -101,6 +103,14 @@ pub struct BudgetPolicy {
     pub instruction_cap_micro_usd: u64,
     /// Hard cap per answered mention in micro-dollars. Default 200,000 (0.20 USD).
     pub mention_cap_micro_usd: u64,
+}
+
+/// The loop that runs every agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentPolicy {
+    /// Events of history after which an agent's run continues as new; the server's own suggestion counts too. Default 10,000.
+    pub history_events: u32,
 }
 
 /// Errors that Sentry reports.
@@ -186,6 +196,9 @@ pub struct ModelChoice {
     /// Most tokens per reply.
     #[serde(default = "ModelChoice::default_max_tokens")]
     pub max_tokens: u32,
+    /// Tokens that the model can hold. A conversation that fills seven tenths of it is handed over and begins anew.
+    #[serde(default = "ModelChoice::default_context_tokens")]
+    pub context_tokens: u32,
 }
 
 impl ModelChoice {
@@ -193,8 +206,13 @@ impl ModelChoice {
         16_000
     }
 
+    fn default_context_tokens() -> u32 {
+        200_000
+    }
+
     fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), max_tokens: Self::default_max_tokens() }
+        let (max_tokens, context_tokens) = (Self::default_max_tokens(), Self::default_context_tokens());
+        Self { id: id.to_owned(), max_tokens, context_tokens }
     }
 }
 
@@ -245,6 +263,7 @@ impl Default for Policy {
             ci: CiPolicy::default(),
             sentry: SentryPolicy::default(),
             budget: BudgetPolicy::default(),
+            agents: AgentPolicy::default(),
             models: BTreeMap::from([
                 ("ci".into(), sonnet.clone()),
                 ("discovery".into(), sonnet.clone()),
@@ -285,6 +304,12 @@ impl Default for ExecutionPolicy {
 impl Default for CiPolicy {
     fn default() -> Self {
         Self { limit_seconds: 3600, none_after_seconds: 600, poll_seconds: 60, attempts: 3 }
+    }
+}
+
+impl Default for AgentPolicy {
+    fn default() -> Self {
+        Self { history_events: super::agent::AgentInput::default_history_events() }
     }
 }
 

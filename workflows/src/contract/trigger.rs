@@ -94,6 +94,8 @@ pub enum Word {
     Cancel(Command),
     /// Mind this.
     Steer(Steer),
+    /// Spend more.
+    ExtendBudget(ExtendBudget),
 }
 
 impl Word {
@@ -106,6 +108,7 @@ impl Word {
             Self::Retry(_) => "retry",
             Self::Cancel(_) => "cancel",
             Self::Steer(_) => "steer",
+            Self::ExtendBudget(_) => "extend_budget",
         }
     }
 }
@@ -226,6 +229,16 @@ pub struct Steer {
     pub by: Person,
     /// What.
     pub text: String,
+}
+
+/// Signal `extend_budget`: more money for a ticket. One that waits for money goes on where it stopped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtendBudget {
+    /// Who.
+    #[serde(deserialize_with = "person_or_name")]
+    pub by: Person,
+    /// How much more, in US dollars: over 0, at most 1,000, cents count.
+    pub usd: f64,
 }
 
 /// Signals `cancel` and `retry`.

@@ -148,8 +148,7 @@ impl Desk {
 
     /// What the watch may do: what the person who asked may, for what is left of the instruction's money.
     fn mending(&self, asked: &Instructed, pull_request: &PullRequest, attempts: u32, lease: MicroUsd) -> Mending {
-        let (model, command_seconds) =
-            self.read(|s| (s.policy.models.get(AgentName::Ci.as_str()).cloned(), s.policy.execution.command_seconds));
+        let policy = self.read(|s| s.policy.clone());
         Mending {
             pull_request: self.address.clone(),
             branch: pull_request.head.clone(),
@@ -157,9 +156,11 @@ impl Desk {
             authority: Authority::Commanded { by: asked.by.clone(), comment: asked.comment },
             ticket: None,
             generation: Generation::of_event(&asked.event.id),
-            model,
+            model: policy.models.get(AgentName::Ci.as_str()).cloned(),
             lease,
-            command_seconds,
+            purse: None,
+            history_events: policy.agents.history_events,
+            command_seconds: policy.execution.command_seconds,
             attempts,
             guidance: Vec::new(),
             report_to: Some(self.ctx.workflow_id().to_owned()),

@@ -125,6 +125,7 @@ impl Desk {
             brief,
             workspace: Some(workspace),
             lease,
+            purse: None,
         };
         let id = self.child(agent.as_str(), "");
         let title = format!("{}#{}: {agent}", self.address.repository.name(), self.address.number);
@@ -147,7 +148,7 @@ impl Desk {
     }
 
     fn answer_of(&self, result: AgentResult) -> Result<(TaskResult, Option<Workspace>), Stop> {
-        let AgentResult { end, workspace, turns, spent } = result;
+        let AgentResult { end, workspace, turns, spent, .. } = result;
         self.log(format!("agent: {turns} model turns, {spent}"));
         let fault = agent_call::fault(&end);
         Err(match (fault, end) {

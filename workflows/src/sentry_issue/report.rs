@@ -182,6 +182,7 @@ impl Watch {
             brief: json!({ "issue": issue, "event": event }),
             workspace: None,
             lease,
+            purse: None,
         };
         let id = format!("{}/{agent}/{}", self.ctx.workflow_id(), self.generation);
         let title = format!("{}: {agent}", issue.short_id);

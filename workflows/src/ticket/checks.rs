@@ -180,8 +180,7 @@ impl Flow {
             "" => delivery.repository.default_branch.clone(),
             base => base.to_owned(),
         };
-        let (model, command_seconds) =
-            self.read(|s| (s.policy.models.get(AgentName::Ci.as_str()).cloned(), s.policy.execution.command_seconds));
+        let policy = self.read(|s| s.policy.clone());
         Some(Mending {
             pull_request: pull_request.address(),
             branch: delivery.branch.clone(),
@@ -189,9 +188,11 @@ impl Flow {
             authority,
             ticket: Some(self.key.clone()),
             generation: self.generation.clone(),
-            model,
+            model: policy.models.get(AgentName::Ci.as_str()).cloned(),
             lease,
-            command_seconds,
+            purse: None,
+            history_events: policy.agents.history_events,
+            command_seconds: policy.execution.command_seconds,
             attempts: delivery.ci_attempts,
             guidance: self.read(|s| s.guidance.iter().cloned().collect()),
             report_to: Some(self.ctx.workflow_id().to_owned()),

@@ -271,6 +271,7 @@ impl Flow {
             brief,
             workspace: place.map(|(_, workspace)| workspace),
             lease,
+            purse: None,
         };
         let (id, title) = (format!("{base}/{n}"), format!("{}: {agent}", self.key));
         let ended = match agent_call::call(&self.ctx, &self.token, &policy, id, title, errand).await {
@@ -298,7 +299,7 @@ impl Flow {
         agent: AgentName,
         result: AgentResult,
     ) -> Result<(T, Option<Workspace>), Box<Unanswered>> {
-        let AgentResult { end, workspace, turns, spent } = result;
+        let AgentResult { end, workspace, turns, spent, .. } = result;
         self.log(format!("{agent} agent: {turns} model turns, {spent}"));
         let stop = match end {
             AgentEnd::Answered(answer) => match decode_answer(answer) {

@@ -34,7 +34,8 @@ impl Watch {
     ) -> Result<(), Stop> {
         let Some(first) = reds.first() else { return Err(self.escalate(all, None, String::new())) };
         let lease = mending.lease.saturating_sub(self.spent);
-        let (Some(model), true) = (mending.model.clone(), lease.0 > 0) else {
+        let has_money = lease.0 > 0 || mending.purse.is_some();
+        let (Some(model), true) = (mending.model.clone(), has_money) else {
             let cause = format!("{} No model may look further: its budget is used up.", first.cause());
             return Err(self.escalate(all, first.kind(), cause));
         };
@@ -149,9 +150,10 @@ impl Watch {
             brief,
             workspace: Some(self.workspace()),
             lease,
+            purse: mending.purse.clone(),
         };
         let title = format!("ci agent: {} #{}", repository.name(), mending.pull_request.number);
-        let means = Means { model, command_seconds: mending.command_seconds };
+        let means = Means { model, command_seconds: mending.command_seconds, history_events: mending.history_events };
         match agent_call::call_with(&self.ctx, &self.token, means, id, title, errand).await {
             Ok(result) => Ok(Ok(result)),
             Err(CallError::Failed(failure)) => Ok(Err(failure)),
