@@ -11,6 +11,7 @@ mod secrets;
 mod supervise;
 mod telemetry;
 mod temporal;
+mod transcript;
 mod workers;
 
 use std::io::Write as _;
@@ -44,6 +45,11 @@ enum Command {
         /// Leave sandboxed commands to another worker, on a host where the sandbox works.
         #[arg(long)]
         no_sandbox_queue: bool,
+    },
+    /// Print the conversation of an agent's run as Markdown.
+    Transcript {
+        /// Workflow id of the run, such as ticket-SHOP-1/planning/1, or the digest of a conversation.
+        run: String,
     },
     /// Look at every service, read-only, and say what is missing and how to mend it.
     Check {
@@ -84,6 +90,11 @@ fn work(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let config = Config::load(arguments.config.as_deref(), &Environment::of_process())?;
         match arguments.command.unwrap_or(Command::Run { no_sandbox_queue: false }) {
             Command::Run { no_sandbox_queue } => Box::pin(run(config, no_sandbox_queue)).await,
+            Command::Transcript { run } => {
+                let text = Box::pin(transcript::of(&config, &run)).await?;
+                std::io::stdout().write_all(text.as_bytes()).context("write the transcript")?;
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Check { spend } => {
                 let spending = if spend { Spending::OneTokenPerModel } else { Spending::Nothing };
                 let (table, works) = Box::pin(check::run(&config, spending)).await;

@@ -143,7 +143,7 @@ pub(crate) async fn build(
 }
 
 /// Opens the blob store and tries it: without it every ticket would fail at its first step.
-async fn open_blobs(config: &Config) -> Result<Blobs, Problem> {
+pub(crate) async fn open_blobs(config: &Config) -> Result<Blobs, Problem> {
     let unusable = |error: ServiceError| {
         Problem::new(format!("the blob store {} cannot be used.", config.blobs.url))
             .advice(told(&error))
@@ -170,7 +170,7 @@ fn slots(calls: usize) -> WorkerTuner {
 }
 
 /// What went wrong, with its cause.
-fn told(error: &ServiceError) -> String {
+pub(crate) fn told(error: &ServiceError) -> String {
     match &error.source {
         Some(cause) => format!("{error} ({cause:#})"),
         None => error.to_string(),

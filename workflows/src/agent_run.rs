@@ -189,22 +189,22 @@ impl Run {
 
     /// A conversation that has grown too long begins anew with what the model wrote down for itself.
     fn handed_over(&self, reply: &Reply) -> Result<Option<News>, Stop> {
-        if reply.handed_over {
-            self.update(|p| {
+        let (done, vain) = self.update(|p| {
+            if reply.handed_over {
+                p.hand_overs += 1;
                 p.vain_hand_overs = 0;
                 p.context_tokens = 0;
-            });
-            return Ok(Some(News::Remark("Go on from your notes.".to_owned())));
-        }
-        let vain = self.update(|p| {
-            p.vain_hand_overs += 1;
-            p.vain_hand_overs
+            } else {
+                p.vain_hand_overs += 1;
+            }
+            (p.hand_overs, p.vain_hand_overs)
         });
-        if vain < guards::HAND_OVERS {
-            return Ok(None);
+        if done > guards::HAND_OVERS || vain >= guards::VAIN_HAND_OVERS {
+            let limit =
+                format!("the work is longer than its model can hold, after {done} hand-overs and {vain} in vain");
+            return Err(Stop::End(AgentEnd::Limit(limit)));
         }
-        let limit = "the conversation is longer than its model can hold, and three hand-overs failed";
-        Err(Stop::End(AgentEnd::Limit(limit.to_owned())))
+        Ok(reply.handed_over.then(|| News::Remark("Go on from your notes.".to_owned())))
     }
 
     /// What the model is told next, or the end.
@@ -217,7 +217,12 @@ impl Run {
             results.push(self.judge(submitted)?);
         }
         if !results.is_empty() {
-            self.update(|p| p.silent_replies = 0);
+            self.update(|p| {
+                p.silent_replies = 0;
+                if reply.stop == "max_tokens" {
+                    p.notes.push(guards::CUT_CALLS.to_owned());
+                }
+            });
             return Ok(News::Results(results));
         }
         let silent = self.update(|p| {

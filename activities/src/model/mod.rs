@@ -3,6 +3,7 @@
 mod bedrock;
 mod errors;
 mod hand_over;
+mod reading;
 mod request;
 mod settings;
 mod stream;
@@ -33,6 +34,7 @@ use crate::heartbeat::while_telling;
 pub use bedrock::Bedrock;
 use bedrock::Unanswered;
 use hand_over::HandOver;
+pub use reading::conversation;
 pub use settings::{Guardrail, PriceError, Prices, Settings, UsdPerMillion};
 use stream::{Block, Received};
 use transcript::{Told, Transcript};
@@ -69,7 +71,14 @@ impl ModelActivities {
         let run = ctx.info().workflow_id.clone().unwrap_or_default();
         let meter = Meter::default();
         let ledger = Heartbeats { ctx: &ctx, meter: &meter };
-        while_telling(&ctx, self.turn(&run, &turn, &ledger), || meter.spending()).await
+        match while_telling(&ctx, self.turn(&run, &turn, &ledger), || meter.spending()).await {
+            // The worker goes down, or the run is cancelled. What was spent is told all the same.
+            Err(ActivityError::Cancelled { .. }) if meter.spending() != Spending::default() => {
+                let message = format!("the worker dropped the reply of {} and goes down", turn.model);
+                Ok(lost(ServiceError::new(FailureKind::Unavailable, message), meter.spending().cost))
+            }
+            ended => ended,
+        }
     }
 }
 

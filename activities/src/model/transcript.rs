@@ -42,6 +42,8 @@ struct Node {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Transcript {
     head: Option<Digest>,
+    /// The conversation that this one goes on from, after a hand-over.
+    pub before: Option<Digest>,
     /// System prompt.
     pub system: String,
     messages: Vec<Value>,
@@ -58,8 +60,16 @@ pub(super) struct Told {
 impl Transcript {
     /// Loads the conversation that ends in `head`, or begins one for `spec`.
     pub(super) async fn load(blobs: &Blobs, spec: &AgentSpec, head: Option<&Digest>) -> Result<Self, ServiceError> {
+        match head {
+            Some(head) => Self::load_past(blobs, head).await,
+            None => Ok(Self { head: None, before: None, system: spec.system(), messages: Vec::new() }),
+        }
+    }
+
+    /// Loads the conversation that ends in `head`.
+    pub(super) async fn load_past(blobs: &Blobs, head: &Digest) -> Result<Self, ServiceError> {
         let mut nodes = Vec::new();
-        let mut next = head.cloned();
+        let mut next = Some(head.clone());
         while let Some(digest) = next.take() {
             let bytes = blobs.get(&digest).await?;
             let node: Node = serde_json::from_slice(&bytes).map_err(|error| {
@@ -69,7 +79,9 @@ impl Transcript {
             next.clone_from(&node.previous);
             nodes.push(node);
         }
-        let system = nodes.last().and_then(|first| first.system.clone()).unwrap_or_else(|| spec.system());
+        let (before, system) =
+            nodes.last().map(|first| (first.before.clone(), first.system.clone())).unwrap_or_default();
+        let system = system.unwrap_or_default();
         let mut messages = Vec::new();
         for mut message in nodes.into_iter().rev().flat_map(|node| node.messages) {
             for block in message["content"].as_array_mut().into_iter().flatten() {
@@ -77,7 +89,12 @@ impl Transcript {
             }
             messages.push(message);
         }
-        Ok(Self { head: head.cloned(), system, messages })
+        Ok(Self { head: Some(head.clone()), before, system, messages })
+    }
+
+    /// The messages, in Converse's shape.
+    pub(super) fn messages(&self) -> &[Value] {
+        &self.messages
     }
 
     /// All messages with `told` at the end, roles alternating: after a reply without content two user messages become one.

@@ -63,6 +63,12 @@ enum Trouble {
     Failed(ServiceError),
 }
 
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self::Told(why)
+    }
+}
+
 impl From<ServiceError> for Trouble {
     fn from(error: ServiceError) -> Self {
         match error.kind {
@@ -180,8 +186,14 @@ fn gone(id: &SentryIssueId) -> Trouble {
     Trouble::Told(format!("Sentry has nothing for issue {id}: it was deleted, merged into another one, or never was."))
 }
 
-fn decoded<T: DeserializeOwned>(tool: &str, input: &[u8]) -> Result<T, Trouble> {
-    serde_json::from_slice(input).map_err(|error| Trouble::Told(format!("The input of {tool} does not fit: {error}")))
+/// The input of a call in its type, else what is wrong with it, for the model.
+pub(crate) fn decoded<T: DeserializeOwned>(tool: &str, input: &[u8]) -> Result<T, String> {
+    // Asked for first: serde would take a list for the fields of an object, in their order.
+    let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(input);
+    object
+        .map_err(|_| "it is no JSON object".to_owned())
+        .and_then(|object| serde_json::from_value(object.into()).map_err(|error| error.to_string()))
+        .map_err(|fault| format!("The input of {tool} does not fit: {fault}. Mend it and call again."))
 }
 
 /// The ticket that an agent works for: only tickets of its project are shown.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use workflows::contract::failure::FailureKind;
 use workflows::contract::tools::{
     EditFile, ListFiles, ReadWorkspaceFile, RunCommand, RunTests, SearchText, ToolReply, WriteFile,
@@ -16,6 +15,7 @@ use super::snapshot::{self, Taken};
 use super::{WorkspaceActivities, repository, text};
 use crate::failure::ServiceError;
 use crate::sandbox::{Command, Exit, Finished};
+use crate::tools::decoded;
 
 /// Most bytes of a reply.
 const REPLY_CAP: usize = 64 * 1024;
@@ -75,30 +75,30 @@ impl Work<'_> {
     async fn answer(&self, name: &str, input: &[u8]) -> Result<(Reply, Workspace), ServiceError> {
         let unchanged = |reply| Ok((reply, self.workspace.clone()));
         match name {
-            "list_files" => unchanged(match parse::<ListFiles>(name, input) {
+            "list_files" => unchanged(match decoded::<ListFiles>(name, input) {
                 Ok(input) => self.list_files(input).await?,
                 Err(why) => Err(why),
             }),
-            "read_file" => unchanged(parse(name, input).and_then(|input| self.read_file(&input))),
-            "search_text" => unchanged(match parse::<SearchText>(name, input) {
+            "read_file" => unchanged(decoded(name, input).and_then(|input| self.read_file(&input))),
+            "search_text" => unchanged(match decoded::<SearchText>(name, input) {
                 Ok(input) => self.search_text(input).await?,
                 Err(why) => Err(why),
             }),
             "edit_file" => {
-                let edited = parse::<EditFile>(name, input)
+                let edited = decoded::<EditFile>(name, input)
                     .and_then(|input| self.edit_file(&input).map(|said| (said, input.path)));
                 self.keep_file(edited).await
             }
             "write_file" => {
-                let written = parse::<WriteFile>(name, input)
+                let written = decoded::<WriteFile>(name, input)
                     .and_then(|input| self.write_file(&input).map(|said| (said, input.path)));
                 self.keep_file(written).await
             }
-            "run_command" => match parse::<RunCommand>(name, input) {
+            "run_command" => match decoded::<RunCommand>(name, input) {
                 Ok(input) => self.run_command(&input.command).await,
                 Err(why) => unchanged(Err(why)),
             },
-            "run_tests" => unchanged(match parse::<RunTests>(name, input) {
+            "run_tests" => unchanged(match decoded::<RunTests>(name, input) {
                 Ok(RunTests {}) => self.run_tests().await?,
                 Err(why) => Err(why),
             }),
@@ -358,11 +358,6 @@ impl Work<'_> {
         let rest = if all.len() > 20 { format!(" and {} more", all.len() - 20) } else { String::new() };
         Ok((!all.is_empty()).then(|| format!("Files changed: {named}{rest}")))
     }
-}
-
-fn parse<T: DeserializeOwned>(tool: &str, input: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(input)
-        .map_err(|error| format!("The input of {tool} is not valid: {error}. Mend it and call again."))
 }
 
 fn describe(finished: &Finished, limit: Duration) -> Reply {

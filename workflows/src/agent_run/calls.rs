@@ -27,13 +27,12 @@ impl Run {
         while !rest.is_empty() {
             let reads = rest.iter().take_while(|call| self.is_read(call)).count();
             let (batch, after) = rest.split_at(reads.max(1));
-            for (call, result) in batch.iter().zip(join_all(batch.iter().map(|call| self.answer_call(call))).await) {
-                let result = result?;
-                self.look_for_repeats(call, &result)?;
-                results.push(result);
+            for result in join_all(batch.iter().map(|call| self.answer_call(call))).await {
+                results.push(result?);
             }
             rest = after;
         }
+        self.look_for_repeats(calls, &results)?;
         results.extend(too_many.iter().map(|call| {
             refusal(&call.id, format!("Not run: at most {CALLS} calls of one reply are. Call it again if you need it."))
         }));
@@ -100,19 +99,28 @@ impl Run {
     }
 
     /// The same call with the same result, over and over, is a model that got stuck: it is told, then stopped.
-    fn look_for_repeats(&self, call: &ToolCall, result: &CallResult) -> Result<(), Stop> {
-        let times = self.update(|p| guards::count(&mut p.seen, call, result));
-        if times >= guards::REPEATS {
-            let limit = format!("{times} times the same call with the same result: {}", call.label);
-            return Err(Stop::End(AgentEnd::Limit(limit)));
-        }
-        if times == guards::REPEATS_TOLD {
-            let note = format!(
-                "You made this call {times} times and got the same result each time: {}. It will not change. Do something \
-                 else, or submit your answer.",
-                call.label
-            );
-            self.update(|p| p.notes.push(note));
+    /// Twins in one reply count once: the model did not know the result yet.
+    fn look_for_repeats(&self, calls: &[ToolCall], results: &[CallResult]) -> Result<(), Stop> {
+        let mut seen_in_this = Vec::new();
+        for (call, result) in calls.iter().zip(results) {
+            let what = guards::sameness(call, result);
+            if seen_in_this.contains(&what) {
+                continue;
+            }
+            let times = self.update(|p| guards::count(&mut p.seen, &what));
+            seen_in_this.push(what);
+            if times >= guards::REPEATS {
+                let limit = format!("{times} times the same call with the same result: {}", call.label);
+                return Err(Stop::End(AgentEnd::Limit(limit)));
+            }
+            if times == guards::REPEATS_TOLD {
+                let note = format!(
+                    "You made this call {times} times and got the same result each time: {}. It will not change. Do \
+                     something else, or submit your answer.",
+                    call.label
+                );
+                self.update(|p| p.notes.push(note));
+            }
         }
         Ok(())
     }

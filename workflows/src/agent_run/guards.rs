@@ -15,8 +15,10 @@ use crate::kit::Failure;
 pub(super) const REPEATS_TOLD: u32 = 3;
 /// So often, and the agent is stopped.
 pub(super) const REPEATS: u32 = 5;
-/// Requests for a hand-over before the agent gives up.
-pub(super) const HAND_OVERS: u32 = 3;
+/// Hand-overs of one run. A task that alone fills its model would be handed over for ever.
+pub(super) const HAND_OVERS: u32 = 8;
+/// Requests for a hand-over in a row before the agent gives up.
+pub(super) const VAIN_HAND_OVERS: u32 = 3;
 /// Calls that are remembered. A model that gets stuck does so with few.
 const SEEN: usize = 32;
 /// Turns before the last one at which the model is told.
@@ -59,18 +61,22 @@ pub(super) fn pause(failure: &Failure, wait: Duration, random: u64) -> Duration 
     }
 }
 
-/// Notes a call and its result; says how often both came.
-pub(super) fn count(seen: &mut Vec<SeenCall>, call: &ToolCall, result: &CallResult) -> u32 {
+/// What makes two calls with their results the same.
+pub(super) fn sameness(call: &ToolCall, result: &CallResult) -> Digest {
     let output = match &result.output {
         CallOutput::Blob(digest) => digest.as_str(),
         CallOutput::Text(text) => text,
     };
-    let what = Digest::of(format!("{}\n{}\n{output}", call.name, call.input));
-    let times = match seen.iter().position(|known| known.what == what) {
+    Digest::of(format!("{}\n{}\n{output}", call.name, call.input))
+}
+
+/// Notes a call with its result; says how often both came.
+pub(super) fn count(seen: &mut Vec<SeenCall>, what: &Digest) -> u32 {
+    let times = match seen.iter().position(|known| known.what == *what) {
         Some(at) => seen.remove(at).times + 1,
         None => 1,
     };
-    seen.push(SeenCall { what, times });
+    seen.push(SeenCall { what: what.clone(), times });
     if seen.len() > SEEN {
         seen.remove(0);
     }
@@ -89,6 +95,10 @@ pub(super) fn stopped_by_service(stop: &str) -> Option<&'static str> {
         _ => None,
     }
 }
+
+/// What a model is told whose reply was cut after some calls.
+pub(super) const CUT_CALLS: &str =
+    "Your reply was cut at its length limit. What came before the cut was run; say the rest again, in smaller steps.";
 
 /// What a model is told whose reply has no call that can be run, by why it stopped.
 pub(super) fn without_call(stop: &str) -> &'static str {
@@ -158,14 +168,15 @@ mod tests {
         };
         let result = |text: &str| CallResult { id: "x".into(), output: CallOutput::Text(text.into()), is_error: false };
         let mut seen = Vec::new();
-        assert_eq!(count(&mut seen, &call("a", "1"), &result("r")), 1);
-        assert_eq!(count(&mut seen, &call("a", "1"), &result("r")), 2);
-        assert_eq!(count(&mut seen, &call("a", "1"), &result("other")), 1);
-        assert_eq!(count(&mut seen, &call("a", "2"), &result("r")), 1);
-        assert_eq!(count(&mut seen, &call("b", "1"), &result("r")), 1);
-        assert_eq!(count(&mut seen, &call("a", "1"), &result("r")), 3);
+        let mut count = |name, input, text| count(&mut seen, &sameness(&call(name, input), &result(text)));
+        assert_eq!(count("a", "1", "r"), 1);
+        assert_eq!(count("a", "1", "r"), 2);
+        assert_eq!(count("a", "1", "other"), 1);
+        assert_eq!(count("a", "2", "r"), 1);
+        assert_eq!(count("b", "1", "r"), 1);
+        assert_eq!(count("a", "1", "r"), 3);
         for n in 0..100 {
-            count(&mut seen, &call("a", &n.to_string()), &result("r"));
+            count("a", &n.to_string(), "r");
         }
         assert_eq!(seen.len(), SEEN);
     }

@@ -119,6 +119,16 @@ pub fn schema_of<T: schemars::JsonSchema>() -> Value {
 
 /// Decodes an answer into its type; the error says where it does not fit.
 fn decode<T: DeserializeOwned>(answer: &Value) -> Result<T, String> {
+    // serde would take a list for the fields of an object, in their order.
+    if !answer.is_object() {
+        return Err(match answer {
+            // The adapter's own words about an answer that is too long, or the start of what does not parse.
+            Value::String(text) => {
+                format!("the answer is no JSON object: {}", text.chars().take(200).collect::<String>())
+            }
+            _ => "the answer is no JSON object".to_owned(),
+        });
+    }
     serde_json::from_value(answer.clone()).map_err(|error| format!("the answer does not fit its schema: {error}"))
 }
 

@@ -268,7 +268,9 @@ pub struct AgentProgress {
     pub silent_replies: u32,
     /// Tokens of the whole conversation, as of the last reply.
     pub context_tokens: u64,
-    /// Times in a row the model was asked for a hand-over in vain.
+    /// Hand-overs so far.
+    pub hand_overs: u32,
+    /// Times in a row the model was asked for one in vain.
     pub vain_hand_overs: u32,
     /// Calls since the files last changed, and how often each gave the same result.
     pub seen: Vec<SeenCall>,
