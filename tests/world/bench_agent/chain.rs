@@ -20,6 +20,7 @@ use workflows::agent_run::AgentWorkflow;
 use workflows::contract::agent::{AgentEnd, AgentInput, AgentName};
 use workflows::contract::ids::Generation;
 use workflows::contract::money::MicroUsd;
+use workflows::contract::plan::DiscoveryReport;
 use workflows::contract::policy::ModelChoice;
 use workflows::contract::status::AgentProgress;
 use workflows::contract::tools::{ReadCall, ToolReply, definitions};
@@ -36,7 +37,8 @@ pub(crate) const MODEL: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
 /// The errand: plan the sample ticket. Money and context never end it.
 pub(crate) fn input() -> anyhow::Result<AgentInput> {
     let ticket = samples::ticket("SHOP-1")?;
-    let report = sample("SHOP-1/discovery.yaml")?;
+    // Through its type, which fills in what the sample leaves out.
+    let report = json!(serde_json::from_value::<DiscoveryReport>(sample("SHOP-1/discovery.yaml")?)?);
     let brief = json!({
         "ticket": {
             "key": "SHOP-1", "url": "http://127.0.0.1/browse/SHOP-1", "summary": ticket.summary,
