@@ -19,8 +19,8 @@ use crate::table::{Report, median, ratio};
 const BAR: f64 = 1.3;
 /// The most by which a long conversation may keep more for a byte than one of 100 turns.
 const GROWTH: f64 = 1.1;
-/// Longer conversations are held once: their bytes are counted, and differ by less than a hundredth.
-const REPEATED_UP_TO: u32 = 200;
+/// Longer conversations are held once: their bytes are counted, and differ by a few bytes.
+const REPEATED_UP_TO: u32 = 100;
 
 /// What a conversation left.
 #[derive(Debug, Clone, Copy)]

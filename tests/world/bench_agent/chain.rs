@@ -101,7 +101,8 @@ impl CorpusTools {
     pub async fn read(self: Arc<Self>, _ctx: ActivityContext, call: ReadCall) -> Result<ToolReply, ActivityError> {
         let input = self.blobs.get(&call.call.input).await?;
         let input: Value = serde_json::from_slice(&input)?;
-        let text = input["path"].as_str().and_then(|path| self.texts.get(path)).context("the corpus has no such file")?;
+        let text =
+            input["path"].as_str().and_then(|path| self.texts.get(path)).context("the corpus has no such file")?;
         Ok(ToolReply { output: self.blobs.put(text.clone()).await?, is_error: false })
     }
 }
@@ -110,8 +111,7 @@ impl CorpusTools {
 pub(crate) async fn workers(url: &str, blobs: &Path, turns: &[Turn]) -> anyhow::Result<Vec<WorkerOptions>> {
     let blobs = Blobs::open(blobs.to_str().context("a path in UTF-8")?)?;
     let settings = Settings { endpoint_url: Some(url.to_owned()), ..Settings::default() };
-    let model =
-        ModelActivities::new(Bedrock::connect(&settings).await, Prices::with(&BTreeMap::new())?, blobs.clone());
+    let model = ModelActivities::new(Bedrock::connect(&settings).await, Prices::with(&BTreeMap::new())?, blobs.clone());
     let texts = turns.iter().map(|turn| (turn.path.clone(), turn.output.clone())).collect();
     let tools = CorpusTools { texts, blobs };
     Ok(vec![

@@ -10,6 +10,7 @@ mod bare;
 mod bytes;
 mod chain;
 mod corpus;
+mod credentials;
 mod no_op;
 mod price;
 mod rig;
@@ -48,7 +49,7 @@ enum Part {
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
-    stand_in::take_credentials()?;
+    credentials::take()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let held = runtime.block_on(measure(&options))?;

@@ -1,8 +1,6 @@
 //! The world's Bedrock alone on a listener, renewed for each run: it keeps every request, and those of a long conversation
 //! are megabytes each.
 
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Request, State};
@@ -13,29 +11,7 @@ use world::Credentials;
 use world::bedrock::{Bedrock, Script};
 use world::effects::Effects;
 
-/// Credentials that open nothing but the stand-in.
-const VARIABLES: [(&str, &str); 5] = [
-    ("AWS_ACCESS_KEY_ID", "AKIABENCH0000000TEST"),
-    ("AWS_SECRET_ACCESS_KEY", "opens-the-stand-in-only"),
-    ("AWS_CONFIG_FILE", "/dev/null"),
-    ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
-    ("AWS_EC2_METADATA_DISABLED", "true"),
-];
-
-/// Gives this process the stand-in's credentials, where the adapter looks for them: in its environment, which cannot change
-/// while it runs. So the program starts again in its own place.
-pub(crate) fn take_credentials() -> anyhow::Result<()> {
-    if VARIABLES.iter().all(|(name, value)| std::env::var(name).is_ok_and(|has| has == *value)) {
-        return Ok(());
-    }
-    let mut again = Command::new(std::env::current_exe()?);
-    again.args(std::env::args_os().skip(1)).envs(VARIABLES);
-    for other in ["AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK", "AWS_ENDPOINT_URL"] {
-        again.env_remove(other);
-    }
-    // Only returns when it fails.
-    Err(again.exec().into())
-}
+use crate::credentials;
 
 /// A running stand-in.
 pub(crate) struct StandIn {
@@ -53,7 +29,7 @@ struct Current {
 
 impl Current {
     fn with(script: Script) -> Self {
-        let [(_, id), (_, secret), ..] = VARIABLES;
+        let [(_, id), (_, secret), ..] = credentials::VARIABLES;
         let credentials = Credentials {
             aws_access_key_id: id.to_owned(),
             aws_secret_access_key: secret.to_owned(),
