@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the path of a Python that has what requirements.txt names, making its environment when there is none yet (10 seconds,
-# once). Exit code 3: it cannot be had here, and standard error says why.
+# Prints the path of a Python that has what requirements.txt names, making its environment when there is none yet (once, some
+# 10 seconds). Exit code 3: it cannot be had here, and standard error says why.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -21,8 +21,8 @@ if ! python3 -m venv "$made/new" >"$made/log" 2>&1; then
     say "python3 -m venv does not work here (on Debian: apt-get install python3-venv)"
     exit 3
 fi
-if ! "$made/new/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
-    -r "$here/requirements.txt" >"$made/log" 2>&1; then
+if ! "$made/new/bin/python" -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 10 \
+    --only-binary :all: --require-hashes -r "$here/requirements.txt" >"$made/log" 2>&1; then
     say "PyPI did not give us botocore:" "$(tail -n 1 "$made/log")"
     exit 3
 fi
