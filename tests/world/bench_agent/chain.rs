@@ -140,7 +140,9 @@ pub(crate) async fn hold(client: &Client, stand_in: &StandIn, name: &str, turns:
             AgentEnd::Limit(_) => {
                 let nothing = RawValue { payloads: Vec::new() };
                 let reached = handle.query(AgentWorkflow::progress, nothing, WorkflowQueryOptions::default()).await?;
-                progress = Some(AgentProgress { turns: 0, active_seconds: 0, ..reached });
+                // What the guards counted is the old run's own.
+                let AgentProgress { head, news, .. } = reached;
+                progress = Some(AgentProgress { head, news, ..AgentProgress::default() });
             }
             other => anyhow::bail!("the agent ended: {other:?}"),
         }
