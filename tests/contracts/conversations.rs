@@ -1,5 +1,5 @@
 //! Conversations in which the model adapter sends everything it can send: each agent's tools and brief, results good and bad,
-//! thoughts of the model that go back to it, inputs that do not parse, remarks, refused answers.
+//! thoughts of the model that go back to it, inputs that do not parse, what people say, refused answers, a hand-over.
 
 #![expect(dead_code, unreachable_pub, reason = "the SDK's macros make markers that nobody names")]
 
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use activities::blobs::Blobs;
-use activities::model::{Bedrock, ModelActivities, Prices, Settings};
+use activities::model::{Bedrock, Guardrail, ModelActivities, Prices, Settings};
 use anyhow::Context as _;
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
@@ -16,15 +16,17 @@ use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use temporalio_client::{Client, WorkflowGetResultOptions, WorkflowStartOptions};
+use temporalio_client::{
+    Client, WorkflowGetResultOptions, WorkflowHandle, WorkflowSignalOptions, WorkflowStartOptions,
+};
 use temporalio_common::data_converters::{PayloadConverter, RawValue};
 use temporalio_macros::activities;
 use temporalio_sdk::WorkerOptions;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::agent_run::AgentWorkflow;
-use workflows::contract::agent::{AgentEnd, AgentInput, AgentName};
+use workflows::contract::agent::{AgentEnd, AgentInput, AgentName, Steered};
 use workflows::contract::ids::Generation;
-use workflows::contract::model::SUBMIT_ANSWER;
+use workflows::contract::model::{HAND_OVER, SUBMIT_ANSWER};
 use workflows::contract::money::MicroUsd;
 use workflows::contract::policy::ModelChoice;
 use workflows::contract::tools::{ReadCall, ToolReply, definitions};
@@ -45,7 +47,8 @@ pub(crate) async fn hold() -> anyhow::Result<Vec<Request>> {
     let app = axum::Router::new().fallback(answer).with_state(Arc::clone(&fake));
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let blobs = Blobs::open(rig.directory.path().join("blobs").to_str().context("a path in UTF-8")?)?;
-    let settings = Settings { endpoint_url: Some(url), ..Settings::default() };
+    let guardrail = Some(Guardrail { id: "gr1abc2def".to_owned(), version: "DRAFT".to_owned() });
+    let settings = Settings { endpoint_url: Some(url), guardrail, ..Settings::default() };
     let bedrock = Bedrock::connect(&settings).await;
     let model = ModelActivities::new(bedrock, Prices::with(&BTreeMap::new())?, blobs.clone());
     let tools = ShortTools { blobs };
@@ -53,15 +56,25 @@ pub(crate) async fn hold() -> anyhow::Result<Vec<Request>> {
         WorkerOptions::new(QUEUE).register_workflow::<AgentWorkflow>()?.register_activities(tools).build(),
         WorkerOptions::new(MODEL_QUEUE).register_activities(model).build(),
     ];
-    let serving = rig.serve(observer.client(), workers)?;
-    let answer = json!({"repositories": [], "complexity": "low", "approach": "Clamp it."});
-    let report = reply(&[], &[("t8", SUBMIT_ANSWER, &answer.to_string())], "tool_use");
-    let prose = reply(&[json!({"text": "I think so."})], &[], "end_turn");
-    let end = run(observer.client(), &fake, AgentName::Discovery, vec![thoughtful(), clumsy(), prose, report]).await?;
+    let client = observer.client();
+    // Ana speaks before the agent is at work, so its model hears her in its first turn.
+    let first = begin(client, AgentName::Discovery, "discovery", 200_000).await?;
+    let steered = Steered { n: 1, by: "Ana".to_owned(), text: "Mind the rounding.".to_owned() };
+    let raw = RawValue::from_value(&steered, &PayloadConverter::default());
+    first.signal(AgentWorkflow::steer, raw, WorkflowSignalOptions::default()).await?;
+    let serving = rig.serve(client, workers)?;
+
+    let prose = || reply(&[json!({"text": "I think so."})], &[], "end_turn");
+    let end = self::end(&first, &fake, vec![thoughtful(), clumsy(), prose(), report()]).await?;
     anyhow::ensure!(matches!(end, AgentEnd::Answered(_)), "discovery ended: {end:?}");
+    // A model that can hold next to nothing hands over after its first turn.
+    let short = begin(client, AgentName::Discovery, "hand-over", 30).await?;
+    let end = self::end(&short, &fake, vec![thoughtful(), notes(), report()]).await?;
+    anyhow::ensure!(matches!(end, AgentEnd::Answered(_)), "discovery ended after a hand-over: {end:?}");
     for agent in workflows::agents::ALL.into_iter().filter(|agent| *agent != AgentName::Discovery) {
         let bad = || reply(&[json!({"text": "Done."})], &[("t9", SUBMIT_ANSWER, r#"{"no": 1}"#)], "tool_use");
-        let end = run(observer.client(), &fake, agent, vec![bad(), bad(), bad()]).await?;
+        let run = begin(client, agent, agent.as_str(), 200_000).await?;
+        let end = self::end(&run, &fake, vec![bad(), bad(), bad()]).await?;
         anyhow::ensure!(matches!(end, AgentEnd::InvalidAnswer(_)), "{agent} ended: {end:?}");
     }
     serving.stop().await?;
@@ -70,14 +83,13 @@ pub(crate) async fn hold() -> anyhow::Result<Vec<Request>> {
     Ok(requests)
 }
 
-/// One agent, to its end.
-async fn run(client: &Client, fake: &Fake, agent: AgentName, replies: Vec<Vec<Value>>) -> anyhow::Result<AgentEnd> {
-    fake.replies.lock().unwrap_or_else(PoisonError::into_inner).extend(replies);
+/// Begins a run whose model can hold so many tokens.
+async fn begin(client: &Client, agent: AgentName, name: &str, context_tokens: u32) -> anyhow::Result<Run> {
     let input = AgentInput {
         agent,
         ticket: Some("SHOP-1".parse()?),
         generation: Generation::of_event("contracts"),
-        model: ModelChoice { id: MODEL.to_owned(), max_tokens: 1000, context_tokens: 200_000 },
+        model: ModelChoice { id: MODEL.to_owned(), max_tokens: 1000, context_tokens },
         brief: brief(agent),
         workspace: None,
         command_seconds: 300,
@@ -88,11 +100,19 @@ async fn run(client: &Client, fake: &Fake, agent: AgentName, replies: Vec<Vec<Va
     };
     let input = RawValue::from_value(&input, &PayloadConverter::default());
     // Longer than a metadata value may be, with characters that it may not have.
-    let id = format!("ticket-SHOP-1/{agent}/{}", "[{\"Größe\"}]/".repeat(20));
-    let options = WorkflowStartOptions::new(QUEUE, id).build();
-    let handle = client.start_workflow(AgentWorkflow::run, input, options).await?;
-    Ok(handle.get_result(WorkflowGetResultOptions::default()).await?.end)
+    let id = format!("ticket-SHOP-1/{name}/{}", "[{\"Größe\"}]/".repeat(20));
+    client.start_workflow(AgentWorkflow::run, input, WorkflowStartOptions::new(QUEUE, id.clone()).build()).await?;
+    Ok(client.get_workflow_handle(id))
 }
+
+/// How a run ends whose model says this, turn by turn.
+async fn end(run: &Run, fake: &Fake, replies: Vec<Vec<Value>>) -> anyhow::Result<AgentEnd> {
+    fake.replies.lock().unwrap_or_else(PoisonError::into_inner).extend(replies);
+    Ok(run.get_result(WorkflowGetResultOptions::default()).await?.end)
+}
+
+/// A run of an agent.
+type Run = WorkflowHandle<Client, AgentWorkflow>;
 
 /// Fails when the conversations leave out something that the adapter can send: then the check would say little.
 pub(crate) fn use_everything(requests: &[Request]) -> anyhow::Result<()> {
@@ -108,6 +128,9 @@ pub(crate) fn use_everything(requests: &[Request]) -> anyhow::Result<()> {
         "\"requestMetadata\":",
         "\"not_an_object\":",
         "\"maxTokens\":",
+        "\"guardrailConfig\":",
+        "Mind the rounding.",
+        "Fixed.amount is the cause.",
     ];
     for part in parts {
         anyhow::ensure!(all.contains(part), "no request has {part}");
@@ -207,6 +230,20 @@ fn clumsy() -> Vec<Value> {
         &[(&id, "read_file", r#"{"path": "a"#), (&id, "read_file", "[1]"), ("t1", "no_such_tool", "{}")],
         "max_tokens",
     )
+}
+
+/// What a conversation is handed over with.
+fn notes() -> Vec<Value> {
+    let notes = json!({
+        "done": "Fixed.amount is the cause.", "decisions": "None.", "open_questions": "None.", "next_steps": "Report.",
+    });
+    reply(&[], &[("t7", HAND_OVER, &notes.to_string())], "tool_use")
+}
+
+/// An answer that discovery is taken at.
+fn report() -> Vec<Value> {
+    let answer = json!({"repositories": [], "complexity": "low", "approach": "Clamp it."});
+    reply(&[], &[("t8", SUBMIT_ANSWER, &answer.to_string())], "tool_use")
 }
 
 /// Something for each agent to begin with.
