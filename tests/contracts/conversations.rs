@@ -172,6 +172,7 @@ async fn answer(State(fake): State<Arc<Fake>>, uri: Uri, body: Bytes) -> Respons
 }
 
 /// An event `{kind: payload}` in Amazon's event stream encoding.
+#[expect(clippy::expect_used, reason = "events are written in this file, and far below the frame limit of 24 MB")]
 fn frame(event: &Value) -> Vec<u8> {
     let (kind, payload) = event.as_object().and_then(|event| event.iter().next()).expect("an event has one member");
     let header = |name: &'static str, value: &str| Header::new(name, HeaderValue::String(value.to_owned().into()));

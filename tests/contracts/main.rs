@@ -83,10 +83,7 @@ impl Botocore {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // Cargo hands the filters of `cargo test` to every test program.
-    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let is_wanted = filters.is_empty() || filters.iter().any(|filter| "contracts".contains(filter.as_str()));
-    if !is_wanted || arguments.iter().any(|argument| argument == "--list") {
+    if !is_wanted(&arguments) {
         return Ok(ExitCode::SUCCESS);
     }
     credentials::take()?;
@@ -111,6 +108,24 @@ fn main() -> anyhow::Result<ExitCode> {
     anyhow::ensure!(faults.is_empty(), "{} faults in {} requests", faults.len(), requests.len());
     say(&format!("contracts: {} requests fit AWS's description of ConverseStream ... ok", requests.len()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether these arguments of `cargo test -- ...`, which every test program gets, mean this one.
+fn is_wanted(arguments: &[String]) -> bool {
+    const WITH_VALUE: [&str; 6] = ["--test-threads", "--skip", "--format", "--color", "--logfile", "-Z"];
+    let mut filters = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--list" || argument == "--ignored" {
+            return false;
+        }
+        if WITH_VALUE.contains(&argument.as_str()) {
+            arguments.next();
+        } else if !argument.starts_with('-') {
+            filters.push(argument);
+        }
+    }
+    filters.is_empty() || filters.iter().any(|filter| "contracts".contains(filter.as_str()))
 }
 
 fn say(line: &str) -> anyhow::Result<()> {
