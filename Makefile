@@ -1,5 +1,5 @@
 # Two commands carry a newcomer: `make demo` and `make test`. The others are extras.
-.PHONY: demo test lint build install up bench-ingress
+.PHONY: demo test lint build install up bench-ingress bench-agent test-contracts
 
 # Where the demo's settings come from: make demo REPO=... TICKET=... SCRIPT=... MODEL=bedrock SCENARIO=jira|sentry|ci|comment|crash YES=1
 export REPO TICKET SCRIPT MODEL SCENARIO YES
@@ -32,3 +32,14 @@ up:
 bench-ingress: build
 	@tools/temporal/temporal.sh >/dev/null
 	@target/debug/bench_ingress
+
+# What the agent loop costs: time, bytes, price of input. About 15 minutes; ONLY="time price" leaves out the bytes.
+bench-agent: build
+	@tools/temporal/temporal.sh >/dev/null
+	@cargo build --quiet --workspace --example bench_agent
+	@target/debug/examples/bench_agent $(ONLY)
+
+# Our requests against AWS's own description of Bedrock. Part of `make test` too, which goes on where PyPI cannot be reached.
+test-contracts: build
+	@tools/temporal/temporal.sh >/dev/null
+	TICKETWRIGHT_CONTRACTS=required cargo test --workspace --test contracts
