@@ -1,0 +1,108 @@
+//! kill -9 of the worker at every boundary of twelve turns: the same answer, finished calls paid once.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use workflows::contract::agent::{AgentEnd, AgentResult};
+
+use super::errand::{Errand, and, call, conversation, runs, script, until};
+use super::memory::{report, twelve_turns};
+use crate::scene::{STAGE, Scene, play};
+
+/// The turns at which the worker is killed.
+const KILLED_AT: [usize; 3] = [2, 6, 11];
+
+/// Where three of the agents are in their model call when the worker is killed: the request is out, half of the reply is in, all of
+/// it is in and not recorded.
+const MOMENTS: [&str; 3] = ["start", "middle", "end"];
+
+fn hold(moment: &str, turn: usize) -> String {
+    format!("{moment} of {turn}")
+}
+
+fn killed_asking(moment: &str) -> Value {
+    let turns = twelve_turns().into_iter().zip(1..).map(|(scripted, turn)| {
+        let is_killed = KILLED_AT.contains(&turn);
+        let held = json!({"hold": {"name": hold(moment, turn), "at": moment}});
+        if is_killed { and(scripted, held) } else { scripted }
+    });
+    conversation("discovery", moment, turns)
+}
+
+/// A command that takes long enough to be killed in, and that no other process of this machine has.
+fn command(turn: usize) -> String {
+    format!("sleep 3.0{turn:02}{}", std::process::id())
+}
+
+/// The fourth is in the middle of a command.
+fn killed_working() -> Value {
+    let turns = (1..=12).map(|turn| match turn {
+        12 => call("submit_answer", json!({"summary": "Eleven steps, all done."})),
+        turn if KILLED_AT.contains(&turn) => {
+            call("run_command", json!({"command": format!("echo {turn} >> steps.txt; {}", command(turn))}))
+        }
+        turn => call("run_command", json!({"command": format!("echo {turn} >> steps.txt; cat steps.txt")})),
+    });
+    conversation("execution", "working", turns)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_at_every_boundary_of_twelve_turns_loses_and_doubles_nothing() {
+    let conversations = MOMENTS.iter().map(|moment| killed_asking(moment)).chain([killed_working()]);
+    let mut scene = Scene::of_agents(&script(conversations), "").await.unwrap();
+    let done = killed_everywhere(&mut scene).await;
+    play(&scene, done).await;
+}
+
+async fn killed_everywhere(scene: &mut Scene) -> anyhow::Result<()> {
+    let asking = MOMENTS.map(Errand::discovery);
+    let working = Errand::execution(scene, "working")?;
+    for errand in asking.iter().chain([&working]) {
+        errand.start(scene).await?;
+    }
+    for turn in KILLED_AT {
+        for moment in MOMENTS {
+            scene.stack.world.bedrock.held(&hold(moment, turn), STAGE).await?;
+        }
+        until(&format!("the command of turn {turn}"), STAGE, || runs(&command(turn))).await?;
+        scene.stack.kill_worker();
+        until("the command to die with its worker", STAGE, || !runs(&command(turn))).await?;
+        scene.stack.start_worker()?;
+    }
+    for errand in &asking {
+        let result = errand.end(scene).await?;
+        assert_eq!(result.end, AgentEnd::Answered(report()), "{}", errand.id);
+        paid_once(scene, errand, &result);
+    }
+    let result = working.end(scene).await?;
+    assert_eq!(result.end, AgentEnd::Answered(json!({"summary": "Eleven steps, all done."})));
+    paid_once(scene, &working, &result);
+    // A command that died half-way left nothing behind: every step is in the file once.
+    let seen = working.requests(scene).last().map(super::errand::last_message).unwrap_or_default();
+    assert_eq!(working.turns(scene, "repeated").len(), 0, "no model call was under way");
+    let steps: Vec<String> = (1..=10).map(|n| n.to_string()).collect();
+    let _ = seen;
+    let told = working.requests(scene)[10].clone();
+    assert!(super::errand::last_message(&told).contains(&steps.join("\n")), "{}", super::errand::last_message(&told));
+    scene.assert_script_was_played(&[]);
+    Ok(())
+}
+
+fn paid_once(scene: &Scene, errand: &Errand, result: &AgentResult) {
+    let id = &errand.id;
+    assert_eq!(result.turns, 12, "{id}");
+    let repeated = errand.turns(scene, "repeated");
+    assert!(repeated.len() <= KILLED_AT.len(), "{id}: {} calls repeated", repeated.len());
+    assert!(repeated.iter().all(|turn| turn.detail["same_body"] == true), "{id}: {repeated:?}");
+    assert_eq!(errand.turns(scene, "answered").len(), 12 + repeated.len(), "{id}");
+    let mut finished: BTreeMap<String, usize> = BTreeMap::new();
+    for turn in errand.turns(scene, "finished") {
+        *finished.entry(turn.detail["turn"].to_string()).or_default() += 1;
+    }
+    assert_eq!(finished.len(), 12, "{id}: {finished:?}");
+    // Only the reply that was in, and not recorded yet, is bought again.
+    let twice = finished.values().filter(|times| **times > 1).count();
+    assert_eq!(twice, if id.ends_with("end") { KILLED_AT.len() } else { 0 }, "{id}: {finished:?}");
+    let paid = errand.paid(scene, "finished");
+    assert!(result.spent >= paid, "{id}: {} booked, {paid} paid", result.spent);
+}
