@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use workflows::contract::agent::{AgentEnd, AgentResult};
 
-use super::errand::{Errand, and, call, conversation, runs, script, until};
+use super::errand::{Errand, and, call, conversation, last_message, runs, script, until};
 use super::memory::{report, twelve_turns};
 use crate::scene::{STAGE, Scene, play};
 
@@ -77,13 +77,11 @@ async fn killed_everywhere(scene: &mut Scene) -> anyhow::Result<()> {
     let result = working.end(scene).await?;
     assert_eq!(result.end, AgentEnd::Answered(json!({"summary": "Eleven steps, all done."})));
     paid_once(scene, &working, &result);
+    assert!(working.turns(scene, "repeated").is_empty(), "no model call was under way");
     // A command that died half-way left nothing behind: every step is in the file once.
-    let seen = working.requests(scene).last().map(super::errand::last_message).unwrap_or_default();
-    assert_eq!(working.turns(scene, "repeated").len(), 0, "no model call was under way");
+    let told = last_message(&working.requests(scene)[10]);
     let steps: Vec<String> = (1..=10).map(|n| n.to_string()).collect();
-    let _ = seen;
-    let told = working.requests(scene)[10].clone();
-    assert!(super::errand::last_message(&told).contains(&steps.join("\n")), "{}", super::errand::last_message(&told));
+    assert!(told.contains(&format!("\n{}\n", steps.join("\n"))), "{told}");
     scene.assert_script_was_played(&[]);
     Ok(())
 }
