@@ -9,12 +9,12 @@ use temporalio_common::data_converters::{
     TemporalDeserializable, WorkflowSerializationContext,
 };
 use temporalio_common::error::{IncomingError, TimeoutType};
-use temporalio_common::{ActivityDefinition, WorkflowDefinition};
+use temporalio_common::{ActivityDefinition, SignalDefinition, UntypedWorkflow, WorkflowDefinition};
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
     ActivityExecutionError, ChildWorkflowExecutionError, ChildWorkflowOptions, ChildWorkflowStartError,
-    ParentClosePolicy, SyncWorkflowContext, TimerOptions, WaitConditionOptions, WorkflowCancellationToken,
-    WorkflowContext,
+    ParentClosePolicy, SignalWorkflowOptions, SyncWorkflowContext, TimerOptions, WaitConditionOptions,
+    WorkflowCancellationToken, WorkflowContext,
 };
 
 use crate::contract::failure::FailureKind;
@@ -38,6 +38,15 @@ pub struct Failure {
     pub message: String,
     /// How long the service asked us to wait.
     pub retry_after: Option<Duration>,
+    /// What the last heartbeat told, when the attempt was lost with its worker.
+    pub last_beat: Option<serde_json::Value>,
+}
+
+impl Failure {
+    /// A failure of this kind, with words for people.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry_after: None, last_beat: None }
+    }
 }
 
 /// Calls an activity under `token`.
@@ -125,11 +134,11 @@ where
 }
 
 fn start_failure(error: &ChildWorkflowStartError) -> Failure {
-    Failure { kind: FailureKind::Conflict, message: format!("could not start: {error}"), retry_after: None }
+    Failure::new(FailureKind::Conflict, format!("could not start: {error}"))
 }
 
 fn child_failure(error: &ChildWorkflowExecutionError) -> Failure {
-    Failure { kind: FailureKind::Unexpected, message: error.to_string(), retry_after: None }
+    Failure::new(FailureKind::Unexpected, error.to_string())
 }
 
 fn classify_activity(error: &ActivityExecutionError, summary: &str) -> CallError {
@@ -139,17 +148,45 @@ fn classify_activity(error: &ActivityExecutionError, summary: &str) -> CallError
             _ => String::new(),
         };
         let message = format!("\"{summary}\" did not succeed in time{last}. Retry when the service is back.");
-        return CallError::Failed(Failure { kind: FailureKind::Unavailable, message, retry_after: None });
+        let last_beat = timeout.last_heartbeat_details().ok().flatten();
+        return CallError::Failed(Failure { last_beat, ..Failure::new(FailureKind::Unavailable, message) });
     }
     let failure = match error.cause() {
         Some(IncomingError::Application(failure)) => Failure {
             kind: FailureKind::from_name(failure.type_name().unwrap_or_default()),
             message: failure.to_string(),
             retry_after: failure.next_retry_delay(),
+            last_beat: None,
         },
-        _ => Failure { kind: FailureKind::Unexpected, message: error.to_string(), retry_after: None },
+        _ => Failure::new(FailureKind::Unexpected, error.to_string()),
     };
     CallError::Failed(failure)
+}
+
+/// Sends a signal to another run, of whatever type, and says whether that run is there to hear it.
+pub async fn signal<W>(
+    ctx: &WorkflowContext<W>,
+    to: &str,
+    name: &'static str,
+    message: &impl serde::Serialize,
+) -> bool {
+    // Decoded again by hand: a value that does not serialise would be a bug of ours, and is then an empty signal.
+    let value = serde_json::to_value(message).unwrap_or_default();
+    let raw = RawValue::from_value(&value, ctx.payload_converter());
+    let options = SignalWorkflowOptions::builder().summary(name.replace('_', " ")).build();
+    ctx.external_workflow(to.to_owned(), None).signal(Named(name), raw, options).await.is_ok()
+}
+
+/// A signal known by its name alone.
+struct Named(&'static str);
+
+impl SignalDefinition for Named {
+    type Workflow = UntypedWorkflow;
+    type Input = RawValue;
+
+    fn name(&self) -> &str {
+        self.0
+    }
 }
 
 /// How a wait ended.
