@@ -58,8 +58,13 @@ impl Scene {
 
     /// What agents need by themselves: the sample repositories, a scripted model and a worker. `bedrock`: lines of that table
     /// of the worker's configuration.
-    pub(crate) async fn of_agents(script: &serde_json::Value, bedrock: &str) -> anyhow::Result<Self> {
-        let mut scene = Self::prepare(server().await?, "").await?;
+    pub(crate) async fn of_agents(script: &Value, bedrock: &str) -> anyhow::Result<Self> {
+        Self::of_agents_on(server().await?, script, bedrock).await
+    }
+
+    /// The same on a server that the test may kill.
+    pub(crate) async fn of_agents_on(server: &TemporalServer, script: &Value, bedrock: &str) -> anyhow::Result<Self> {
+        let mut scene = Self::prepare(server, "").await?;
         // A script is YAML, and every JSON text is one.
         let script = world::bedrock::Script::parse(&script.to_string(), scene.directory.path())?;
         scene.stack.world.bedrock.set_script(script);

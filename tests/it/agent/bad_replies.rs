@@ -63,7 +63,7 @@ fn mended() -> Vec<(&'static str, Vec<Value>)> {
         (
             "no object",
             vec![
-                json!({"calls": [raw("task_status", r#"["SHOP-1"]"#), raw("task_status", "7")]}),
+                json!({"calls": [raw("task_status", r#""SHOP-1""#), raw("task_status", "7")]}),
                 once_told("The input of task_status does not fit.*The input of task_status does not fit"),
             ],
         ),
@@ -131,6 +131,20 @@ fn mended() -> Vec<(&'static str, Vec<Value>)> {
             vec![
                 json!({"calls": [raw("submit_answer", "Everything is fine.")]}),
                 once_told("the answer does not fit its schema.*Mend it"),
+            ],
+        ),
+        (
+            "enormous answer",
+            vec![
+                call("submit_answer", json!({"text": "x".repeat(70_000)})),
+                once_told("the answer has 69 KB and at most 64 KB are taken: shorten it"),
+            ],
+        ),
+        (
+            "odd names",
+            vec![
+                json!({"calls": [{"tool": "rm -rf /", "id": "an id, with spaces", "unoffered": true}]}),
+                once_told(r#"There is no tool "rm_-rf__""#),
             ],
         ),
         (

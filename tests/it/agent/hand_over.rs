@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use workflows::contract::agent::AgentEnd;
 
 use super::errand::{Errand, and, call, conversation, said, says, script, texts};
-use crate::scene::{Scene, play};
+use crate::scene::{STAGE, Scene, play};
 
 fn full(turn: Value) -> Value {
     and(turn, json!({"usage": {"input": 150_000}}))
@@ -54,14 +54,42 @@ async fn a_full_conversation_is_handed_over_as_often_as_it_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_people_say_meanwhile_is_told_in_the_new_conversation() {
+    let held = and(notes("First notes"), json!({"hold": {"name": "handing over"}}));
+    let answer = and(
+        says("Minded."),
+        json!({"expect": "Go on from your notes.*Ana, who directs this work, says:\nOnly open ones."}),
+    );
+    let conversations = [conversation("slack", "steered", [full(status(1)), held]), goes_on("First notes", [answer])];
+    let mut scene = Scene::of_agents(&script(conversations), "").await.unwrap();
+    let done = async {
+        let errand = Errand::slack("steered");
+        errand.start(&scene).await?;
+        scene.stack.world.bedrock.held("handing over", STAGE).await?;
+        errand.signal(&scene, "steer", &json!({"n": 1, "by": "Ana", "text": "Only open ones."})).await?;
+        // And the worker dies in the hand-over.
+        scene.stack.kill_worker();
+        scene.stack.start_worker()?;
+        let result = errand.end(&scene).await?;
+        assert_eq!((result.end, result.heard), (said("Minded."), vec![1]));
+        assert_eq!(errand.turns(&scene, "repeated").len(), 1);
+        scene.assert_script_was_played(&[]);
+        Ok(())
+    };
+    let done = done.await;
+    play(&scene, done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_does_not_hand_over_is_stopped() {
-    let vain = json!({"say": "I would rather go on.", "unforced": true});
+    let vain = full(json!({"say": "I would rather go on.", "unforced": true}));
     let conversations = [conversation("slack", "vain", [full(status(1)), vain])];
     let scene = Scene::of_agents(&script(conversations), "").await.unwrap();
     let done = async {
         let errand = Errand::slack("vain");
         let result = errand.run(&scene).await?;
         assert!(matches!(&result.end, AgentEnd::Limit(why) if why.contains("hand-overs failed")), "{:?}", result.end);
+        assert_eq!(errand.turns(&scene, "repeated").len(), 2);
         // The conversation is left as it was, so the same question comes three times, and is paid for three times.
         assert_eq!(errand.turns(&scene, "answered").len(), 4);
         assert_eq!(result.spent, errand.paid(&scene, "answered"));

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use workflows::contract::agent::{AgentEnd, AgentResult};
+use world::stack::{TemporalOptions, TemporalServer};
 
-use super::errand::{Errand, and, call, conversation, last_message, runs, script, until};
+use super::errand::{Errand, and, call, conversation, last_message, runs, said, says, script, until};
 use super::memory::{report, twelve_turns};
 use crate::scene::{STAGE, Scene, play};
 
@@ -103,4 +104,48 @@ fn paid_once(scene: &Scene, errand: &Errand, result: &AgentResult) {
     assert_eq!(twice, if id.ends_with("end") { KILLED_AT.len() } else { 0 }, "{id}: {finished:?}");
     let paid = errand.paid(scene, "finished");
     assert!(result.spent >= paid, "{id}: {} booked, {paid} paid", result.spent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_reply_is_never_bought_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = TemporalOptions { directory: directory.path().join("temporal"), port: 0, ui_port: 0 };
+    let mut server = TemporalServer::start(options).await.unwrap();
+    let turns = [
+        call("list_tasks", json!({})),
+        and(call("list_tasks", json!({})), json!({"hold": {"name": "second", "at": "end"}})),
+        says("Looked twice."),
+    ];
+    let script = script([conversation("slack", "recorded", turns)]);
+    let mut scene = Scene::of_agents_on(&server, &script, "").await.unwrap();
+    let done = killed_after_recording(&mut scene, &mut server).await;
+    play(&scene, done).await;
+}
+
+/// The worker has recorded the reply, and dies before Temporal could hear of it: that server does not answer just then.
+async fn killed_after_recording(scene: &mut Scene, server: &mut TemporalServer) -> anyhow::Result<()> {
+    let errand = Errand::slack("recorded");
+    errand.start(scene).await?;
+    scene.stack.world.bedrock.held("second", STAGE).await?;
+    let recorded = scene.stack.directory.join("blobs/named");
+    let before = files_in(&recorded);
+    server.freeze()?;
+    scene.stack.world.bedrock.release("second")?;
+    until("the reply to be recorded", STAGE, || files_in(&recorded) > before).await?;
+    scene.stack.kill_worker();
+    server.kill();
+    server.resume().await?;
+    scene.stack.start_worker()?;
+    let result = errand.end(scene).await?;
+    assert_eq!((result.end, result.turns), (said("Looked twice."), 3));
+    assert_eq!(errand.requests(scene).len(), 3, "one request a turn");
+    assert_eq!(result.spent, errand.paid(scene, "answered"), "what was booked as lost is given back");
+    scene.assert_script_was_played(&[]);
+    Ok(())
+}
+
+/// Number of files in a directory and those below it.
+fn files_in(directory: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| if entry.path().is_dir() { files_in(&entry.path()) } else { 1 }).sum()
 }

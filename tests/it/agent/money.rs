@@ -4,7 +4,7 @@ use serde_json::json;
 use workflows::contract::agent::AgentEnd;
 use workflows::contract::money::MicroUsd;
 
-use super::errand::{Errand, call, conversation, script};
+use super::errand::{Errand, and, call, conversation, says, script};
 use crate::scene::{Scene, play};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,6 +28,30 @@ async fn a_lease_is_never_exceeded() {
         assert!(paid + next > needed, "the next call, {next} at worst, would still have fitted");
         assert_eq!(one.requests(&scene).len(), usize::try_from(result.turns)?);
         scene.assert_script_was_played(&["one call"]);
+        Ok(())
+    };
+    play(&scene, done.await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_that_are_lost_are_paid_from_the_lease_too() {
+    let answer = |fault: serde_json::Value| and(says("Never heard."), json!({"fault": fault}));
+    let script = script([
+        conversation("slack", "cut for ever", [answer(json!({"cut_after_bytes": 200, "times": 1000}))]),
+        conversation("slack", "penniless", []),
+    ]);
+    let scene = Scene::of_agents(&script, "").await.unwrap();
+    let done = async {
+        let result = Errand::slack("penniless").with("lease", 1).run(&scene).await?;
+        let AgentEnd::Budget { needed } = result.end else { anyhow::bail!("{:?}", result.end) };
+        let lease = MicroUsd(needed.0 + needed.0 / 3);
+        let cut = Errand::slack("cut for ever").with("lease", lease.0);
+        let result = cut.run(&scene).await?;
+        assert!(matches!(result.end, AgentEnd::Budget { .. }), "{:?}", result.end);
+        let billed = cut.paid(&scene, "faulted");
+        assert!(billed > MicroUsd(0) && billed <= result.spent, "{billed} billed, {} booked", result.spent);
+        assert!(result.spent <= lease, "{} of {lease}", result.spent);
+        scene.assert_script_was_played(&["cut for ever"]);
         Ok(())
     };
     play(&scene, done.await).await;

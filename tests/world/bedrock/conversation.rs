@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::request::offered_tools;
-use super::script::{Conversation, Counts, Fault, Hold, Script};
+use super::script::{Conversation, Counts, Fault, Hold, Script, Turn};
 use super::stream::Block;
 
 /// The script and how far each of its conversations got.
@@ -161,7 +161,7 @@ impl Book {
         }
         let Some((turn, last)) = answered.iter().rev().find(|(_, turn)| turn.before <= before) else { return before };
         match before - last.before {
-            0 if self.is_empty(run, *turn) => turn + 1,
+            0 if self.leaves_no_message(run, *turn) => turn + 1,
             shown => turn + shown,
         }
     }
@@ -174,17 +174,17 @@ impl Book {
         }
         let (source, first) = (source(body), first_message(body));
         let begun_empty = self.bound.iter().find(|(run, bound)| {
-            let began_empty =
-                self.answered.get(*run).and_then(|turns| turns.get(&0)).is_some() && self.is_empty(run, 0);
+            let was_answered = self.answered.get(*run).is_some_and(|turns| turns.contains_key(&0));
+            let began_empty = was_answered && self.leaves_no_message(run, 0);
             bound.source == source && began_empty && first.starts_with(&bound.first)
         });
         begun_empty.map_or(run, |(run, _)| *run)
     }
 
-    /// The script has an empty reply there.
-    fn is_empty(&self, run: &[u8; 32], turn: usize) -> bool {
+    /// The script has a reply there that no later request can show.
+    fn leaves_no_message(&self, run: &[u8; 32], turn: usize) -> bool {
         let conversation = self.bound.get(run).and_then(|bound| self.script.conversations.get(bound.conversation));
-        conversation.and_then(|conversation| conversation.turns.get(turn)).is_some_and(|turn| turn.empty)
+        conversation.and_then(|conversation| conversation.turns.get(turn)).is_some_and(Turn::leaves_no_message)
     }
 
     /// The first conversation that fits and is free.
@@ -226,7 +226,7 @@ fn title(number: usize, conversation: &Conversation) -> String {
 }
 
 /// Whether a scripted turn makes sense as the answer to this request.
-fn check(turn: &super::script::Turn, body: &Value) -> Option<String> {
+fn check(turn: &Turn, body: &Value) -> Option<String> {
     if let Some(pattern) = &turn.expect {
         let last = body["messages"].as_array().and_then(|messages| messages.last()).map(texts).unwrap_or_default();
         if !pattern.is_match(&last) {

@@ -334,7 +334,8 @@ impl Turn {
         }
         for call in &mut self.calls {
             let named = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            if call.tool.is_empty() || call.tool.len() > 64 || !call.tool.chars().all(named) {
+            let is_name = call.tool.len() <= 64 && call.tool.chars().all(named);
+            if call.tool.is_empty() || !(is_name || call.unoffered) {
                 bail!("`{}` is no tool name", call.tool);
             }
             let inputs = [!call.input.is_null(), call.input_file.is_some(), call.raw.is_some()];
@@ -358,6 +359,11 @@ impl Turn {
             }
         }
         Ok(())
+    }
+
+    /// The reply leaves nothing that could be sent again: it is empty, or its text is blank.
+    pub(super) fn leaves_no_message(&self) -> bool {
+        self.calls.is_empty() && self.say.as_deref().is_none_or(|text| text.trim().is_empty())
     }
 
     /// The reply is of a kind that a request for a call may get: it stopped before a call could come.
