@@ -27,8 +27,11 @@ fn stopped(reason: &str) -> Value {
     json!({"say": "I look.", "stop": reason, "calls": [raw("task_status", r#"{"ticket": "SHO"#)]})
 }
 
-/// Bad replies that the model can mend, each with what it is told.
-fn mended() -> Vec<(&'static str, Vec<Value>)> {
+/// A case and its turns: bad replies that the model can mend, the last of which says what it was told.
+type Mended = (&'static str, Vec<Value>);
+
+/// Calls that cannot be run.
+fn bad_calls() -> Vec<Mended> {
     let status = |ticket: &str| json!({"tool": "task_status", "input": {"ticket": ticket}});
     let many: Vec<Value> = (1..=20).map(|n| status(&format!("NOPE-{n}"))).collect();
     vec![
@@ -68,6 +71,31 @@ fn mended() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         ("no input", vec![json!({"calls": [raw("list_tasks", "")]}), once_told("No ticket")]),
+        (
+            "odd names",
+            vec![
+                json!({"calls": [{"tool": "rm -rf /", "id": "an id, with spaces", "unoffered": true}]}),
+                once_told(r#"There is no tool "rm_-rf__""#),
+            ],
+        ),
+        (
+            "twenty calls",
+            vec![json!({"calls": many}), once_told("NOPE-16.*Not run: at most 16 calls of one reply are")],
+        ),
+        (
+            "hand-over unasked",
+            vec![
+                json!({"calls": [{"tool": "hand_over", "input": {"done": "a", "decisions": "b", "open_questions": "c",
+                                                                   "next_steps": "d"}}]}),
+                once_told("Nobody asked for a hand-over. Go on with your task"),
+            ],
+        ),
+    ]
+}
+
+/// Replies without a call.
+fn bad_replies() -> Vec<Mended> {
+    vec![
         ("empty once", vec![json!({"empty": true}), once_told("Your reply had no tool call")]),
         (
             "empty twice later",
@@ -118,6 +146,12 @@ fn mended() -> Vec<(&'static str, Vec<Value>)> {
                 once_told("the conversation is too long"),
             ],
         ),
+    ]
+}
+
+/// Answers that are none.
+fn bad_answers() -> Vec<Mended> {
+    vec![
         (
             "wrong answer",
             vec![
@@ -141,13 +175,6 @@ fn mended() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
-            "odd names",
-            vec![
-                json!({"calls": [{"tool": "rm -rf /", "id": "an id, with spaces", "unoffered": true}]}),
-                once_told(r#"There is no tool "rm_-rf__""#),
-            ],
-        ),
-        (
             "two answers",
             vec![
                 json!({"calls": [{"tool": "submit_answer", "input": {}}, {"tool": "submit_answer", "input": {"text": "b"}}]}),
@@ -156,24 +183,12 @@ fn mended() -> Vec<(&'static str, Vec<Value>)> {
                 ),
             ],
         ),
-        (
-            "twenty calls",
-            vec![json!({"calls": many}), once_told("NOPE-16.*Not run: at most 16 calls of one reply are")],
-        ),
-        (
-            "hand-over unasked",
-            vec![
-                json!({"calls": [{"tool": "hand_over", "input": {"done": "a", "decisions": "b", "open_questions": "c",
-                                                                   "next_steps": "d"}}]}),
-                once_told("Nobody asked for a hand-over. Go on with your task"),
-            ],
-        ),
     ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_reply_goes_back_with_what_is_wrong() {
-    let cases = mended();
+    let cases: Vec<Mended> = [bad_calls(), bad_replies(), bad_answers()].concat();
     let conversations = cases.iter().map(|(case, turns)| conversation("slack", case, turns.clone()));
     let scene = Scene::of_agents(&script(conversations), "").await.unwrap();
     let done = async {

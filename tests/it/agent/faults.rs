@@ -20,13 +20,14 @@ const REFUSALS: [(&str, &str); 8] = [
 ];
 
 /// Trouble in the middle of a reply: paid as far as it came.
-const LOSSES: [(&str, &str); 9] = [
+const LOSSES: [(&str, &str); 10] = [
     ("cut at the first byte", r#"{"cut_after_bytes": 0}"#),
     ("cut", r#"{"cut_after_bytes": 300}"#),
     ("stream failed", r#"{"mid_stream": "ModelStreamErrorException", "times": 2}"#),
     ("throttled in the middle", r#"{"mid_stream": "ThrottlingException"}"#),
     ("internal in the middle", r#"{"mid_stream": "InternalServerException"}"#),
     ("unavailable in the middle", r#"{"mid_stream": "ServiceUnavailableException"}"#),
+    ("silent from the first byte", r#"{"silent_after_bytes": 0}"#),
     ("silent", r#"{"silent_after_bytes": 300}"#),
     ("no utf-8", r#"{"garbled": "invalid_utf8"}"#),
     ("half a character", r#"{"garbled": "lone_surrogate"}"#),
@@ -51,7 +52,7 @@ async fn trouble_is_waited_out_and_paid_only_as_far_as_it_was_streamed() {
         let answer = and(says("Here it is."), json!({"say": "I have looked at all of it, and this is my answer."}));
         conversation("slack", case, [call("list_tasks", json!({})), and(answer, fault(trouble))])
     });
-    let scene = Scene::of_agents(&script(conversations), "idle_seconds = 3").await.unwrap();
+    let scene = Scene::of_agents(&script(conversations), "idle_seconds = 6").await.unwrap();
     let done = async {
         let runs = cases.iter().map(|(case, _)| waited_out(&scene, case));
         futures::future::try_join_all(runs).await?;
@@ -97,6 +98,28 @@ fn most_of_losses(scene: &Scene, errand: &Errand) -> MicroUsd {
 
 fn tokens(bytes: usize) -> u64 {
     u64::try_from(bytes.div_ceil(3)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reply_is_waited_for_and_one_that_never_begins_is_asked_for_again() {
+    // Longer than a worker may be silent towards Temporal, and shorter between two frames than Bedrock may be.
+    let slow = json!({"say": "I think. ".repeat(64), "pace_ms": 500});
+    let conversations = [
+        conversation("slack", "slow", [and(says("At last."), slow)]),
+        conversation("slack", "no reply", [and(says("At last."), json!({"hold": {"name": "no reply"}}))]),
+    ];
+    let scene = Scene::of_agents(&script(conversations), "idle_seconds = 6").await.unwrap();
+    let done = async {
+        let (slow, silent) = (Errand::slack("slow"), Errand::slack("no reply"));
+        let (slowly, again) = tokio::try_join!(slow.run(&scene), silent.run(&scene))?;
+        assert_eq!((slowly.end, again.end), (said("At last."), said("At last.")));
+        assert_eq!((slow.requests(&scene).len(), silent.requests(&scene).len()), (1, 2));
+        assert_eq!(slowly.spent, slow.paid(&scene, "finished"));
+        assert!(again.spent > silent.paid(&scene, "finished"), "what was asked in vain may be billed");
+        scene.assert_script_was_played(&[]);
+        Ok(())
+    };
+    play(&scene, done.await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
