@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 use workflows::contract::agent::AgentEnd;
+use world::bedrock::RecordedRequest;
 
 use super::errand::{Errand, and, call, conversation, last_message, said, says, script};
 use crate::scene::{Scene, play};
@@ -263,7 +264,8 @@ async fn replies_that_lead_nowhere_end_the_run_with_their_reason() {
         ),
     ];
     let conversations = cases.iter().map(|(case, turns, _)| conversation("slack", case, turns.clone()));
-    let scene = Scene::of_agents(&script(conversations), "").await.unwrap();
+    let guardrail = r#"guardrail = { id = "ab12cd34ef56", version = "DRAFT" }"#;
+    let scene = Scene::of_agents(&script(conversations), guardrail).await.unwrap();
     let done = async {
         let runs = cases.iter().map(async |(case, turns, fits)| {
             let result = Errand::slack(case).run(&scene).await?;
@@ -272,6 +274,9 @@ async fn replies_that_lead_nowhere_end_the_run_with_their_reason() {
             anyhow::Ok(())
         });
         futures::future::try_join_all(runs).await?;
+        let guarded =
+            |request: &RecordedRequest| request.body["guardrailConfig"]["guardrailIdentifier"] == "ab12cd34ef56";
+        assert!(scene.stack.world.bedrock.requests().iter().all(guarded), "every call goes through the guardrail");
         scene.assert_script_was_played(&[]);
         Ok(())
     };

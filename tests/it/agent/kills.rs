@@ -1,9 +1,11 @@
 //! kill -9 of the worker at every boundary of twelve turns: the same answer, finished calls paid once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use workflows::contract::agent::{AgentEnd, AgentResult};
+use workflows::contract::ids::Digest;
 use world::stack::{TemporalOptions, TemporalServer};
 
 use super::errand::{Errand, and, call, conversation, last_message, runs, said, says, script, until};
@@ -56,7 +58,8 @@ async fn a_worker_killed_at_every_boundary_of_twelve_turns_loses_and_doubles_not
 }
 
 async fn killed_everywhere(scene: &mut Scene) -> anyhow::Result<()> {
-    let asking = MOMENTS.map(Errand::discovery);
+    // They continue as new between the kills, too.
+    let asking = MOMENTS.map(|moment| Errand::discovery(moment).with("history_events", 30));
     let working = Errand::execution(scene, "working")?;
     for errand in asking.iter().chain([&working]) {
         errand.start(scene).await?;
@@ -128,10 +131,10 @@ async fn killed_after_recording(scene: &mut Scene, server: &mut TemporalServer) 
     errand.start(scene).await?;
     scene.stack.world.bedrock.held("second", STAGE).await?;
     let recorded = scene.stack.directory.join("blobs/named");
-    let before = files_in(&recorded);
+    let before = values_in(&recorded);
     server.freeze()?;
     scene.stack.world.bedrock.release("second")?;
-    until("the reply to be recorded", STAGE, || files_in(&recorded) > before).await?;
+    until("the reply to be recorded", STAGE, || values_in(&recorded) > before).await?;
     scene.stack.kill_worker();
     server.kill();
     server.resume().await?;
@@ -144,8 +147,14 @@ async fn killed_after_recording(scene: &mut Scene, server: &mut TemporalServer) 
     Ok(())
 }
 
-/// Number of files in a directory and those below it.
-fn files_in(directory: &std::path::Path) -> usize {
+/// Number of values that a directory of the blob store has: files whose name is a digest. One that is being written has another
+/// name until it is whole.
+fn values_in(directory: &Path) -> usize {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| if entry.path().is_dir() { files_in(&entry.path()) } else { 1 }).sum()
+    entries
+        .map(|entry| match entry.path() {
+            path if path.is_dir() => values_in(&path),
+            _ => usize::from(entry.file_name().to_string_lossy().parse::<Digest>().is_ok()),
+        })
+        .sum()
 }
