@@ -268,7 +268,7 @@ async fn replies_that_lead_nowhere_end_the_run_with_their_reason() {
     let scene = Scene::of_agents(&script(conversations), guardrail).await.unwrap();
     let done = async {
         let runs = cases.iter().map(async |(case, turns, fits)| {
-            let result = Errand::slack(case).run(&scene).await?;
+            let result = Errand::slack(case).forgetful().run(&scene).await?;
             assert!(fits(&result.end), "{case}: {:?}", result.end);
             assert_eq!(usize::try_from(result.turns).unwrap(), turns.len(), "{case}");
             anyhow::Ok(())

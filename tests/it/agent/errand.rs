@@ -72,6 +72,11 @@ impl Errand {
         self
     }
 
+    /// It continues as new after every turn: whatever it has to remember travels along.
+    pub(crate) fn forgetful(self) -> Self {
+        self.with("history_events", 5)
+    }
+
     fn handle(&self, scene: &Scene) -> WorkflowHandle<temporalio_client::Client, AgentWorkflow> {
         scene.observer.client().get_workflow_handle::<AgentWorkflow>(self.id.clone())
     }

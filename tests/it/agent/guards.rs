@@ -69,7 +69,7 @@ async fn the_same_call_with_the_same_result_is_told_and_then_ends_the_run() {
     let conversations = [conversation("slack", "stuck", stuck), conversation("slack", "learns", learns)];
     let scene = Scene::of_agents(&script(conversations), "").await.unwrap();
     let done = async {
-        let stuck = Errand::slack("stuck").run(&scene).await?;
+        let stuck = Errand::slack("stuck").forgetful().run(&scene).await?;
         ends_with_limit(&stuck.end, "5 times the same call with the same result: list_tasks");
         assert_eq!(Errand::slack("learns").run(&scene).await?.end, said("Nothing runs."));
         scene.assert_script_was_played(&[]);

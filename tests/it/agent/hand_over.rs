@@ -34,7 +34,7 @@ async fn a_full_conversation_is_handed_over_as_often_as_it_takes() {
     ];
     let scene = Scene::of_agents(&script(conversations), "").await.unwrap();
     let done = async {
-        let errand = Errand::slack("long");
+        let errand = Errand::slack("long").forgetful();
         let result = errand.run(&scene).await?;
         assert_eq!(result.end, said("Found it."));
         assert_eq!(result.turns, 6, "a hand-over is a turn");

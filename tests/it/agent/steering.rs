@@ -21,7 +21,7 @@ async fn what_people_say_is_told_with_the_next_results() {
     ];
     let scene = Scene::of_agents(&script([conversation("slack", "steered", turns)]), "").await.unwrap();
     let done = async {
-        let errand = Errand::slack("steered");
+        let errand = Errand::slack("steered").forgetful();
         errand.start(&scene).await?;
         scene.stack.world.bedrock.held("asked", STAGE).await?;
         errand.signal(&scene, "steer", &json!("not what the agent understands")).await?;
