@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod agent;
 mod architecture;
 mod cancelling;
 mod check;

@@ -45,6 +45,37 @@ impl Scene {
 
     /// The same on a server that the test may kill.
     pub(crate) async fn on(server: &TemporalServer, policy: &str) -> anyhow::Result<Self> {
+        let mut scene = Self::prepare(server, policy).await?;
+        let world = &scene.stack.world;
+        world.bedrock.set_script(samples::script(KEY)?);
+        let mut ticket = samples::ticket(KEY)?;
+        ticket.labels.clear();
+        world.jira.create_issue("SHOP", ticket);
+        scene.stack.start_ingress().await?;
+        scene.stack.start_worker()?;
+        Ok(scene)
+    }
+
+    /// What agents need by themselves: the sample repositories, a scripted model and a worker. `bedrock`: lines of that table
+    /// of the worker's configuration.
+    pub(crate) async fn of_agents(script: &Value, bedrock: &str) -> anyhow::Result<Self> {
+        Self::of_agents_on(server().await?, script, bedrock).await
+    }
+
+    /// The same on a server that the test may kill.
+    pub(crate) async fn of_agents_on(server: &TemporalServer, script: &Value, bedrock: &str) -> anyhow::Result<Self> {
+        let mut scene = Self::prepare(server, "").await?;
+        // A script is YAML, and every JSON text is one.
+        let script = world::bedrock::Script::parse(&script.to_string(), scene.directory.path())?;
+        scene.stack.world.bedrock.set_script(script);
+        let file = scene.directory.path().join("ticketwright.toml");
+        let configuration = std::fs::read_to_string(&file)?;
+        std::fs::write(&file, configuration.replacen("[bedrock]\n", &format!("[bedrock]\n{bedrock}\n"), 1))?;
+        scene.stack.start_worker()?;
+        Ok(scene)
+    }
+
+    async fn prepare(server: &TemporalServer, policy: &str) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let seat = SEATS.acquire().await?;
         let directory = tempfile::tempdir()?;
@@ -60,17 +91,11 @@ impl Scene {
             },
             real_bedrock: false,
         };
-        let mut stack = Stack::prepare(options, server).await?;
+        let stack = Stack::prepare(options, server).await?;
         for name in samples::REPOSITORIES {
             let source = samples::directory().join("acme").join(name);
             stack.world.github.add_repository("acme", name, "", &source).await?;
         }
-        stack.world.bedrock.set_script(samples::script(KEY)?);
-        let mut ticket = samples::ticket(KEY)?;
-        ticket.labels.clear();
-        stack.world.jira.create_issue("SHOP", ticket);
-        stack.start_ingress().await?;
-        stack.start_worker()?;
         let observer = Observer::connect(&server.address, &namespace).await?;
         Ok(Self { stack, observer, directory, _seat: seat })
     }
@@ -247,9 +272,12 @@ impl Scene {
     }
 }
 
-/// Ends a scenario: a failure shows the processes' logs, otherwise its histories are kept.
+/// Ends a scenario: a failure shows the processes' logs, otherwise its histories are kept. Whatever it was about, no run may have
+/// sent a prompt that the cache missed.
 pub(crate) async fn play(scene: &Scene, done: anyhow::Result<()>) {
+    let broken = scene.stack.world.bedrock.broken_prefixes();
     let done = match done {
+        Ok(()) if !broken.is_empty() => Err(anyhow::anyhow!("prompts lost their prefix:\n  {}", broken.join("\n  "))),
         Ok(()) => scene.keep_histories().await,
         failed => failed,
     };

@@ -2,6 +2,11 @@
 //! scripted model that fails on extra turns and reports unused ones.
 
 mod conversation;
+mod delivery;
+#[cfg(test)]
+mod fault_tests;
+mod holds;
+mod prefix;
 mod request;
 mod script;
 mod sigv4;
@@ -13,7 +18,6 @@ mod usage;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -25,7 +29,10 @@ use serde_json::{Value, json};
 
 use crate::{effects::Effects, world::Credentials};
 use conversation::{Book, Outcome};
-pub use script::{Call, Conversation, Fault, Pattern, Script, Stop, Turn};
+use delivery::{Delivery, Step};
+use holds::Holds;
+pub use script::{Call, Conversation, Counts, Fault, Garbling, Hold, Moment, Pattern, Script, Stop, Turn};
+use stream::{Answer, Block};
 pub use usage::Usage;
 
 /// Path prefix under which the world mounts this stand-in; part of what the client signed.
@@ -62,6 +69,8 @@ pub struct Bedrock {
 struct Inner {
     book: Book,
     cache: usage::PromptCache,
+    prefixes: prefix::Prefixes,
+    holds: Holds,
     requests: Vec<RecordedRequest>,
 }
 
@@ -88,7 +97,32 @@ impl Bedrock {
 
     /// Replaces the script and forgets which conversations were held.
     pub fn set_script(&self, script: Script) {
-        self.lock().book = Book::new(script);
+        let mut inner = self.lock();
+        inner.holds = Holds::new(script.holds());
+        inner.book = Book::new(script);
+    }
+
+    /// Waits until a request stands at this hold of the script.
+    ///
+    /// # Errors
+    /// The script has no such hold, or no request came there in time.
+    pub async fn held(&self, hold: &str, limit: Duration) -> anyhow::Result<()> {
+        let holds = self.lock().holds.clone();
+        holds.held(hold, limit).await
+    }
+
+    /// Lets the request at this hold go on. One that is not there yet will not stop.
+    ///
+    /// # Errors
+    /// The script has no such hold.
+    pub fn release(&self, hold: &str) -> anyhow::Result<()> {
+        self.lock().holds.release(hold)
+    }
+
+    /// Requests that did not begin with the bytes that their run had sent before, up to the last cache point: the prompt
+    /// cache missed them. Empty when the product keeps its prompts stable.
+    pub fn broken_prefixes(&self) -> Vec<String> {
+        self.lock().prefixes.broken().to_vec()
     }
 
     /// Turns of the script that were never answered; empty when the product did all it was expected to.
@@ -153,6 +187,10 @@ impl Bedrock {
             turn: asked.turn + 1,
         };
         inner.requests.push(recorded);
+        if let Err(error) = inner.prefixes.compare(&body, call.body) {
+            drop(inner);
+            return Err(Box::new(self.invalid(call, &error.to_string(), body)));
+        }
         let agent = metadata["agent"].as_str().unwrap_or("unnamed").to_owned();
         let mut detail = json!({
             "model": call.model, "conversation": asked.conversation.map(|n| n + 1), "turn": asked.turn + 1,
@@ -170,32 +208,53 @@ impl Bedrock {
                 Err(Box::new(self.error(&error, "scripted trouble", retry_after)))
             }
             Outcome::Faulted(fault) => {
-                detail["fault"] = json!(format!("{fault:?}"));
-                drop(inner);
-                self.effects.record("bedrock", "turn.faulted", agent, detail);
-                let answer = stream::Answer { content: asked.content, stop: asked.stop, usage: NOTHING, latency_ms: 0 };
-                Ok(Taken { answer, delay: asked.delay, fault: Some(fault) })
-            }
-            Outcome::Answered { again } => {
-                let output: usize = asked.content.iter().map(|block| block.to_string().len()).sum();
-                let usage = match inner.cache.account(call.model, call.body, output, Instant::now()) {
-                    Ok(usage) => usage,
-                    Err(error) => {
+                let mut answer = Answer { content: asked.content, stop: asked.stop, usage: NOTHING, latency_ms: 0 };
+                let steps = match delivery::steps(&answer, None, Some(&fault)) {
+                    Ok(steps) => steps,
+                    Err(problem) => {
                         drop(inner);
-                        return Err(Box::new(self.invalid(call, &error.to_string(), body)));
+                        return Err(Box::new(self.invalid(call, &format!("scripted model: {problem}"), body)));
                     }
                 };
+                // What the service bills for a reply that is lost on its way: the prompt, and what was streamed.
+                let streamed =
+                    steps.iter().map(|step| if let Step::Send(bytes) = step { bytes.len() } else { 0 }).sum();
+                let output = answer.content.iter().map(Block::bytes).sum::<usize>().min(streamed);
+                let counted = inner.cache.account(call.model, call.body, output, Instant::now());
                 drop(inner);
+                answer.usage = counted.map_err(|error| Box::new(self.invalid(call, &error.to_string(), body)))?;
+                detail["fault"] = json!(format!("{fault:?}"));
+                detail["usage"] = json!(answer.usage);
+                self.effects.record("bedrock", "turn.faulted", agent, detail);
+                let delivery = Delivery { steps, delay: asked.delay, pace: asked.pace, holds: Holds::default() };
+                Ok(Taken { answer, delivery, hold: None, fault: Some(fault), finished: None })
+            }
+            Outcome::Answered { again } => {
+                let output: usize = asked.content.iter().map(Block::bytes).sum();
+                let counted = inner.cache.account(call.model, call.body, output, Instant::now());
+                let holds = inner.holds.clone();
+                drop(inner);
+                let counted = counted.map_err(|error| Box::new(self.invalid(call, &error.to_string(), body)))?;
+                let usage = counted.with(asked.counts);
                 detail["usage"] = json!(usage);
                 if let Some(same_body) = again {
                     detail["same_body"] = json!(same_body);
                     self.effects.record("bedrock", "turn.repeated", agent.clone(), detail.clone());
                 }
-                self.effects.record("bedrock", "turn.answered", agent, detail);
+                self.effects.record("bedrock", "turn.answered", agent.clone(), detail.clone());
                 let latency_ms = u64::try_from(asked.delay.as_millis()).unwrap_or(u64::MAX);
-                let answer = stream::Answer { content: asked.content, stop: asked.stop, usage, latency_ms };
-                Ok(Taken { answer, delay: asked.delay, fault: None })
+                let answer = Answer { content: asked.content, stop: asked.stop, usage, latency_ms };
+                let steps = delivery::steps(&answer, asked.hold.as_ref(), None).unwrap_or_default();
+                let delivery = Delivery { steps, delay: asked.delay, pace: asked.pace, holds };
+                Ok(Taken { answer, delivery, hold: asked.hold, fault: None, finished: Some((agent, detail)) })
             }
+        }
+    }
+
+    /// The whole answer is out.
+    fn finished(&self, answer: Option<(String, Value)>) {
+        if let Some((agent, detail)) = answer {
+            self.effects.record("bedrock", "turn.finished", agent, detail);
         }
     }
 
@@ -224,9 +283,31 @@ struct Received<'a> {
 
 /// A call that will be answered, or begun and broken off.
 struct Taken {
-    answer: stream::Answer,
-    delay: Duration,
+    answer: Answer,
+    delivery: Delivery,
+    hold: Option<Hold>,
     fault: Option<Fault>,
+    /// Agent and detail to record when the whole answer is out.
+    finished: Option<(String, Value)>,
+}
+
+impl Taken {
+    /// Waits at the places before the first byte.
+    async fn begin(&self) {
+        if let Some(hold) = self.hold.as_ref().filter(|hold| hold.at == Moment::Start) {
+            self.delivery.holds.pass(&hold.name).await;
+        }
+    }
+
+    /// Waits at the other places, for an answer that goes out in one piece.
+    async fn whole(&self) {
+        tokio::time::sleep(self.delivery.delay).await;
+        for step in &self.delivery.steps {
+            if let Step::Hold(name) = step {
+                self.delivery.holds.pass(name).await;
+            }
+        }
+    }
 }
 
 async fn converse(
@@ -240,11 +321,16 @@ async fn converse(
         Ok(taken) => taken,
         Err(response) => return *response,
     };
-    tokio::time::sleep(taken.delay).await;
+    taken.begin().await;
+    taken.whole().await;
     match taken.fault {
         Some(Fault::MidStream { mid_stream, .. }) => bedrock.error(&mid_stream, "scripted trouble", None),
+        Some(Fault::Silent { .. }) => std::future::pending().await,
         Some(_) => crate::faults::cut_connection(),
-        None => axum::Json(taken.answer.whole()).into_response(),
+        None => {
+            bedrock.finished(taken.finished);
+            axum::Json(taken.answer.whole()).into_response()
+        }
     }
 }
 
@@ -259,33 +345,10 @@ async fn converse_stream(
         Ok(taken) => taken,
         Err(response) => return *response,
     };
-    let mut frames: Vec<std::io::Result<Bytes>> = taken.answer.frames().into_iter().map(Ok).collect();
-    match taken.fault {
-        Some(Fault::Cut { cut_after_bytes, .. }) => {
-            let mut all = frames.into_iter().flatten().collect::<Vec<Bytes>>().concat();
-            all.truncate(cut_after_bytes);
-            frames = vec![Ok(all.into()), Err(std::io::Error::other("stream cut on purpose"))];
-        }
-        Some(Fault::MidStream { mid_stream, .. }) => {
-            frames.truncate(2);
-            frames.push(Ok(stream::exception(&mid_stream, "scripted trouble")));
-        }
-        Some(Fault::Error { .. }) | None => {}
-    }
-    let delay = taken.delay;
-    let paced = futures::stream::unfold((frames.into_iter(), delay), |(mut frames, wait)| async move {
-        let frame = frames.next()?;
-        tokio::time::sleep(wait).await;
-        // Each frame on its own: a cut must not swallow what was sent before it.
-        tokio::task::yield_now().await;
-        Some((frame, (frames, Duration::ZERO)))
-    });
-    let mut response = Response::new(Body::from_stream(paced));
-    response.headers_mut().insert("content-type", axum::http::HeaderValue::from_static(EVENT_STREAM));
-    response
+    taken.begin().await;
+    let finished = taken.finished;
+    taken.delivery.response(move || bedrock.finished(finished.clone()))
 }
-
-const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 
 async fn unexpected(State(bedrock): State<Bedrock>, method: Method, uri: Uri, body: Bytes) -> Response {
     let call = format!("{method} {}", uri.path());

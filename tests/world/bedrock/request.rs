@@ -54,6 +54,9 @@ pub(super) fn check(body: &Value) -> Checked {
     if let Some(metadata) = body.get("requestMetadata") {
         check_metadata(metadata)?;
     }
+    if let Some(guardrail) = body.get("guardrailConfig") {
+        check_guardrail(guardrail)?;
+    }
     let points = count_cache_points(&Value::Object(body.clone()));
     if points > MAX_CACHE_POINTS {
         return Err(format!("You can specify a maximum of {MAX_CACHE_POINTS} cache points, but {points} were found."));
@@ -261,6 +264,35 @@ fn check_inference(config: &Value) -> Checked {
     Ok(())
 }
 
+/// `GuardrailStreamConfiguration`: identifier (id or ARN) and version (number or `DRAFT`), and two options.
+fn check_guardrail(config: &Value) -> Checked {
+    let config = config.as_object().ok_or("guardrailConfig must be an object.")?;
+    known_members(
+        config,
+        &["guardrailIdentifier", "guardrailVersion", "streamProcessingMode", "trace"],
+        "guardrailConfig",
+    )?;
+    let identifier = text(config.get("guardrailIdentifier"), "guardrailConfig.guardrailIdentifier")?;
+    let is_id = |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let is_arn = identifier.strip_prefix("arn:aws").and_then(|rest| rest.rsplit_once(":guardrail/"));
+    if identifier.len() > 2048 || !(is_id(identifier) || is_arn.is_some_and(|(_, id)| is_id(id))) {
+        return Err("guardrailConfig.guardrailIdentifier must be the id or the ARN of a guardrail.".into());
+    }
+    let version = text(config.get("guardrailVersion"), "guardrailConfig.guardrailVersion")?;
+    let is_number =
+        (1..=8).contains(&version.len()) && !version.starts_with('0') && version.bytes().all(|b| b.is_ascii_digit());
+    if !is_number && version != "DRAFT" {
+        return Err("guardrailConfig.guardrailVersion must be a number or DRAFT.".into());
+    }
+    if let Some(trace) = config.get("trace") {
+        one_of(Some(trace), &["enabled", "disabled", "enabled_full"], "guardrailConfig.trace")?;
+    }
+    match config.get("streamProcessingMode") {
+        Some(mode) => one_of(Some(mode), &["sync", "async"], "guardrailConfig.streamProcessingMode"),
+        None => Ok(()),
+    }
+}
+
 fn check_metadata(metadata: &Value) -> Checked {
     let metadata = metadata.as_object().ok_or("requestMetadata must be an object.")?;
     if metadata.is_empty() || metadata.len() > 16 {
@@ -393,6 +425,35 @@ mod tests {
             *body.pointer_mut(path).expect("path of the good request") = value;
             let error = check(&body).expect_err(path);
             assert!(error.contains(expected), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_guardrail_needs_its_id_and_version() {
+        let with = |guardrail: Value| {
+            let mut body = good();
+            body["guardrailConfig"] = guardrail;
+            check(&body)
+        };
+        let arn = "arn:aws:bedrock:us-east-1:123456789012:guardrail/ab12cd34ef56";
+        for identifier in ["ab12cd34ef56", arn] {
+            assert_eq!(with(json!({"guardrailIdentifier": identifier, "guardrailVersion": "DRAFT"})), Ok(()));
+        }
+        assert_eq!(
+            with(json!({"guardrailIdentifier": "ab12", "guardrailVersion": "3", "trace": "enabled",
+                        "streamProcessingMode": "async"})),
+            Ok(())
+        );
+        for (guardrail, fault) in [
+            (json!({"guardrailVersion": "1"}), "guardrailIdentifier must be a string"),
+            (json!({"guardrailIdentifier": "ab12"}), "guardrailVersion must be a string"),
+            (json!({"guardrailIdentifier": "My guard", "guardrailVersion": "1"}), "id or the ARN"),
+            (json!({"guardrailIdentifier": "ab12", "guardrailVersion": "0"}), "a number or DRAFT"),
+            (json!({"guardrailIdentifier": "ab12", "guardrailVersion": "1", "trace": "on"}), "enum value set"),
+            (json!({"guardrailIdentifier": "ab12", "guardrailVersion": "1", "mode": "sync"}), "extraneous key"),
+        ] {
+            let said = with(guardrail).expect_err(fault);
+            assert!(said.contains(fault), "{said}");
         }
     }
 

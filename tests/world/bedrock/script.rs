@@ -1,5 +1,6 @@
 //! The model script: what the stand-in answers, turn by turn. The file format is described in `SCRIPT.md`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -45,10 +46,61 @@ pub struct Turn {
     /// Milliseconds until the first token.
     #[serde(default)]
     pub delay_ms: u64,
+    /// Milliseconds between two frames of the stream.
+    #[serde(default)]
+    pub pace_ms: u64,
     /// Stop reason; by default `tool_use` with calls and `end_turn` without.
     pub stop: Option<Stop>,
+    /// The reply has no content at all.
+    #[serde(default)]
+    pub empty: bool,
+    /// The reply has no call though the request forces one.
+    #[serde(default)]
+    pub unforced: bool,
+    /// Token counts to report in place of the counted ones.
+    pub usage: Option<Counts>,
+    /// Where the answer stops until a test lets it go on.
+    pub hold: Option<Hold>,
     /// Trouble before the turn is finally answered.
     pub fault: Option<Fault>,
+}
+
+/// Token counts that a turn reports in place of the counted ones; those that are absent stay as counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Tokens read at the full price.
+    pub input: Option<usize>,
+    /// Tokens of the answer.
+    pub output: Option<usize>,
+    /// Tokens served from the cache.
+    pub cache_read: Option<usize>,
+    /// Tokens stored in the cache.
+    pub cache_write: Option<usize>,
+}
+
+/// A place in an answer at which the first request that comes there stops.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// Name by which a test waits for it and lets it go; unique in the script.
+    pub name: String,
+    /// Which place.
+    #[serde(default)]
+    pub at: Moment,
+}
+
+/// A place in an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// The request is there, nothing was answered.
+    #[default]
+    Start,
+    /// Half of the frames are out.
+    Middle,
+    /// Every byte is out, the connection is not closed.
+    End,
 }
 
 /// One tool call.
@@ -62,6 +114,13 @@ pub struct Call {
     pub input: Value,
     /// YAML or JSON file beside the script that holds the whole input instead.
     pub input_file: Option<String>,
+    /// The input's text as it is streamed instead: broken JSON, a half input, a list.
+    pub raw: Option<String>,
+    /// Id of the call instead of one of its own: two calls may have the same.
+    pub id: Option<String>,
+    /// The tool need not be offered.
+    #[serde(default)]
+    pub unoffered: bool,
 }
 
 /// Why the model stopped (`StopReason` of the service model).
@@ -127,13 +186,43 @@ pub enum Fault {
         #[serde(default = "once")]
         times: u32,
     },
+    /// The stream starts and falls silent; the connection stays open.
+    Silent {
+        /// Bytes sent before the silence.
+        silent_after_bytes: usize,
+        /// How often before the answer.
+        #[serde(default = "once")]
+        times: u32,
+    },
+    /// The whole answer is sent, its first fragment damaged so that no client can decode it.
+    Garbled {
+        /// The damage.
+        garbled: Garbling,
+        /// How often before the answer.
+        #[serde(default = "once")]
+        times: u32,
+    },
+}
+
+/// What is wrong with a fragment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Garbling {
+    /// Bytes that are no UTF-8.
+    InvalidUtf8,
+    /// Half of a surrogate pair, as when a character beyond the basic plane is cut in two.
+    LoneSurrogate,
 }
 
 impl Fault {
     /// How often before the answer.
     pub fn times(&self) -> u32 {
         match self {
-            Self::Error { times, .. } | Self::MidStream { times, .. } | Self::Cut { times, .. } => *times,
+            Self::Error { times, .. }
+            | Self::MidStream { times, .. }
+            | Self::Cut { times, .. }
+            | Self::Silent { times, .. }
+            | Self::Garbled { times, .. } => *times,
         }
     }
 }
@@ -193,12 +282,18 @@ impl Script {
     /// The same from text; files are looked up in `directory`.
     pub fn parse(text: &str, directory: &Path) -> anyhow::Result<Self> {
         let mut script: Self = serde_yaml_ng::from_str(text)?;
+        let mut holds = BTreeSet::new();
         for (c, conversation) in script.conversations.iter_mut().enumerate() {
             if conversation.agent.is_none() && conversation.matches.is_none() {
                 bail!("conversation {} has neither `agent` nor `match`", c + 1);
             }
             for (t, turn) in conversation.turns.iter_mut().enumerate() {
                 let place = format!("conversation {}, turn {}", c + 1, t + 1);
+                if let Some(hold) = &turn.hold
+                    && !holds.insert(hold.name.clone())
+                {
+                    bail!("{place}: the hold `{}` is there twice", hold.name);
+                }
                 turn.complete(directory).with_context(|| place)?;
             }
         }
@@ -206,10 +301,31 @@ impl Script {
     }
 }
 
+impl Script {
+    /// Names of all its holds.
+    pub(super) fn holds(&self) -> impl Iterator<Item = &str> {
+        let turns = self.conversations.iter().flat_map(|conversation| &conversation.turns);
+        turns.filter_map(|turn| Some(turn.hold.as_ref()?.name.as_str()))
+    }
+}
+
 impl Turn {
     fn complete(&mut self, directory: &Path) -> anyhow::Result<()> {
-        if self.say.as_deref().is_none_or(str::is_empty) && self.calls.is_empty() {
-            bail!("a turn needs `say` or `calls`");
+        let says_nothing = self.say.as_deref().is_none_or(str::is_empty) && self.calls.is_empty();
+        if says_nothing && !self.empty {
+            bail!("a turn needs `say` or `calls`, or `empty: true`");
+        }
+        if self.empty && !says_nothing {
+            bail!("an empty turn says nothing and calls nothing");
+        }
+        if self.unforced && !self.calls.is_empty() {
+            bail!("a turn with calls is not `unforced`");
+        }
+        if matches!(self.fault, Some(Fault::Garbled { .. })) && self.empty {
+            bail!("an empty turn has no fragment that could be garbled");
+        }
+        if self.usage == Some(Counts { input: None, output: None, cache_read: None, cache_write: None }) {
+            bail!("`usage` needs `input`, `output`, `cache_read` or `cache_write`");
         }
         if let Some(Fault::Error { error: name, .. } | Fault::MidStream { mid_stream: name, .. }) = &self.fault
             && status_of(name).is_none()
@@ -218,13 +334,18 @@ impl Turn {
         }
         for call in &mut self.calls {
             let named = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            if call.tool.is_empty() || call.tool.len() > 64 || !call.tool.chars().all(named) {
+            let is_name = call.tool.len() <= 64 && call.tool.chars().all(named);
+            if call.tool.is_empty() || !(is_name || call.unoffered) {
                 bail!("`{}` is no tool name", call.tool);
             }
+            let inputs = [!call.input.is_null(), call.input_file.is_some(), call.raw.is_some()];
+            if inputs.into_iter().filter(|given| *given).count() > 1 {
+                bail!("`{}` has more than one of `input`, `input_file` and `raw`", call.tool);
+            }
+            if call.id.as_deref().is_some_and(|id| !(1..=64).contains(&id.len())) {
+                bail!("the id of a call has 1 to 64 characters");
+            }
             if let Some(file) = &call.input_file {
-                if !call.input.is_null() {
-                    bail!("`{}` has both `input` and `input_file`", call.tool);
-                }
                 let text = read(directory, file)?;
                 // YAML 1.2 contains JSON, so one parser reads both.
                 call.input = serde_yaml_ng::from_str(&text).with_context(|| file.clone())?;
@@ -238,6 +359,17 @@ impl Turn {
             }
         }
         Ok(())
+    }
+
+    /// The reply leaves nothing that could be sent again: it is empty, or its text is blank.
+    pub(super) fn leaves_no_message(&self) -> bool {
+        self.calls.is_empty() && self.say.as_deref().is_none_or(|text| text.trim().is_empty())
+    }
+
+    /// The reply is of a kind that a request for a call may get: it stopped before a call could come.
+    pub(super) fn may_lack_a_call(&self) -> bool {
+        let stopped_early = !matches!(self.stop(), Stop::EndTurn | Stop::ToolUse | Stop::StopSequence);
+        self.unforced || self.empty || stopped_early
     }
 
     /// Stop reason of the answer.
@@ -298,6 +430,15 @@ mod tests {
         assert!(refused(&with("{calls: [{tool: 'read.file'}]}")).contains("no tool name"));
         assert!(refused(&with("{calls: [{tool: x, input: {a: {$file: gone.txt}}}]}")).contains("gone.txt"));
         assert!(refused(&with("{says: a}")).contains("unknown field"));
+        assert!(refused(&with("{say: a, empty: true}")).contains("says nothing"));
+        assert!(refused(&with("{calls: [{tool: x}], unforced: true}")).contains("not `unforced`"));
+        assert!(refused(&with("{empty: true, fault: {garbled: invalid_utf8}}")).contains("no fragment"));
+        assert!(refused(&with("{say: a, usage: {}}")).contains("`usage` needs"));
+        assert!(refused(&with("{say: a, usage: {tokens: 1}}")).contains("unknown field"));
+        assert!(refused(&with("{calls: [{tool: x, raw: '[', input: {a: 1}}]}")).contains("more than one of"));
+        assert!(refused(&with("{calls: [{tool: x, id: ''}]}")).contains("1 to 64"));
+        assert!(refused(&with("{say: a, hold: {name: h}}, {say: b, hold: {name: h}}")).contains("`h` is there twice"));
+        assert!(refused(&with("{say: a, hold: {name: h, at: once}}")).contains("unknown variant"));
         assert!(refused("conversations: [{turns: []}]").contains("neither `agent` nor `match`"));
     }
 }

@@ -7,6 +7,7 @@ use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::script::Garbling;
 use super::usage::Usage;
 
 /// Characters per text delta.
@@ -14,11 +15,43 @@ const TEXT_FRAGMENT: usize = 24;
 /// Characters per fragment of a tool input.
 const INPUT_FRAGMENT: usize = 48;
 
+/// A block of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Block {
+    /// What the model says.
+    Text(String),
+    /// A tool it calls.
+    Call {
+        id: String,
+        tool: String,
+        /// The input's text, JSON unless the script wants it broken.
+        input: String,
+    },
+}
+
+impl Block {
+    /// Bytes that count as output.
+    pub(super) fn bytes(&self) -> usize {
+        self.whole().to_string().len()
+    }
+
+    /// The block in the shape of a Converse message. An input that is no JSON cannot be told otherwise than as a text.
+    fn whole(&self) -> Value {
+        match self {
+            Self::Text(text) => json!({"text": text}),
+            Self::Call { id, tool, input } => {
+                let input = serde_json::from_str(input).unwrap_or_else(|_| json!(input));
+                json!({"toolUse": {"toolUseId": id, "name": tool, "input": input}})
+            }
+        }
+    }
+}
+
 /// One complete answer of the model.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Content blocks in the shape of a Converse message.
-    pub content: Vec<Value>,
+    /// Content blocks.
+    pub content: Vec<Block>,
     pub stop: &'static str,
     pub usage: Usage,
     pub latency_ms: u64,
@@ -27,8 +60,9 @@ pub(super) struct Answer {
 impl Answer {
     /// The body of a `Converse` reply.
     pub(super) fn whole(&self) -> Value {
+        let content: Vec<Value> = self.content.iter().map(Block::whole).collect();
         json!({
-            "output": {"message": {"role": "assistant", "content": self.content}},
+            "output": {"message": {"role": "assistant", "content": content}},
             "stopReason": self.stop,
             "usage": self.usage,
             "metrics": {"latencyMs": self.latency_ms},
@@ -39,19 +73,19 @@ impl Answer {
     pub(super) fn frames(&self) -> Vec<Bytes> {
         let mut frames = vec![event("messageStart", &json!({"role": "assistant"}))];
         for (index, block) in self.content.iter().enumerate() {
-            if let Some(tool) = block.get("toolUse") {
-                let start = json!({"toolUse": {"toolUseId": tool["toolUseId"], "name": tool["name"]}});
-                frames.push(event("contentBlockStart", &json!({"contentBlockIndex": index, "start": start})));
-                // As the real service does, the first fragment of an input is empty.
-                for part in std::iter::once(String::new()).chain(fragments(&tool["input"].to_string(), INPUT_FRAGMENT))
-                {
-                    let delta = json!({"toolUse": {"input": part}});
-                    frames.push(event("contentBlockDelta", &json!({"contentBlockIndex": index, "delta": delta})));
+            match block {
+                Block::Call { id, tool, input } => {
+                    let start = json!({"toolUse": {"toolUseId": id, "name": tool}});
+                    frames.push(event("contentBlockStart", &json!({"contentBlockIndex": index, "start": start})));
+                    // As the real service does, the first fragment of an input is empty.
+                    for part in std::iter::once(String::new()).chain(fragments(input, INPUT_FRAGMENT)) {
+                        frames.push(delta(index, &json!({"toolUse": {"input": part}})));
+                    }
                 }
-            } else {
-                for part in fragments(block["text"].as_str().unwrap_or_default(), TEXT_FRAGMENT) {
-                    let delta = json!({"text": part});
-                    frames.push(event("contentBlockDelta", &json!({"contentBlockIndex": index, "delta": delta})));
+                Block::Text(text) => {
+                    for part in fragments(text, TEXT_FRAGMENT) {
+                        frames.push(delta(index, &json!({"text": part})));
+                    }
                 }
             }
             frames.push(event("contentBlockStop", &json!({"contentBlockIndex": index})));
@@ -68,15 +102,29 @@ pub(super) fn exception(name: &str, message: &str) -> Bytes {
     let mut chars = name.chars();
     let lower_first = chars.next().map(|c| c.to_ascii_lowercase()).into_iter().chain(chars).collect::<String>();
     let headers = [(":exception-type", lower_first), (":message-type", "exception".into())];
-    encode(headers.into(), &json!({"message": message}))
+    encode(headers.into(), json!({"message": message}).to_string())
+}
+
+/// A fragment of text whose frame is sound and whose text no client can decode.
+pub(super) fn garbled(damage: Garbling) -> Bytes {
+    let broken: &[u8] = match damage {
+        Garbling::InvalidUtf8 => b"\xff\xfe",
+        Garbling::LoneSurrogate => b"\\ud83d",
+    };
+    let payload = [br#"{"contentBlockIndex":0,"delta":{"text":""#, broken, br#""}}"#].concat();
+    encode(vec![(":event-type", "contentBlockDelta".into()), (":message-type", "event".into())], payload)
+}
+
+fn delta(index: usize, fragment: &Value) -> Bytes {
+    event("contentBlockDelta", &json!({"contentBlockIndex": index, "delta": fragment}))
 }
 
 fn event(kind: &str, payload: &Value) -> Bytes {
-    encode(vec![(":event-type", kind.into()), (":message-type", "event".into())], payload)
+    encode(vec![(":event-type", kind.into()), (":message-type", "event".into())], payload.to_string())
 }
 
-fn encode(headers: Vec<(&'static str, String)>, payload: &Value) -> Bytes {
-    let mut message = Message::new(payload.to_string());
+fn encode(headers: Vec<(&'static str, String)>, payload: impl Into<Bytes>) -> Bytes {
+    let mut message = Message::new(payload);
     for (name, value) in headers.into_iter().chain([(":content-type", "application/json".to_owned())]) {
         message = message.add_header(Header::new(name, HeaderValue::String(value.into())));
     }
@@ -105,7 +153,7 @@ mod tests {
     fn frames_decode_to_the_same_answer() {
         let input =
             json!({"path": "shop/pricing.py", "text": "größer als der Preis, also viel länger als ein Fragment"});
-        let tool = json!({"toolUse": {"toolUseId": "tooluse_1", "name": "read_file", "input": input}});
+        let tool = Block::Call { id: "tooluse_1".into(), tool: "read_file".into(), input: input.to_string() };
         let said = "I look for the pricing code, which is where the discount is applied.";
         let usage = Usage {
             input_tokens: 10,
@@ -114,7 +162,7 @@ mod tests {
             cache_read_input_tokens: 0,
             cache_write_input_tokens: 0,
         };
-        let answer = Answer { content: vec![json!({"text": said}), tool], stop: "tool_use", usage, latency_ms: 1 };
+        let answer = Answer { content: vec![Block::Text(said.into()), tool], stop: "tool_use", usage, latency_ms: 1 };
         let mut wire = bytes::BytesMut::from(&answer.frames().concat()[..]);
         let (mut kinds, mut text, mut json_text) = (Vec::new(), String::new(), String::new());
         let mut decoder = MessageFrameDecoder::new();

@@ -15,9 +15,9 @@ use super::*;
 const MODEL: &str = "us.anthropic.claude-sonnet-4-20250514-v1:0";
 
 /// A stand-in on a free port with a client of the official SDK.
-struct Stage {
-    bedrock: Bedrock,
-    effects: Effects,
+pub(super) struct Stage {
+    pub(super) bedrock: Bedrock,
+    pub(super) effects: Effects,
     url: String,
     client: Client,
     server: tokio::task::JoinHandle<()>,
@@ -30,7 +30,7 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    async fn new(script: &str) -> Self {
+    pub(super) async fn new(script: &str) -> Self {
         let credentials = Credentials::random();
         let effects = Effects::default();
         let bedrock = Bedrock::new(&credentials, &effects);
@@ -46,7 +46,7 @@ impl Stage {
     }
 
     /// Sends the transcript; the answer is the texts and tool calls, or the error's code and message.
-    async fn ask(&self, agent: &str, messages: &[Message]) -> Result<Reply, (String, String)> {
+    pub(super) async fn ask(&self, agent: &str, messages: &[Message]) -> Result<Reply, (String, String)> {
         let sent = self
             .client
             .converse_stream()
@@ -107,17 +107,18 @@ fn user(content: ContentBlock) -> Message {
     Message::builder().role(ConversationRole::User).content(content).build().expect("message")
 }
 
-fn asked(text: &str) -> Vec<Message> {
+pub(super) fn asked(text: &str) -> Vec<Message> {
     vec![user(ContentBlock::Text(text.into()))]
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct Reply {
-    text: String,
-    tools: Vec<(String, String)>,
-    inputs: String,
-    stop: String,
-    usage: (i32, i32, i32),
+pub(super) struct Reply {
+    pub(super) text: String,
+    pub(super) tools: Vec<(String, String)>,
+    pub(super) inputs: String,
+    pub(super) stop: String,
+    /// Input, cache read, cache write.
+    pub(super) usage: (i32, i32, i32),
 }
 
 impl Reply {
@@ -143,7 +144,7 @@ impl Reply {
     }
 
     /// The transcript after this reply and a result for its call.
-    fn then(&self, before: &[Message], result: &str) -> Vec<Message> {
+    pub(super) fn then(&self, before: &[Message], result: &str) -> Vec<Message> {
         let (id, name) = self.tools[0].clone();
         let call = aws_sdk_bedrockruntime::types::ToolUseBlock::builder()
             .tool_use_id(&id)
