@@ -9,12 +9,12 @@ use temporalio_common::data_converters::{
     TemporalDeserializable, WorkflowSerializationContext,
 };
 use temporalio_common::error::{IncomingError, TimeoutType};
-use temporalio_common::{ActivityDefinition, WorkflowDefinition};
+use temporalio_common::{ActivityDefinition, SignalDefinition, UntypedWorkflow, WorkflowDefinition};
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
     ActivityExecutionError, ChildWorkflowExecutionError, ChildWorkflowOptions, ChildWorkflowStartError,
-    ParentClosePolicy, SyncWorkflowContext, TimerOptions, WaitConditionOptions, WorkflowCancellationToken,
-    WorkflowContext,
+    ParentClosePolicy, SignalWorkflowOptions, SyncWorkflowContext, TimerOptions, WaitConditionOptions,
+    WorkflowCancellationToken, WorkflowContext,
 };
 
 use crate::contract::failure::FailureKind;
@@ -150,6 +150,32 @@ fn classify_activity(error: &ActivityExecutionError, summary: &str) -> CallError
         _ => Failure { kind: FailureKind::Unexpected, message: error.to_string(), retry_after: None },
     };
     CallError::Failed(failure)
+}
+
+/// Sends a signal to another run, of whatever type, and says whether that run is there to hear it.
+pub async fn signal<W>(
+    ctx: &WorkflowContext<W>,
+    to: &str,
+    name: &'static str,
+    message: &impl serde::Serialize,
+) -> bool {
+    // Decoded again by hand: a value that does not serialise would be a bug of ours, and is then an empty signal.
+    let value = serde_json::to_value(message).unwrap_or_default();
+    let raw = RawValue::from_value(&value, ctx.payload_converter());
+    let options = SignalWorkflowOptions::builder().summary(name.replace('_', " ")).build();
+    ctx.external_workflow(to.to_owned(), None).signal(Named(name), raw, options).await.is_ok()
+}
+
+/// A signal known by its name alone.
+struct Named(&'static str);
+
+impl SignalDefinition for Named {
+    type Workflow = UntypedWorkflow;
+    type Input = RawValue;
+
+    fn name(&self) -> &str {
+        self.0
+    }
 }
 
 /// How a wait ended.
