@@ -140,6 +140,10 @@ impl Budget {
         let mut grants = Vec::new();
         for id in self.waiting() {
             let (free, running) = (self.free(), u64::try_from(self.holders.len()).unwrap_or(1).max(1));
+            // Generous with what nobody else lacks.
+            let others: MicroUsd =
+                self.holders.iter().filter(|(other, _)| **other != id).map(|(_, other)| other.missing()).sum();
+            let spare = (free - others).0 / running;
             let Some(holder) = self.holders.get_mut(&id) else { continue };
             let missing = holder.missing();
             if missing > free {
@@ -149,7 +153,7 @@ impl Budget {
             let more = if missing == MicroUsd::default() {
                 missing
             } else {
-                missing.max(MicroUsd(ask.need.0.saturating_mul(CALLS).min(free.0 / running)))
+                missing.max(MicroUsd(ask.need.0.saturating_mul(CALLS).min(spare)))
             };
             holder.leased += more;
             let account = holder.agents.entry(ask.agent.clone()).or_default();

@@ -258,7 +258,10 @@ impl Flow {
         {
             let by = retry.by.label();
             let tried = match self.may(&retry.by, Action::Command).await {
-                Ok(true) => self.take_raised_cap().await,
+                Ok(true) => {
+                    self.write(|s| s.inbox.resume());
+                    self.take_raised_cap().await
+                }
                 Ok(false) => continue,
                 Err(stop) => Err(stop),
             };
@@ -276,10 +279,17 @@ impl Flow {
                 Err(Stop::Cancelled | Stop::End(_)) => return,
             }
         }
-        if self.read(|s| s.money.park.is_some())
-            && let Err(Stop::End(end)) = self.heed_rejections().await
-        {
-            self.write(|s| s.end_as(end));
+        if self.read(|s| s.money.park.is_none()) {
+            return;
+        }
+        match self.heed_rejections().await {
+            Err(Stop::End(end)) => self.write(|s| s.end_as(end)),
+            Err(Stop::Park(parked)) => {
+                let at = now(&self.ctx);
+                let text = format!("a rejection could not be judged and waits for a retry: {}", parked.message);
+                self.write(|s| s.note(at, text));
+            }
+            Ok(()) | Err(Stop::Cancelled) => {}
         }
     }
 
