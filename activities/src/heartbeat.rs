@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use temporalio_common::data_converters::TemporalSerializable;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use tokio::time::{Instant, Interval};
 
 use crate::failure::ServiceError;
 
@@ -19,7 +21,21 @@ pub fn while_beating<'a, T: Send + 'a>(
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'a,
 ) -> impl Future<Output = Result<T, ActivityError>> + Send + 'a {
     let work = Box::pin(work);
-    beat_until(ctx, work, ctx.cancelled())
+    async move { beat_until(ctx, work, ctx.cancelled(), &mut tokio::time::interval(INTERVAL)).await }
+}
+
+/// As [`while_beating`], and each beat carries what `told` says then. The first beat comes after a second: what is told before
+/// must not hold back what a worker that dies early has to say.
+pub fn while_telling<'a, T: Send + 'a, D: TemporalSerializable + Send + Sync + 'static>(
+    ctx: &'a ActivityContext,
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'a,
+    told: impl Fn() -> D + Send + Sync + 'a,
+) -> impl Future<Output = Result<T, ActivityError>> + Send + 'a {
+    let work = Box::pin(work);
+    async move {
+        let mut ticks = tokio::time::interval_at(Instant::now() + INTERVAL, INTERVAL);
+        beat_until(&Telling { ctx, told }, work, ctx.cancelled(), &mut ticks).await
+    }
 }
 
 /// Runs an effect, beating every second, to its end even when it is cancelled: a request on the wire cannot be called back,
@@ -30,7 +46,10 @@ pub fn to_its_end<'a, T: Send + 'a>(
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'a,
 ) -> impl Future<Output = Result<T, ActivityError>> + Send + 'a {
     let work = Box::pin(work);
-    beat_until(ctx, work, long_after(ctx.cancelled(), TO_ITS_END))
+    async move {
+        let given_up = long_after(ctx.cancelled(), TO_ITS_END);
+        beat_until(ctx, work, given_up, &mut tokio::time::interval(INTERVAL)).await
+    }
 }
 
 /// What the work needs of Temporal.
@@ -51,6 +70,22 @@ impl Activity for ActivityContext {
     }
 }
 
+/// An activity whose beats say something.
+struct Telling<'a, F> {
+    ctx: &'a ActivityContext,
+    told: F,
+}
+
+impl<D: TemporalSerializable + Send + Sync + 'static, F: Fn() -> D + Sync> Activity for Telling<'_, F> {
+    fn attempt(&self) -> u32 {
+        self.ctx.info().attempt
+    }
+
+    async fn beat(&self) -> Result<(), ActivityError> {
+        Ok(self.ctx.record_heartbeat((self.told)()).await?)
+    }
+}
+
 async fn long_after(cancelled: impl Future<Output = ()>, wait: Duration) {
     cancelled.await;
     tokio::time::sleep(wait).await;
@@ -61,9 +96,9 @@ async fn beat_until<T>(
     activity: &impl Activity,
     mut work: impl Future<Output = Result<T, ServiceError>> + Unpin,
     given_up: impl Future<Output = ()>,
+    ticks: &mut Interval,
 ) -> Result<T, ActivityError> {
     tokio::pin!(given_up);
-    let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         tokio::select! {
             biased;
@@ -78,7 +113,6 @@ async fn beat_until<T>(
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Instant;
 
     use axum::Router;
     use axum::extract::State;
@@ -134,6 +168,10 @@ mod tests {
         http::client()?.post(url).send().await.map_err(lost)?.text().await.map_err(lost)
     }
 
+    fn ticks() -> Interval {
+        tokio::time::interval(INTERVAL)
+    }
+
     fn is_cancelled<T>(ended: &Result<T, ActivityError>) -> bool {
         matches!(ended, Err(ActivityError::Cancelled { .. }))
     }
@@ -144,7 +182,7 @@ mod tests {
         let (activity, cancel) = (Alone::default(), Notify::new());
         let effect = async {
             let given_up = long_after(cancel.notified(), TO_ITS_END);
-            let ended = beat_until(&activity, Box::pin(write(url)), given_up).await;
+            let ended = beat_until(&activity, Box::pin(write(url)), given_up, &mut ticks()).await;
             (ended, server.done.load(Ordering::SeqCst))
         };
         let story = async {
@@ -165,7 +203,7 @@ mod tests {
     async fn an_effect_that_never_ends_is_given_up_some_time_after_the_cancellation() {
         let work = Box::pin(std::future::pending::<Result<(), ServiceError>>());
         let (wait, begun) = (Duration::from_millis(50), Instant::now());
-        let ended = beat_until(&Alone::default(), work, long_after(std::future::ready(()), wait)).await;
+        let ended = beat_until(&Alone::default(), work, long_after(std::future::ready(()), wait), &mut ticks()).await;
         assert!(is_cancelled(&ended), "{ended:?}");
         assert!(begun.elapsed() >= wait);
     }
@@ -179,7 +217,7 @@ mod tests {
             drop(held);
             Ok(())
         });
-        let ended = beat_until(&Alone::default(), work, std::future::ready(())).await;
+        let ended = beat_until(&Alone::default(), work, std::future::ready(()), &mut ticks()).await;
         assert!(is_cancelled(&ended), "{ended:?}");
         assert_eq!(Arc::strong_count(&dropped), 1, "nothing of it is left");
     }
@@ -187,10 +225,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_done_counts_though_it_was_cancelled() {
         let given_up = || std::future::ready(());
-        let done = beat_until(&Alone::default(), Box::pin(async { Ok(7) }), given_up()).await;
+        let done = beat_until(&Alone::default(), Box::pin(async { Ok(7) }), given_up(), &mut ticks()).await;
         assert_eq!(done.unwrap(), 7);
         let refused = async { Err::<(), _>(ServiceError::new(FailureKind::Invalid, "no")) };
-        let ended = beat_until(&Alone::default(), Box::pin(refused), given_up()).await;
+        let ended = beat_until(&Alone::default(), Box::pin(refused), given_up(), &mut ticks()).await;
         assert!(matches!(ended, Err(ActivityError::Application(_))), "{ended:?}");
     }
 }

@@ -38,6 +38,15 @@ pub struct Failure {
     pub message: String,
     /// How long the service asked us to wait.
     pub retry_after: Option<Duration>,
+    /// What the last heartbeat told, when the attempt was lost with its worker.
+    pub last_beat: Option<serde_json::Value>,
+}
+
+impl Failure {
+    /// A failure of this kind, with words for people.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry_after: None, last_beat: None }
+    }
 }
 
 /// Calls an activity under `token`.
@@ -125,11 +134,11 @@ where
 }
 
 fn start_failure(error: &ChildWorkflowStartError) -> Failure {
-    Failure { kind: FailureKind::Conflict, message: format!("could not start: {error}"), retry_after: None }
+    Failure::new(FailureKind::Conflict, format!("could not start: {error}"))
 }
 
 fn child_failure(error: &ChildWorkflowExecutionError) -> Failure {
-    Failure { kind: FailureKind::Unexpected, message: error.to_string(), retry_after: None }
+    Failure::new(FailureKind::Unexpected, error.to_string())
 }
 
 fn classify_activity(error: &ActivityExecutionError, summary: &str) -> CallError {
@@ -139,15 +148,17 @@ fn classify_activity(error: &ActivityExecutionError, summary: &str) -> CallError
             _ => String::new(),
         };
         let message = format!("\"{summary}\" did not succeed in time{last}. Retry when the service is back.");
-        return CallError::Failed(Failure { kind: FailureKind::Unavailable, message, retry_after: None });
+        let last_beat = timeout.last_heartbeat_details().ok().flatten();
+        return CallError::Failed(Failure { last_beat, ..Failure::new(FailureKind::Unavailable, message) });
     }
     let failure = match error.cause() {
         Some(IncomingError::Application(failure)) => Failure {
             kind: FailureKind::from_name(failure.type_name().unwrap_or_default()),
             message: failure.to_string(),
             retry_after: failure.next_retry_delay(),
+            last_beat: None,
         },
-        _ => Failure { kind: FailureKind::Unexpected, message: error.to_string(), retry_after: None },
+        _ => Failure::new(FailureKind::Unexpected, error.to_string()),
     };
     CallError::Failed(failure)
 }

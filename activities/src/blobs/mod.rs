@@ -2,7 +2,7 @@
 //! default, an S3 bucket by URL.
 
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,8 @@ use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::Digest;
 
 use crate::failure::ServiceError;
+use packing::{packed, unpacked};
+use recent::Recent;
 
 /// Longest try of the whole store: its client itself tries again for minutes.
 const PROBE: Duration = Duration::from_secs(30);
@@ -28,6 +30,8 @@ pub struct Blobs {
     prefix: Path,
     /// Where it is, when that is a directory.
     directory: Option<PathBuf>,
+    /// What was read or written lately.
+    recent: Option<Arc<Mutex<Recent>>>,
 }
 
 impl Blobs {
@@ -50,7 +54,7 @@ impl Blobs {
             let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|error| {
                 invalid(format!("blob store {url:?} has a prefix that S3 cannot hold")).caused_by(error)
             })?;
-            return Ok(Self { store: Arc::new(store), prefix, directory: None });
+            return Ok(Self { store: Arc::new(store), prefix, directory: None, recent: None });
         }
         let directory = match url.split_once("://") {
             None => FilePath::new(url),
@@ -69,7 +73,8 @@ impl Blobs {
         // The history refers to a blob as soon as `put` returned, so it must be on the disk by then.
         let store =
             LocalFileSystem::new_with_prefix(directory).map_err(|error| unusable(error.into()))?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), prefix: Path::default(), directory: Some(directory.to_owned()) })
+        let directory = Some(directory.to_owned());
+        Ok(Self { store: Arc::new(store), prefix: Path::default(), directory, recent: None })
     }
 
     /// Whether the store can be used, found out without leaving anything in it: opening one sends nothing. A bucket is asked for
@@ -118,7 +123,8 @@ impl Blobs {
     pub async fn put(&self, bytes: impl Into<Bytes>) -> Result<Digest, ServiceError> {
         let bytes = bytes.into();
         let digest = Digest::of(&bytes);
-        self.create("sha256", &digest, bytes).await?;
+        self.create("sha256", &digest, packed(&bytes)).await?;
+        self.keep(&digest, &bytes);
         Ok(digest)
     }
 
@@ -127,19 +133,42 @@ impl Blobs {
     /// # Errors
     /// [`FailureKind::NotFound`]: no such blob. [`FailureKind::Invalid`]: its bytes were altered.
     pub async fn get(&self, digest: &Digest) -> Result<Bytes, ServiceError> {
-        let bytes = self.read("sha256", digest).await?.ok_or_else(|| {
+        if let Some(bytes) = self.recent().and_then(|mut recent| recent.find(digest)) {
+            return Ok(bytes);
+        }
+        let stored = self.read("sha256", digest).await?.ok_or_else(|| {
             ServiceError::new(
                 FailureKind::NotFound,
                 format!("blob {digest} is not in the store: were its files moved or cleaned up?"),
             )
         })?;
-        if Digest::of(&bytes) != *digest {
+        // Its own digest says whether a blob was stored packed.
+        let unpacked = if Digest::of(&stored) == *digest { Some(stored) } else { unpacked(&stored) };
+        let Some(bytes) = unpacked.filter(|bytes| Digest::of(bytes) == *digest) else {
             return Err(ServiceError::new(
                 FailureKind::Invalid,
                 format!("blob {digest} was altered: its bytes have another digest. Restore it from a backup"),
             ));
-        }
+        };
+        self.keep(digest, &bytes);
         Ok(bytes)
+    }
+
+    /// The same store, which keeps in memory what it reads and writes from now on, up to 64 MB of it: a conversation is read
+    /// again in every turn.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { recent: Some(Arc::default()), ..self }
+    }
+
+    fn recent(&self) -> Option<MutexGuard<'_, Recent>> {
+        Some(self.recent.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep(&self, digest: &Digest, bytes: &Bytes) {
+        if let Some(mut recent) = self.recent() {
+            recent.keep(digest, bytes);
+        }
     }
 
     /// Stores `bytes` under a key that is not their digest. The first value stays; a later one is dropped.
@@ -147,7 +176,7 @@ impl Blobs {
     /// # Errors
     /// The store does not answer, or refuses us.
     pub async fn put_named(&self, key: &Digest, bytes: impl Into<Bytes>) -> Result<(), ServiceError> {
-        self.create("named", key, bytes.into()).await
+        self.create("named", key, packed(&bytes.into())).await
     }
 
     /// The value that was first stored under `key`.
@@ -155,7 +184,9 @@ impl Blobs {
     /// # Errors
     /// The store does not answer, or refuses us.
     pub async fn get_named(&self, key: &Digest) -> Result<Option<Bytes>, ServiceError> {
-        self.read("named", key).await
+        let stored = self.read("named", key).await?;
+        // Values of before this store packed them are JSON, which does not unpack.
+        Ok(stored.map(|stored| unpacked(&stored).unwrap_or(stored)))
     }
 
     async fn create(&self, kind: &str, name: &Digest, bytes: Bytes) -> Result<(), ServiceError> {
@@ -189,5 +220,7 @@ fn failed(done: &str, name: &Digest, error: Error) -> ServiceError {
     ServiceError::new(kind, format!("blob {name} could not be {done}: check the blob store")).caused_by(error)
 }
 
+mod packing;
+mod recent;
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,22 @@ async fn a_missing_and_an_altered_blob_are_named() {
 }
 
 #[tokio::test]
+async fn text_is_stored_packed_and_what_was_stored_before_is_read_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let blobs = open(&directory).remembering();
+    let text = "let total = price * quantity;\n".repeat(100);
+    let digest = blobs.put(text.clone()).await.unwrap();
+    let stored = std::fs::read(file_of(&directory, &digest)).unwrap();
+    assert!(stored.len() * 5 < text.len(), "{}", stored.len());
+    std::fs::remove_file(file_of(&directory, &digest)).unwrap();
+    assert_eq!(blobs.get(&digest).await.unwrap(), text, "from memory");
+    std::fs::write(file_of(&directory, &digest), &text).unwrap();
+    assert_eq!(open(&directory).get(&digest).await.unwrap(), text);
+    std::fs::write(file_of(&directory, &digest), &stored[..stored.len() - 1]).unwrap();
+    assert_eq!(open(&directory).get(&digest).await.unwrap_err().kind, FailureKind::Invalid);
+}
+
+#[tokio::test]
 async fn the_first_named_value_stays() {
     let directory = tempfile::tempdir().unwrap();
     let blobs = open(&directory);
@@ -101,7 +117,7 @@ async fn a_bucket_that_is_missing_or_closed_is_found_before_it_is_needed() {
             .with_skip_signature(true)
             .build()
             .unwrap();
-        let blobs = Blobs { store: Arc::new(store), prefix: Path::from("team"), directory: None };
+        let blobs = Blobs { store: Arc::new(store), prefix: Path::from("team"), directory: None, recent: None };
         let error = blobs.probe().await.err();
         assert_eq!(error.is_some(), expected.is_some(), "{read} {listed}: {error:?}");
         if let (Some(error), Some(expected)) = (error, expected) {

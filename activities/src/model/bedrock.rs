@@ -9,6 +9,9 @@ use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
 use aws_sdk_bedrockruntime::config::{
     Builder, ProvideCredentials as _, SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
+use aws_sdk_bedrockruntime::error::{DisplayErrorContext, SdkError};
+use aws_sdk_bedrockruntime::operation::converse_stream::ConverseStreamError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use serde_json::json;
@@ -17,12 +20,35 @@ use workflows::contract::failure::FailureKind;
 
 use super::errors::Errors;
 use super::request;
-use super::settings::Settings;
+use super::settings::{Guardrail, Settings};
 use super::stream::{self, Received};
 use crate::failure::ServiceError;
 
 /// Time to reach Bedrock's address.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// A request without a reply.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    /// Why.
+    pub error: ServiceError,
+    /// It may have been worked on, and is paid for then.
+    pub billed: bool,
+}
+
+/// The service refused the request, or it never left us: an answer that is an error is free, and so is a connection that was
+/// never made. A connection that broke later may have carried it.
+fn is_refused(error: &SdkError<ConverseStreamError, HttpResponse>) -> bool {
+    match error {
+        SdkError::ServiceError(_) | SdkError::ConstructionFailure(_) => true,
+        SdkError::DispatchFailure(failure) => {
+            let text = DisplayErrorContext(error).to_string().to_ascii_lowercase();
+            let never_left = ["tcp connect", "dns", "connect timeout", "credential", "no identity"];
+            failure.is_user() || never_left.iter().any(|sign| text.contains(sign))
+        }
+        _ => false,
+    }
+}
 
 /// A connection to Bedrock in one region. Credentials are found when they are needed, and renewed by the SDK.
 #[derive(Debug, Clone)]
@@ -30,6 +56,7 @@ pub struct Bedrock {
     client: Client,
     credentials: Option<SharedCredentialsProvider>,
     region: String,
+    pub(super) guardrail: Option<Guardrail>,
     pub(super) idle: Duration,
 }
 
@@ -53,7 +80,8 @@ impl Bedrock {
         config.set_credentials_provider(credentials.clone());
         config.set_endpoint_url(settings.endpoint_url.clone());
         let client = Client::from_conf(config.build());
-        Self { client, credentials, region: settings.region.clone(), idle: settings.idle() }
+        let (region, guardrail) = (settings.region.clone(), settings.guardrail.clone());
+        Self { client, credentials, region, guardrail, idle: settings.idle() }
     }
 
     /// The region's name.
@@ -88,11 +116,16 @@ impl Bedrock {
             "inferenceConfig": {"maxTokens": 1},
             "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
         }));
-        self.ask(model, body).await.map(drop)
+        self.ask(model, body, &|_| {}).await.map(drop).map_err(|unanswered| unanswered.error)
     }
 
-    /// Sends one request and reads its reply to the end.
-    pub(super) async fn ask(&self, model: &str, body: Vec<u8>) -> Result<Received, ServiceError> {
+    /// Sends one request and reads its reply to the end. `streamed` is told how many bytes came so far.
+    pub(super) async fn ask(
+        &self,
+        model: &str,
+        body: Vec<u8>,
+        streamed: &(dyn Fn(usize) + Sync),
+    ) -> Result<Received, Unanswered> {
         let errors = Errors { model, region: &self.region };
         let length = body.len().to_string();
         let body = Bytes::from(body);
@@ -102,7 +135,15 @@ impl Bedrock {
             request.headers_mut().insert("content-length", length.clone());
             request.headers_mut().insert("content-type", "application/json");
         });
-        let reply = timeout(self.idle, call.send()).await.map_err(|_| errors.silent(self.idle))?;
-        stream::receive(reply.map_err(|error| errors.of_call(error))?, self.idle, &errors).await
+        let reply = match timeout(self.idle, call.send()).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => {
+                let billed = !is_refused(&error);
+                return Err(Unanswered { billed, error: errors.of_call(error) });
+            }
+            Err(_) => return Err(Unanswered { billed: true, error: errors.silent(self.idle) }),
+        };
+        let received = stream::receive(reply, self.idle, &errors, streamed).await;
+        received.map_err(|error| Unanswered { billed: true, error })
     }
 }

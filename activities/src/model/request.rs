@@ -6,8 +6,11 @@
 
 use serde_json::{Map, Value, json};
 use workflows::agents::AgentSpec;
-use workflows::contract::model::{SUBMIT_ANSWER, TakeTurn};
+use workflows::contract::model::{HAND_OVER, SUBMIT_ANSWER, TakeTurn};
 use workflows::contract::money::{MicroUsd, Price, Usage};
+
+use super::hand_over;
+use super::settings::Guardrail;
 
 /// User messages that end in a cache point. Two: the last one stores this turn, the one before it finds what the turn before
 /// stored, however many blocks lie between. With those after tools and system that is Bedrock's limit of four.
@@ -17,31 +20,57 @@ const ROLLING_POINTS: usize = 2;
 const BYTES_PER_TOKEN: u64 = 3;
 
 /// The whole body.
-pub(super) fn body(spec: &AgentSpec, run: &str, turn: &TakeTurn, system: &str, messages: Vec<Value>) -> Vec<u8> {
-    canonical(&json!({
+pub(super) fn body(
+    spec: &AgentSpec,
+    run: &str,
+    turn: &TakeTurn,
+    system: &str,
+    messages: Vec<Value>,
+    guardrail: Option<&Guardrail>,
+) -> Vec<u8> {
+    let mut body = json!({
         "inferenceConfig": {"maxTokens": turn.max_tokens.max(1)},
         "messages": with_cache_points(messages),
         "requestMetadata": {"agent": spec.name.as_str(), "run": metadata_value(run)},
         "system": [{"text": system}, cache_point()],
         "toolConfig": {"tools": tools(spec), "toolChoice": {"any": {}}},
-    }))
+    });
+    if let Some(guardrail) = guardrail {
+        body["guardrailConfig"] =
+            json!({"guardrailIdentifier": guardrail.id, "guardrailVersion": guardrail.version, "trace": "enabled"});
+    }
+    canonical(&body)
 }
 
 /// What a call with this body costs at worst: everything is dear input, and the reply is as long as it may be.
 pub(super) fn worst_case(body: &[u8], max_tokens: u32, price: &Price) -> MicroUsd {
+    dearest_input(body, price) + price.cost(&Usage { output: u64::from(max_tokens), ..Usage::default() })
+}
+
+/// What this body costs at worst before anything came back.
+pub(super) fn dearest_input(body: &[u8], price: &Price) -> MicroUsd {
     let dearest = price.input.max(price.cache_write).max(price.cache_read);
-    let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
-    let usage = Usage { input: bytes.div_ceil(BYTES_PER_TOKEN), output: u64::from(max_tokens), ..Usage::default() };
+    let usage = Usage { input: tokens(body.len()), ..Usage::default() };
     Price { input: dearest, ..*price }.cost(&usage)
 }
 
-/// The agent's tools in its own order, then the forced one through which it answers.
+/// What so many bytes of a reply cost at worst.
+pub(super) fn dearest_output(bytes: usize, price: &Price) -> MicroUsd {
+    price.cost(&Usage { output: tokens(bytes), ..Usage::default() })
+}
+
+fn tokens(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(BYTES_PER_TOKEN)
+}
+
+/// The agent's tools in its own order, then the forced one through which it answers, then the one for long conversations.
 fn tools(spec: &AgentSpec) -> Vec<Value> {
     let tool = |name: &str, description: &str, schema: Value| json!({"toolSpec": {"name": name, "description": description, "inputSchema": {"json": schema}}});
     let own = spec.tools.iter().map(|t| tool(t.name, t.description, (t.input)()));
     let submit =
         tool(SUBMIT_ANSWER, "Finish: submit your answer. Call it alone, once, when the work is done.", (spec.answer)());
-    own.chain([submit, cache_point()]).collect()
+    let hand_over = tool(HAND_OVER, hand_over::DESCRIPTION, hand_over::schema());
+    own.chain([submit, hand_over, cache_point()]).collect()
 }
 
 fn with_cache_points(mut messages: Vec<Value>) -> Vec<Value> {

@@ -16,11 +16,23 @@ pub struct Settings {
     pub endpoint_url: Option<String>,
     /// Seconds a reply may be silent before it counts as cut. Default 60.
     pub idle_seconds: u64,
+    /// Guardrail that every call goes through. Default: none.
+    pub guardrail: Option<Guardrail>,
+}
+
+/// A guardrail of Amazon Bedrock.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guardrail {
+    /// Its id or ARN.
+    pub id: String,
+    /// Its version: a number, or `DRAFT`.
+    pub version: String,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { region: "us-east-1".into(), endpoint_url: None, idle_seconds: 60 }
+        Self { region: "us-east-1".into(), endpoint_url: None, idle_seconds: 60, guardrail: None }
     }
 }
 

@@ -45,20 +45,43 @@ pub(super) enum Block {
     Reasoning(Value),
 }
 
-/// Reads a reply to its end. A silence longer than `idle` and an end without the closing events count as cut: what was
+/// Reads a reply to its end, and says how many bytes the model wrote so far. A silence longer than `idle` and an end without the closing events count as cut: what was
 /// streamed before is worth nothing, for a call may be half.
 pub(super) async fn receive(
     mut reply: Streaming,
     idle: Duration,
     errors: &Errors<'_>,
+    streamed: &(dyn Fn(usize) + Sync),
 ) -> Result<Received, ServiceError> {
     let mut parts = Parts::default();
+    let mut bytes = 0;
     loop {
         let event = timeout(idle, reply.stream.recv()).await.map_err(|_| errors.silent(idle))?;
         match event.map_err(|error| errors.of_stream(error))? {
-            Some(event) => parts.take(event),
+            Some(event) => {
+                bytes += size_of_output(&event);
+                streamed(bytes);
+                parts.take(event);
+            }
             None => return parts.finish().ok_or_else(|| errors.cut()),
         }
+    }
+}
+
+/// Bytes that the model wrote.
+fn size_of_output(event: &Event) -> usize {
+    match event {
+        Event::ContentBlockStart(start) => match &start.start {
+            Some(ContentBlockStart::ToolUse(tool)) => tool.name.len(),
+            _ => 0,
+        },
+        Event::ContentBlockDelta(delta) => match &delta.delta {
+            Some(ContentBlockDelta::Text(text)) => text.len(),
+            Some(ContentBlockDelta::ToolUse(call)) => call.input.len(),
+            Some(ContentBlockDelta::ReasoningContent(ReasoningContentBlockDelta::Text(text))) => text.len(),
+            _ => 0,
+        },
+        _ => 0,
     }
 }
 

@@ -85,7 +85,38 @@ async fn answer(State(fake): State<Arc<Fake>>, uri: Uri, headers: HeaderMap, bod
 struct Rig {
     fake: Arc<Fake>,
     model: ModelActivities,
+    ledger: Kept,
     _directory: tempfile::TempDir,
+}
+
+impl Rig {
+    async fn turn(&self, turn: &TakeTurn) -> Result<TurnOutcome, ServiceError> {
+        self.model.turn(RUN, turn, &self.ledger).await
+    }
+}
+
+/// Keeps what was told, and how many requests had been made when it was reserved.
+#[derive(Default)]
+struct Kept {
+    meter: Meter,
+    reserved: Mutex<Vec<(usize, MicroUsd)>>,
+    fake: Arc<Fake>,
+}
+
+impl Ledger for Kept {
+    async fn reserve(&self, cost: MicroUsd) -> Result<(), ServiceError> {
+        self.reserved.lock().unwrap().push((self.fake.calls(), cost));
+        self.book(cost);
+        Ok(())
+    }
+
+    fn book(&self, cost: MicroUsd) {
+        self.meter.0.store(cost.0, Ordering::Relaxed);
+    }
+
+    fn booked(&self) -> MicroUsd {
+        self.meter.spending().cost
+    }
 }
 
 fn settings(address: &str) -> Settings {
@@ -101,7 +132,8 @@ async fn rig(plays: Vec<Play>) -> Rig {
     let directory = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(directory.path().to_str().unwrap()).unwrap();
     let model = ModelActivities::new(bedrock(&settings(&address)), Prices::with(&BTreeMap::new()).unwrap(), blobs);
-    Rig { fake, model, _directory: directory }
+    let ledger = Kept { fake: Arc::clone(&fake), ..Kept::default() };
+    Rig { fake, model, ledger, _directory: directory }
 }
 
 fn bedrock(settings: &Settings) -> Bedrock {
@@ -189,9 +221,16 @@ fn results(calls: &[&str]) -> News {
 }
 
 async fn replied(rig: &Rig, turn: &TakeTurn) -> Reply {
-    match rig.model.turn(turn).await.unwrap() {
+    match rig.turn(turn).await.unwrap() {
         TurnOutcome::Replied(reply) => reply,
-        TurnOutcome::OverLimit { needed } => panic!("over its limit: {needed}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn lost(rig: &Rig, turn: &TakeTurn) -> Lost {
+    match rig.turn(turn).await.unwrap() {
+        TurnOutcome::Lost(lost) => lost,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -225,13 +264,14 @@ async fn a_conversation_of_two_turns() {
     assert_eq!(sent["toolConfig"]["toolChoice"], json!({"any": {}}));
     let tools = sent["toolConfig"]["tools"].as_array().unwrap();
     let names: Vec<&str> = tools.iter().filter_map(|tool| tool.pointer("/toolSpec/name")?.as_str()).collect();
-    assert_eq!(names, ["search_code", "list_repositories", "repository_tree", "read_file", SUBMIT_ANSWER]);
+    assert_eq!(names, ["search_code", "list_repositories", "repository_tree", "read_file", SUBMIT_ANSWER, HAND_OVER]);
     assert_eq!(tools.last(), Some(&json!({"cachePoint": {"type": "default"}})));
     assert!(sent["messages"][0]["content"][0]["text"].as_str().unwrap().contains("Total is wrong"));
 
     let sent = rig.fake.json(1);
     assert_eq!(sent["messages"][1]["content"][0], json!({"text": "Looking."}));
-    let result = json!({"toolResult": {"toolUseId": "t1", "status": "success", "content": [{"text": "1 x = 1"}]}});
+    let text = "<untrusted source=\"read_file acme/shop a.py\">\n1 x = 1\n</untrusted>";
+    let result = json!({"toolResult": {"toolUseId": "t1", "status": "success", "content": [{"text": text}]}});
     assert_eq!(sent["messages"][2]["content"][0], result);
 }
 
@@ -268,7 +308,7 @@ async fn a_later_request_begins_with_the_bytes_of_the_one_before_and_repeats_are
 async fn a_finished_reply_is_never_bought_again() {
     let rig = rig(vec![Play::Frames(read_call())]).await;
     let first = replied(&rig, &turn(1, None, brief())).await;
-    assert_eq!(replied(&rig, &turn(1, None, brief())).await, first);
+    assert_eq!(replied(&rig, &turn(1, None, brief())).await, Reply { kept: true, ..first });
     assert_eq!(rig.fake.calls(), 1);
 }
 
@@ -277,7 +317,7 @@ async fn a_call_that_may_cost_too_much_is_not_made() {
     let rig = rig(vec![]).await;
     // The reply alone: 1,000 tokens at 16.50 USD per million.
     let request = TakeTurn { limit: MicroUsd(16_500), ..turn(1, None, brief()) };
-    let TurnOutcome::OverLimit { needed } = rig.model.turn(RUN, &request).await.unwrap() else { panic!("it was made") };
+    let TurnOutcome::OverLimit { needed } = rig.turn(&request).await.unwrap() else { panic!("it was made") };
     assert!(needed > request.limit && needed < MicroUsd(100_000), "{needed}");
     assert_eq!(rig.fake.calls(), 0);
 }
@@ -285,17 +325,16 @@ async fn a_call_that_may_cost_too_much_is_not_made() {
 #[tokio::test]
 async fn a_model_without_a_price_is_not_called() {
     let rig = rig(vec![]).await;
-    let error = rig.model.turn(RUN, &TakeTurn { model: "mystery".into(), ..turn(1, None, brief()) }).await.unwrap_err();
+    let error = rig.turn(&TakeTurn { model: "mystery".into(), ..turn(1, None, brief()) }).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Invalid);
     assert!(error.message.contains("[prices.\"mystery\"]"), "{error}");
 }
 
 #[tokio::test]
 async fn input_that_is_no_object_reaches_the_tool_and_can_be_sent_again() {
-    let first = reply("", &[("t1", "read_file", r#"{"path": "a"#), ("t1", "read_file", "[1]")], "max_tokens");
+    let first = reply("", &[("t1", "read_file", r#"{"path": "a"#), ("t1", "read_file", "[1]")], "tool_use");
     let rig = rig(vec![Play::Frames(first), Play::Frames(read_call())]).await;
     let reply = replied(&rig, &turn(1, None, brief())).await;
-    assert_eq!(reply.stop, "max_tokens");
     let ids: Vec<&str> = reply.calls.iter().map(|call| call.id.as_str()).collect();
     assert_eq!(ids, ["t1", "t1-2"], "two calls with one id get one each");
     assert_eq!(rig.model.blobs.get(&reply.calls[0].input).await.unwrap(), r#""{\"path\": \"a""#);
@@ -323,6 +362,137 @@ async fn an_empty_reply_leaves_roles_alternating() {
     let roles: Vec<&str> = sent["messages"].as_array().unwrap().iter().filter_map(|m| m["role"].as_str()).collect();
     assert_eq!(roles, ["user", "assistant", "user"]);
     assert_eq!(sent["messages"][0]["content"][1], json!({"text": "Use a tool."}));
+}
+
+#[tokio::test]
+async fn a_call_that_was_cut_off_is_not_run() {
+    let calls = [("t1", "read_file", r#"{"repository":"acme/shop","path":"a"}"#), ("t2", "read_file", r#"{"repo"#)];
+    let cut_answer = reply("", &[("t3", SUBMIT_ANSWER, r#"{"repo"#)], "max_tokens");
+    let plays = [reply("", &calls, "max_tokens"), cut_answer, read_call()].map(Play::Frames);
+    let rig = rig(plays.into()).await;
+    let first = replied(&rig, &turn(1, None, brief())).await;
+    let ids: Vec<&str> = first.calls.iter().map(|call| call.id.as_str()).collect();
+    assert_eq!(ids, ["t1"]);
+    let second = replied(&rig, &turn(2, Some(first.head), results(&["t1"]))).await;
+    assert_eq!((second.calls.len(), &second.answer), (0, &None), "half an answer is none");
+    let sent = rig.fake.json(1);
+    assert_eq!(sent["messages"][2]["content"][0]["toolResult"]["content"][0]["text"], transcript::NOT_RUN);
+    replied(&rig, &turn(3, Some(second.head), News::Remark("Cut.".into()))).await;
+    let sent = rig.fake.json(2);
+    assert_eq!(sent["messages"][4]["content"][0]["toolResult"]["toolUseId"], "t3");
+    assert_eq!(sent["messages"][4]["content"][1]["text"], "Cut.");
+}
+
+#[tokio::test]
+async fn what_bedrock_would_not_take_back_is_made_fit() {
+    let odd = reply("", &[("a b/ü", "read file?", "{}"), ("", "", "{}")], "tool_use");
+    let rig = rig(vec![Play::Frames(odd), Play::Frames(read_call())]).await;
+    let first = replied(&rig, &turn(1, None, brief())).await;
+    let calls: Vec<(&str, &str)> = first.calls.iter().map(|call| (call.id.as_str(), call.name.as_str())).collect();
+    assert_eq!(calls, [("a_b__", "read_file_"), ("unnamed", "unnamed")]);
+    assert_eq!(sendable(&"x".repeat(100), |_| false).len(), 64);
+}
+
+#[tokio::test]
+async fn what_people_and_the_harness_say_comes_after_the_results() {
+    let rig = rig(vec![Play::Frames(read_call()), Play::Frames(read_call())]).await;
+    let first = replied(&rig, &turn(1, None, brief())).await;
+    let remarks = vec![
+        Remark::of_harness("3 turns are left."),
+        Remark { by: Some("Ana".into()), text: "mind the\u{202E} cache".into() },
+    ];
+    let request = TakeTurn { remarks, ..turn(2, Some(first.head), results(&["t1"])) };
+    replied(&rig, &request).await;
+    let content = rig.fake.json(1)["messages"][2]["content"].clone();
+    assert_eq!(content[0]["toolResult"]["toolUseId"], "t1");
+    assert_eq!(content[1]["text"], "3 turns are left.");
+    assert_eq!(content[2]["text"], "Ana, who directs this work, says:\nmind the cache\nMind it from now on.");
+}
+
+#[tokio::test]
+async fn a_hand_over_begins_anew_with_the_task_and_the_notes() {
+    let notes = r#"{"done":"read a.py","decisions":"clamp; Ana: mind the cache","open_questions":"none","next_steps":"answer"}"#;
+    let hand_over = reply("", &[("t2", HAND_OVER, notes)], "tool_use");
+    let vain = reply("I go on.", &[("t2", "read_file", "{}")], "tool_use");
+    let plays = [read_call(), vain, hand_over, read_call()].map(Play::Frames);
+    let rig = rig(plays.into()).await;
+    let first = replied(&rig, &turn(1, None, brief())).await;
+    let asked = |n| TakeTurn { hand_over: true, ..turn(n, Some(first.head.clone()), results(&["t1"])) };
+    let vain = replied(&rig, &asked(2)).await;
+    assert_eq!(
+        (vain.handed_over, &vain.head, vain.calls.len()),
+        (false, &first.head, 0),
+        "the conversation is as it was"
+    );
+    let done = replied(&rig, &asked(3)).await;
+    assert!(done.handed_over && done.head != first.head);
+    let sent = rig.fake.json(2);
+    assert_eq!(sent["messages"][2]["content"][0]["toolResult"]["toolUseId"], "t1");
+    assert!(sent["messages"][2]["content"][1]["text"].as_str().unwrap().contains("Call hand_over, and nothing else"));
+    assert_eq!(sent["toolConfig"], rig.fake.json(0)["toolConfig"], "the same tools: the prefix stays cached");
+
+    replied(&rig, &turn(4, Some(done.head), News::Remark("Go on from your notes.".into()))).await;
+    let sent = rig.fake.json(3);
+    let messages = sent["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0]["content"][0], rig.fake.json(0)["messages"][0]["content"][0], "the task, word for word");
+    let notes = messages[0]["content"][1]["text"].as_str().unwrap();
+    assert!(notes.contains("## Decisions\nclamp; Ana: mind the cache"), "{notes}");
+    assert_eq!(messages[0]["content"][2]["text"], "Go on from your notes.");
+}
+
+#[tokio::test]
+async fn what_a_tool_read_or_wrote_is_stored_once_and_long_results_share_the_room() {
+    let long = json!({"repository": "acme/shop", "path": "p".repeat(500)}).to_string();
+    let calls = [("t1", "read_file", long.as_str()), ("t2", "read_file", "{}"), ("t3", "read_file", "{}")];
+    let rig = rig(vec![Play::Frames(reply("", &calls, "tool_use")), Play::Frames(read_call())]).await;
+    let first = replied(&rig, &turn(1, None, brief())).await;
+    let node = String::from_utf8(rig.model.blobs.get(&first.head).await.unwrap().to_vec()).unwrap();
+    assert!(!node.contains("ppppp"), "the input is in its own blob alone");
+    let output = |text: String| async { CallOutput::Blob(rig.model.blobs.put(text).await.unwrap()) };
+    let outputs = [output("a".repeat(60_000)).await, output("b".repeat(60_000)).await, output("c".into()).await];
+    let results = outputs.into_iter().zip(["t1", "t2", "t3"]);
+    let results = results.map(|(output, id)| CallResult { id: id.into(), output, is_error: false }).collect();
+    let second = replied(&rig, &turn(2, Some(first.head), News::Results(results))).await;
+    let node = String::from_utf8(rig.model.blobs.get(&second.head).await.unwrap().to_vec()).unwrap();
+    assert!(node.len() < 2000, "{}", node.len());
+    let content = rig.fake.json(1)["messages"][2]["content"].clone();
+    let text = |n: usize| content[n]["toolResult"]["content"][0]["text"].as_str().unwrap().to_owned();
+    let total: usize = (0..3).map(|n| text(n).len()).sum();
+    assert!(total < 97 * 1024, "{total}");
+    assert!(text(0).contains("[truncated: ") && text(0).contains("ask for a smaller part"), "{}", &text(0)[49_000..]);
+    assert_eq!(text(2), "<untrusted source=\"read_file\">\nc\n</untrusted>");
+    assert_eq!(rig.fake.json(1)["messages"][1]["content"][0]["toolUse"]["input"]["path"], "p".repeat(500));
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_kept_was_paid_for() {
+    let rig = rig(vec![Play::Frames(read_call())]).await;
+    let named = rig._directory.path().join("sha256");
+    std::fs::write(&named, "in the way").unwrap();
+    let lost = lost(&rig, &turn(1, None, brief())).await;
+    assert_eq!(lost.cost, MicroUsd(1106), "what the reply's own usage says");
+    std::fs::remove_file(named).unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_request_costs_nothing() {
+    let rig = rig(vec![Play::Error(429, "ThrottlingException", None)]).await;
+    rig.turn(&turn(1, None, brief())).await.unwrap_err();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = settings(&listener.local_addr().unwrap().to_string());
+    drop(listener);
+    let unanswered = bedrock(&closed).ask(MODEL, b"{}".to_vec(), &|_| {}).await.unwrap_err();
+    assert!(!unanswered.billed, "{:?}", unanswered.error);
+}
+
+#[tokio::test]
+async fn every_call_goes_through_the_guardrail() {
+    let mut rig = rig(vec![Play::Frames(read_call())]).await;
+    rig.model.bedrock.guardrail = Some(Guardrail { id: "gr1".into(), version: "2".into() });
+    replied(&rig, &turn(1, None, brief())).await;
+    let expected = json!({"guardrailIdentifier": "gr1", "guardrailVersion": "2", "trace": "enabled"});
+    assert_eq!(rig.fake.json(0)["guardrailConfig"], expected);
 }
 
 #[tokio::test]
@@ -380,7 +550,7 @@ async fn every_error_of_the_service_says_what_to_do() {
     let plays = table.iter().map(|(status, kind, ..)| Play::Error(*status, kind, None)).collect();
     let rig = rig(plays).await;
     for (_, name, kind, words) in table {
-        let error = rig.model.turn(RUN, &turn(1, None, brief())).await.unwrap_err();
+        let error = rig.turn(&turn(1, None, brief())).await.unwrap_err();
         assert_eq!(error.kind, kind, "{name}: {error}");
         assert!(error.message.contains(words) && error.message.contains("us-east-1"), "{name}: {error}");
         assert_eq!(error.retry_after, None);
@@ -391,7 +561,7 @@ async fn every_error_of_the_service_says_what_to_do() {
 #[tokio::test]
 async fn a_retry_after_header_is_passed_on() {
     let rig = rig(vec![Play::Error(429, "ThrottlingException", Some("17"))]).await;
-    let error = rig.model.turn(RUN, &turn(1, None, brief())).await.unwrap_err();
+    let error = rig.turn(&turn(1, None, brief())).await.unwrap_err();
     assert_eq!(error.retry_after, Some(std::time::Duration::from_secs(17)));
 }
 
@@ -415,8 +585,16 @@ async fn a_reply_that_breaks_off_is_no_reply() {
     let (plays, kinds): (Vec<Play>, Vec<FailureKind>) = table.into_iter().unzip();
     let rig = rig(plays.into_iter().chain([Play::Frames(read_call())]).collect()).await;
     for (n, kind) in kinds.into_iter().enumerate() {
-        let error = rig.model.turn(RUN, &turn(1, None, brief())).await.unwrap_err();
-        assert_eq!(error.kind, kind, "{n}: {error}");
+        let lost = lost(&rig, &turn(1, None, brief())).await;
+        assert_eq!(lost.kind, kind, "{n}: {}", lost.message);
+        let (calls, reserved) = rig.ledger.reserved.lock().unwrap()[n];
+        assert_eq!(calls, n, "told before the request went out");
+        assert!(
+            lost.cost > reserved,
+            "{n}: the known input and what was streamed is paid: {} of {reserved}",
+            lost.cost
+        );
+        assert!(lost.cost < reserved + MicroUsd(500), "and no more: {} of {reserved}", lost.cost);
     }
     assert_eq!(replied(&rig, &turn(1, None, brief())).await.calls.len(), 1, "nothing of the broken replies was kept");
 }
@@ -425,9 +603,9 @@ async fn a_reply_that_breaks_off_is_no_reply() {
 async fn a_silent_reply_is_given_up() {
     let mut rig = rig(vec![Play::Silent(read_call().drain(..4).collect())]).await;
     rig.model.bedrock.idle = std::time::Duration::from_millis(50);
-    let error = rig.model.turn(RUN, &turn(1, None, brief())).await.unwrap_err();
-    assert_eq!(error.kind, FailureKind::Unavailable);
-    assert!(error.message.contains("was silent"), "{error}");
+    let lost = lost(&rig, &turn(1, None, brief())).await;
+    assert_eq!(lost.kind, FailureKind::Unavailable);
+    assert!(lost.message.contains("was silent"), "{}", lost.message);
 }
 
 #[tokio::test]
@@ -449,9 +627,9 @@ async fn a_closed_port_and_missing_credentials_are_told_apart() {
 #[tokio::test]
 async fn a_conversation_cannot_begin_in_the_middle() {
     let rig = rig(vec![]).await;
-    let error = rig.model.turn(RUN, &turn(1, None, results(&["t1"]))).await.unwrap_err();
+    let error = rig.turn(&turn(1, None, results(&["t1"]))).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Invalid);
-    let error = rig.model.turn(RUN, &turn(1, Some(Digest::of("nothing")), brief())).await.unwrap_err();
+    let error = rig.turn(&turn(1, Some(Digest::of("nothing")), brief())).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::NotFound);
 }
 

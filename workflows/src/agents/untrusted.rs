@@ -2,17 +2,42 @@
 
 /// Longest fenced text, in characters; the rest is cut with a visible note.
 const LIMIT: usize = 24_000;
+/// Name of the fence's tag.
+const FENCE: &str = "untrusted";
 
 /// Wraps `text` in a fence that names its source, without invisible characters, and without anything that could close the
 /// fence early. Used as a template filter: `{{ ticket.description | untrusted("ticket SHOP-1") }}`.
 #[expect(clippy::needless_pass_by_value, reason = "signature of a template filter")]
 pub fn fence(text: String, source: String) -> String {
-    let source: String = visible(&source).chars().filter(|c| !matches!(c, '"' | '<' | '>' | '\n')).collect();
-    let text = visible(&text).replace("</untrusted", "<\\/untrusted").replace("<untrusted", "<\\untrusted");
-    let cut = text.chars().count().saturating_sub(LIMIT);
+    fence_first(&text, &source, LIMIT)
+}
+
+/// As [`fence`], with at most `limit` characters of the text.
+pub fn fence_first(text: &str, source: &str, limit: usize) -> String {
+    let source: String = visible(source).chars().filter(|c| !matches!(c, '"' | '<' | '>' | '\n')).collect();
+    let text = disarmed(&visible(text));
+    let cut = text.chars().count().saturating_sub(limit);
     let note = if cut > 0 { format!("\n[cut: {cut} more characters]") } else { String::new() };
-    let text: String = text.chars().take(LIMIT).collect();
+    let text: String = text.chars().take(limit).collect();
     format!("<untrusted source=\"{source}\">\n{text}{note}\n</untrusted>")
+}
+
+/// `text` without anything that reads as one of our fences, however it is spelt.
+fn disarmed(text: &str) -> String {
+    let mut armed = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        let (before, from) = rest.split_at(at);
+        armed.push_str(before);
+        armed.push('<');
+        rest = from.get(1..).unwrap_or_default();
+        let name = rest.trim_start_matches(|c: char| c == '/' || c.is_whitespace());
+        if name.get(..FENCE.len()).is_some_and(|name| name.eq_ignore_ascii_case(FENCE)) {
+            armed.push('\\');
+        }
+    }
+    armed.push_str(rest);
+    armed
 }
 
 /// `text` without control, zero-width, bidirectional, tag and variation characters: what a person sees is what the model

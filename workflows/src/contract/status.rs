@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::agent::AgentName;
+use super::agent::{AgentName, Steered};
 use super::ids::{Digest, RepositoryName};
 use super::money::{MicroUsd, Usage};
 use super::workspace::Workspace;
@@ -353,6 +353,7 @@ pub struct Extension {
 
 /// How far an agent's run got: all that continue-as-new has to carry.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AgentProgress {
     /// Head of the transcript.
     pub head: Option<Digest>,
@@ -368,4 +369,37 @@ pub struct AgentProgress {
     pub workspace: Option<Workspace>,
     /// What the model has not been told yet.
     pub news: Option<super::model::News>,
+    /// What the harness wants to say beside it.
+    pub notes: Vec<String>,
+    /// What people said and the model has not been told yet.
+    pub steered: Vec<Steered>,
+    /// Numbers of what people said and the model was told.
+    pub heard: Vec<u32>,
+    /// Tokens of all replies.
+    pub usage: Usage,
+    /// Leased beyond the first lease.
+    pub granted: MicroUsd,
+    /// What was booked for the last lost attempt of this turn. It is given back when that attempt's reply turns up.
+    pub lost: MicroUsd,
+    /// What the owner of the money was told of.
+    pub told_spent: MicroUsd,
+    /// Seconds in which it waited for money.
+    pub waited_seconds: u64,
+    /// Replies in a row without a tool call.
+    pub silent_replies: u32,
+    /// Tokens of the whole conversation, as of the last reply.
+    pub context_tokens: u64,
+    /// Times in a row the model was asked for a hand-over in vain.
+    pub vain_hand_overs: u32,
+    /// Calls since the files last changed, and how often each gave the same result.
+    pub seen: Vec<SeenCall>,
+}
+
+/// A call with its result, and how often both came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenCall {
+    /// Digest of tool, input and output.
+    pub what: Digest,
+    /// How often.
+    pub times: u32,
 }

@@ -1,0 +1,191 @@
+//! One model turn: asked for until it is there, within time and money.
+
+use std::time::Duration;
+
+use temporalio_workflow::WaitConditionOptions;
+
+use super::{Cancelled, Run, Stop, guards};
+use crate::contract::agent::{AgentEnd, AgentSpent, BudgetAsk};
+use crate::contract::ids::EffectKey;
+use crate::contract::model::{Model, Remark, Reply, Spending, TakeTurn, TurnOutcome};
+use crate::contract::money::MicroUsd;
+use crate::kit::{self, CallError, Failure, Waited};
+use crate::policy::Family;
+
+/// The first wait after a failure; the next ones double up to a minute.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+impl Run {
+    /// The model's next reply. Throttling and outages are waited out inside the wall limit, a lack of money for as long as it
+    /// takes.
+    pub(super) async fn take_turn(&self, hand_over: bool) -> Result<Reply, Stop> {
+        let turn = self.progress(|p| p.turns + 1);
+        let what = if hand_over { ", hand-over" } else { "" };
+        let summary = format!("ask {} model (turn {turn}{what})", self.input.agent);
+        let (began, waited) = (kit::now(&self.ctx), self.progress(|p| p.waited_seconds));
+        let mut wait = FIRST_WAIT;
+        let mut carried = 0;
+        loop {
+            let (request, carries) = self.request(turn, hand_over)?;
+            let asked = kit::call(&self.ctx, &self.token, Family::Model, &summary, Model::take_turn, request).await;
+            let failure = match asked {
+                Ok(TurnOutcome::Replied(reply)) => {
+                    // A reply that an earlier attempt had bought knows no more than that attempt did.
+                    let heard = if reply.kept { carried } else { carries };
+                    self.book(turn, &reply, heard, hand_over);
+                    self.tell_spending().await;
+                    return Ok(reply);
+                }
+                Ok(TurnOutcome::OverLimit { needed }) => {
+                    self.lease_more(needed).await?;
+                    continue;
+                }
+                Ok(TurnOutcome::Lost(lost)) => {
+                    self.book_lost(lost.cost);
+                    Failure::new(lost.kind, lost.message)
+                }
+                Err(CallError::Cancelled) => return Err(Stop::Cancelled),
+                Err(CallError::Failed(failure)) => {
+                    let told = failure.last_beat.clone().and_then(|beat| serde_json::from_value::<Spending>(beat).ok());
+                    if let Some(spending) = told {
+                        self.book_lost(spending.cost);
+                    }
+                    failure
+                }
+            };
+            carried = carries;
+            if failure.kind.is_final() {
+                return Err(Stop::End(AgentEnd::Failed(failure.message)));
+            }
+            let pause = guards::pause(&failure, wait, self.ctx.random::<u64>());
+            let active = self.progress(|p| p.active_seconds.saturating_sub(p.waited_seconds - waited));
+            let worked = Duration::from_secs(active) + kit::since(&self.ctx, began);
+            if worked + pause > self.spec.wall {
+                let limit = format!("{} min, the last of them waiting: {}", worked.as_secs() / 60, failure.message);
+                return Err(Stop::End(AgentEnd::Limit(limit)));
+            }
+            if self.sleep(pause).await == Waited::Cancelled {
+                return Err(Stop::Cancelled);
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// What is asked, and how many remarks of people it carries. A hand-over carries none: they would be lost in it.
+    fn request(&self, turn: u32, hand_over: bool) -> Result<(TakeTurn, usize), Stop> {
+        let (head, news, spent) = self.progress(|p| (p.head.clone(), p.news.clone(), p.spent));
+        let Some(news) = news else {
+            return Err(Stop::End(AgentEnd::Failed("nothing to tell the model".to_owned())));
+        };
+        let mut remarks = Vec::new();
+        let mut carries = 0;
+        if !hand_over {
+            self.progress(|p| {
+                remarks.extend(p.notes.iter().cloned().map(Remark::of_harness));
+                remarks.extend(guards::last_turns(self.spec, p).map(Remark::of_harness));
+                remarks.extend(p.steered.iter().map(|s| Remark { by: Some(s.by.clone()), text: s.text.clone() }));
+                carries = p.steered.len();
+            });
+        }
+        let request = TakeTurn {
+            agent: self.input.agent,
+            model: self.input.model.id.clone(),
+            max_tokens: self.input.model.max_tokens,
+            head,
+            news,
+            remarks,
+            hand_over,
+            effect: EffectKey::new(self.ctx.workflow_id(), &self.input.generation, "turn", turn),
+            limit: self.lease() - spent,
+        };
+        Ok((request, carries))
+    }
+
+    fn book(&self, turn: u32, reply: &Reply, heard: usize, hand_over: bool) {
+        self.update(|p| {
+            p.turns = turn;
+            if reply.kept {
+                // The attempt that was booked as lost has bought this very reply.
+                p.spent = p.spent - p.lost;
+            }
+            p.lost = MicroUsd::default();
+            p.spent += reply.cost;
+            p.usage += reply.usage;
+            let usage = &reply.usage;
+            p.context_tokens = usage.input + usage.cache_read + usage.cache_write + usage.output;
+            if !hand_over || reply.handed_over {
+                p.head = Some(reply.head.clone());
+                p.news = None;
+            }
+            if !hand_over {
+                p.notes.clear();
+                let told: Vec<u32> = p.steered.drain(..heard.min(p.steered.len())).map(|s| s.n).collect();
+                p.heard.extend(told);
+            }
+        });
+    }
+
+    fn book_lost(&self, cost: MicroUsd) {
+        self.update(|p| {
+            p.spent += cost;
+            p.lost = cost;
+        });
+    }
+
+    /// All that may be spent.
+    fn lease(&self) -> MicroUsd {
+        self.input.lease + self.progress(|p| p.granted)
+    }
+
+    /// Asks the owner of the money for more, and waits until it comes. Without an owner the money is used up.
+    async fn lease_more(&self, need: MicroUsd) -> Result<(), Stop> {
+        let used_up = || Stop::End(AgentEnd::Budget { needed: need });
+        let Some(purse) = &self.input.purse else { return Err(used_up()) };
+        let spent = self.progress(|p| p.spent);
+        let ask = BudgetAsk { agent: self.ctx.workflow_id().to_owned(), lease: self.lease(), spent, need };
+        let is_there = kit::signal(&self.ctx, &purse.owner, "budget_ask", &ask).await;
+        if self.token.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        if !is_there {
+            return Err(used_up());
+        }
+        let began = kit::now(&self.ctx);
+        let (first, enough) = (self.input.lease, spent + need);
+        let options = WaitConditionOptions::builder().cancellation_token(self.token.clone()).build();
+        let granted =
+            self.ctx.wait_condition_with_options(move |w| first + w.progress.granted >= enough, options).await;
+        let seconds = kit::since(&self.ctx, began).as_secs();
+        self.update(|p| {
+            p.waited_seconds += seconds;
+            p.told_spent = spent;
+        });
+        granted.map_err(|_| Stop::Cancelled)
+    }
+
+    /// Lets the owner of the money know, now and then, what was spent. One that is gone needs no telling.
+    async fn tell_spending(&self) {
+        let Some(purse) = &self.input.purse else { return };
+        let (spent, told, turns) = self.progress(|p| (p.spent, p.told_spent, p.turns));
+        if spent - told < purse.tell_every || spent == told {
+            return;
+        }
+        self.update(|p| p.told_spent = spent);
+        let agent = self.ctx.workflow_id().to_owned();
+        kit::signal(&self.ctx, &purse.owner, "agent_spent", &AgentSpent { agent, spent, turns }).await;
+    }
+
+    async fn sleep(&self, pause: Duration) -> Waited {
+        kit::wait_until(&self.ctx, &self.token, pause, "wait before asking the model again", |_| false).await
+    }
+}
+
+impl From<CallError> for Stop {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Cancelled => Cancelled.into(),
+            CallError::Failed(failure) => Self::End(AgentEnd::Failed(failure.message)),
+        }
+    }
+}
