@@ -56,9 +56,13 @@ impl Ledger {
         }
     }
 
-    /// A child has ended.
+    /// A child has ended. One that asked no model leaves no line: a watch of green checks, an agent that could not start.
     pub(super) fn close(&mut self, id: &str, spent: MicroUsd, turns: u32, usage: Usage) {
         let Some(line) = self.running(id) else { return };
+        if spent == MicroUsd::default() && line.turns.max(turns) == 0 {
+            self.lines.retain(|line| line.id != id);
+            return;
+        }
         (line.running, line.spent, line.usage) = (false, spent, usage);
         line.turns = line.turns.max(turns);
         if let Some(task) = line.task {
@@ -135,6 +139,9 @@ mod tests {
         assert_eq!(tasks.len(), 1);
         assert_eq!((tasks[0].title.as_str(), tasks[0].spent, tasks[0].turns), ("Clamp", MicroUsd(2_000), 6));
         assert_eq!(ledger.of_task(1), MicroUsd(2_000));
+        ledger.open("t/ci/1", AgentName::Ci, Some(&repository), None);
+        ledger.close("t/ci/1", MicroUsd(0), 0, Usage::default());
+        assert_eq!(ledger.lines(|_| MicroUsd(0)).len(), 3, "green checks cost nothing");
     }
 
     #[test]
