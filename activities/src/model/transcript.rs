@@ -69,7 +69,7 @@ impl Transcript {
             next.clone_from(&node.previous);
             nodes.push(node);
         }
-        let system = nodes.last().and_then(|first| first.system.clone()).unwrap_or_else(|| spec.prompt.to_owned());
+        let system = nodes.last().and_then(|first| first.system.clone()).unwrap_or_else(|| spec.system());
         let mut messages = Vec::new();
         for mut message in nodes.into_iter().rev().flat_map(|node| node.messages) {
             for block in message["content"].as_array_mut().into_iter().flatten() {

@@ -5,6 +5,8 @@
 pub mod ci;
 pub mod discovery;
 pub mod execution;
+#[cfg(test)]
+mod hostile;
 pub mod planning;
 pub mod sentry;
 pub mod slack;
@@ -21,12 +23,15 @@ use crate::contract::agent::AgentName;
 use crate::contract::money::MicroUsd;
 use toolbox::Tool;
 
+/// What every agent is told after its own prompt.
+const RULES: &str = include_str!("rules.md");
+
 /// Everything that makes an agent.
 #[derive(Debug)]
 pub struct AgentSpec {
     /// Its name.
     pub name: AgentName,
-    /// System prompt, Markdown.
+    /// Its own part of the system prompt, Markdown.
     pub prompt: &'static str,
     /// Template of the first message; its variables are the brief.
     pub brief: &'static str,
@@ -76,14 +81,20 @@ pub struct BriefError {
 }
 
 impl AgentSpec {
+    /// The system prompt: the agent's own, then the rules of all.
+    pub fn system(&self) -> String {
+        format!("{}\n{RULES}", self.prompt)
+    }
+
     /// Renders the first message. A variable that is missing is an error, never an empty string; untrusted text goes through
-    /// the `untrusted` filter.
+    /// the `untrusted` filter, what people who direct the work said through `quoted`.
     pub fn render_brief(&self, brief: &Value) -> Result<String, BriefError> {
         let fail = |source| BriefError { agent: self.name, source };
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.add_filter("untrusted", untrusted::fence);
+        environment.add_filter("quoted", untrusted::quoted);
         environment.add_template("brief.md", self.brief).map_err(fail)?;
         environment.get_template("brief.md").and_then(|template| template.render(brief)).map_err(fail)
     }

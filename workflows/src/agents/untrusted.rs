@@ -2,6 +2,8 @@
 
 /// Longest fenced text, in characters; the rest is cut with a visible note.
 const LIMIT: usize = 24_000;
+/// Longest quotation, in characters.
+const QUOTED: usize = 4000;
 /// Name of the fence's tag.
 const FENCE: &str = "untrusted";
 
@@ -10,6 +12,13 @@ const FENCE: &str = "untrusted";
 #[expect(clippy::needless_pass_by_value, reason = "signature of a template filter")]
 pub fn fence(text: String, source: String) -> String {
     fence_first(&text, &source, LIMIT)
+}
+
+/// What a person who directs the work said, as a quotation: it counts, but cannot be mistaken for our own words.
+#[expect(clippy::needless_pass_by_value, reason = "signature of a template filter")]
+pub fn quoted(text: String) -> String {
+    let text: String = disarmed(&visible(&text)).chars().take(QUOTED).collect();
+    text.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// As [`fence`], with at most `limit` characters of the text.
