@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use activities::model::{Prices, UsdPerMillion};
+use prost::Message as _;
+use temporalio_common::protos::temporal::api::history::v1::History;
 use workflows::contract::agent::AgentName;
 use workflows::contract::money::{MicroUsd, Usage};
 use workflows::contract::status::{ParkReason, Stage};
@@ -74,6 +76,16 @@ impl Scene {
         Ok(())
     }
 
+    /// Every history of the ticket and its agents is one that a worker without memory understands.
+    async fn replays(&self) -> anyhow::Result<()> {
+        for run in self.observer.runs("WorkflowType = 'ticket' OR WorkflowType = 'agent'").await? {
+            let history = self.observer.history(&run.id, &run.run_id).await?;
+            let replayed = crate::replay::replay(History::decode(history.as_slice())?).await;
+            replayed.map_err(|error| anyhow::anyhow!("{}: {error}", run.id))?;
+        }
+        Ok(())
+    }
+
     fn first_task(&self) -> String {
         format!("ticket-{KEY}/execution/{}/1", REPOSITORY.replace('/', "."))
     }
@@ -94,11 +106,12 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_out_of_money_waits_and_a_click_lets_the_same_run_go_on() {
-    let scene = Scene::start(&tight("")).await.unwrap();
-    play(&scene, extended(&scene).await).await;
+    let mut scene = Scene::start(&tight("")).await.unwrap();
+    let done = extended(&mut scene).await;
+    play(&scene, done).await;
 }
 
-async fn extended(scene: &Scene) -> anyhow::Result<()> {
+async fn extended(scene: &mut Scene) -> anyhow::Result<()> {
     scene.out_of_money().await?;
     let agent = scene.first_task();
     let (run, over) = scene.observer.newest_run(&agent).await?;
@@ -116,6 +129,9 @@ async fn extended(scene: &Scene) -> anyhow::Result<()> {
     let asked = scene.asked_for_money().await?;
     let said = asked.all_text();
     assert!(said.contains("SHOP-1 is parked: the budget is used up* ($1.45). Done: 0 of 2 tasks. Left: "), "{said}");
+    // Nothing of it is in a worker's memory.
+    scene.stack.kill_worker();
+    scene.stack.start_worker()?;
     scene.click("ana", "extend_budget").await?;
 
     let ready = scene.ready().await?;
@@ -160,6 +176,7 @@ async fn extended(scene: &Scene) -> anyhow::Result<()> {
     assert!(late.contains("$1.00 more are passed on to SHOP-1"), "{late}");
     scene.whispered("U0ANA", "could not extend the budget: SHOP-1 is ready for review").await?;
     scene.assert_once();
+    scene.replays().await?;
     Ok(())
 }
 
@@ -200,6 +217,7 @@ async fn cancelled(scene: &Scene) -> anyhow::Result<()> {
     let status = scene.observer.status(KEY).await?;
     assert!(status.spent < status.cap, "a cancelled agent did not spend its lease: {status:?}");
     scene.assert_once();
+    scene.replays().await?;
     Ok(())
 }
 
@@ -235,5 +253,6 @@ async fn steered(scene: &Scene) -> anyhow::Result<()> {
     assert_eq!(runs[2], runs[1], "the agent that was at work");
     assert!(scene.stack.world.slack.find("came too late").is_none(), "it was heard");
     scene.assert_once();
+    scene.replays().await?;
     Ok(())
 }
