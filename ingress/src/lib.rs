@@ -22,6 +22,7 @@ pub use workflows::branch;
 mod access_log;
 mod nudge;
 mod slack_answer;
+mod slack_cost;
 mod slack_door;
 mod slack_text;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::webhook::slack::{self, Click, Interaction};
 use crate::webhook::slack_command::{self, Asked};
 use crate::webhook::slack_event::{self, Event};
 use crate::webhook::{Meaning, Unreadable};
-use crate::{slack_answer, slack_text, tasks};
+use crate::{slack_answer, slack_cost, slack_text, tasks};
 
 /// Tickets in a list.
 const LISTED: i32 = 30;
@@ -128,6 +128,7 @@ async fn answer(app: &App, asked: Asked, delivery: &str) -> Result<String, Tempo
                 None => unknown(app, &typed).await,
             }
         }
+        Asked::Cost(typed) => cost(app, &typed).await,
         Asked::Say { ticket, word } => say(app, &ticket, word, delivery).await,
     }
 }
@@ -141,6 +142,17 @@ async fn say(app: &App, typed: &str, word: Word, delivery: &str) -> Result<Strin
     }
     let text = slack_answer::text(&ticket, &word, &result, app.label());
     Ok(text.unwrap_or_else(|| slack_text::taken(&ticket, &word)))
+}
+
+async fn cost(app: &App, typed: &str) -> Result<String, TemporalError> {
+    let client = app.dispatcher().temporal().client()?;
+    let Ok(ticket) = typed.parse::<TicketKey>() else { return unknown(app, typed).await };
+    let (state, report) = tokio::join!(tasks::ticket_state(client, &ticket), tasks::cost(client, &ticket));
+    match (state?, report) {
+        (None, _) => unknown(app, typed).await,
+        (Some(_), Some(report)) => Ok(slack_cost::table(&ticket, &report)),
+        (Some(state), None) => Ok(slack_text::status(&ticket, &state, chrono::Utc::now().timestamp())),
+    }
 }
 
 /// What a button shows: a red check's last words, or the run's log where the run knows none of that job.

@@ -1,11 +1,11 @@
 //! What people in Slack read: where tickets stand, their logs, the commands there are. All of it in mrkdwn, for one person.
 
 use workflows::contract::ids::TicketKey;
-use workflows::contract::status::{CheckLog, LogEntry, Stage, TicketStatus};
+use workflows::contract::status::{CheckLog, LogEntry, ParkReason, Stage, TicketStatus};
 use workflows::contract::tasks::{TaskLine, TaskState};
 use workflows::contract::trigger::Word;
 use workflows::messages::counted;
-use workflows::messages::slack::{date, escape};
+use workflows::messages::slack::{EXTENSION, date, escape};
 
 /// Steps of a progress bar.
 const BAR: usize = 10;
@@ -20,12 +20,14 @@ pub(crate) const HELP: &str = "*What you can ask me*\n\
     `/agent status SHOP-1` where a ticket stands\n\
     `/agent list [stage]` running tickets, or those of one stage\n\
     `/agent logs SHOP-1 [20]` what happened last\n\
+    `/agent cost SHOP-1` what it cost, run by run\n\
     *What you can tell me*\n\
     `/agent approve SHOP-1 [plan hash]` build the plan; the hash stands under it, from version 2 on it is needed\n\
     `/agent request-changes SHOP-1 what should be different` a new plan, and a new approval\n\
     `/agent reject SHOP-1 [why]` no; drafts and branches are removed\n\
     `/agent steer SHOP-1 what to mind` from now on; a parked ticket goes on with it\n\
     `/agent retry SHOP-1` let a parked ticket go on\n\
+    `/agent extend SHOP-1 5` let it spend $5 more; a ticket that waits for money goes on\n\
     `/agent cancel SHOP-1` stop and clean up\n\
     Or mention me with a question. Work begins with the label on a ticket in Jira.";
 
@@ -126,6 +128,7 @@ fn links(status: &TicketStatus) -> String {
 fn next(ticket: &TicketKey, status: &TicketStatus) -> String {
     let commands: &[&str] = match status.stage {
         Stage::AwaitingApproval => &["approve", "request-changes", "reject"],
+        Stage::Parked if waits_for_money(status) => &["extend", "cancel"],
         Stage::Parked => &["retry", "steer", "cancel"],
         Stage::Discovering | Stage::Planning | Stage::Executing | Stage::WatchingCi | Stage::FixingCi => {
             &["steer", "cancel"]
@@ -135,12 +138,17 @@ fn next(ticket: &TicketKey, status: &TicketStatus) -> String {
     let hash = status.plan_hash.as_deref().unwrap_or_default();
     let line = |command: &&str| match *command {
         "approve" => format!("  `/agent approve {ticket} {hash}`"),
+        "extend" => format!("  `/agent extend {ticket} {EXTENSION}`"),
         "steer" | "request-changes" => {
             format!("  `/agent {command} {ticket} <text>`").replace('<', "&lt;").replace('>', "&gt;")
         }
         _ => format!("  `/agent {command} {ticket}`"),
     };
     commands.iter().map(line).collect()
+}
+
+fn waits_for_money(status: &TicketStatus) -> bool {
+    status.parked.as_ref().is_some_and(|parked| parked.reason == ParkReason::Budget)
 }
 
 /// Tickets, one per line.
@@ -245,7 +253,7 @@ pub(crate) fn taken(ticket: &TicketKey, word: &Word) -> String {
         Word::Cancel(_) => format!("Your cancel is passed on to {ticket}; if it does not count, {TOLD}."),
         Word::Steer(_) => format!("What to mind is passed on to {ticket}; if it does not count, {TOLD}."),
         Word::ExtendBudget(extend) => {
-            format!("${:.2} more for {ticket} is passed on; if it does not count, {TOLD}.", extend.usd)
+            format!("Your ${:.2} more are passed on to {ticket}; if they do not count, {TOLD}.", extend.usd)
         }
     }
 }
@@ -267,7 +275,7 @@ fn ago(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use workflows::contract::money::MicroUsd;
-    use workflows::contract::status::{ParkReason, Parked};
+    use workflows::contract::status::Parked;
 
     use super::*;
 
@@ -323,6 +331,11 @@ mod tests {
         let text = status(&key(), &fixing, 0);
         assert!(text.contains("\nci agent: task-2 in shop-api\n"), "{text}");
         assert!(text.contains("· fixing ci   ▓▓▓▓▓▓▓▓▓░ 85 %") && text.contains("/agent cancel SHOP-1"), "{text}");
+        let reason = Parked { reason: ParkReason::Budget, message: "$11.98 of $12.00 are spent.".into() };
+        let poor = TicketStatus { stage: Stage::Parked, parked: Some(reason), ..executing() };
+        let poor = TaskState { status: Some(poor), running: true, state: "parked".into(), ended_at: None };
+        let text = status(&key(), &poor, 0);
+        assert!(text.contains("⏸ budget: $11.98") && text.contains("`/agent extend SHOP-1 5`"), "{text}");
         let ended = TaskState { status: Some(executing()), running: false, state: "terminated".into(), ended_at: None };
         assert!(status(&key(), &ended, 0).contains("· terminated"));
     }
@@ -368,7 +381,7 @@ mod tests {
     #[test]
     fn a_command_that_was_passed_on_promises_no_effect() {
         use workflows::contract::access::{Person, Via};
-        use workflows::contract::trigger::{Approve, Command, Reject, RequestChanges, Steer};
+        use workflows::contract::trigger::{Approve, Command, ExtendBudget, Reject, RequestChanges, Steer};
 
         let by = || Person { via: Via::Slack, id: "U0BO".into(), name: "bo".into() };
         for word in [
@@ -378,6 +391,7 @@ mod tests {
             Word::Retry(Command { by: by() }),
             Word::Cancel(Command { by: by() }),
             Word::Steer(Steer { by: by(), text: "the cache".into() }),
+            Word::ExtendBudget(ExtendBudget { by: by(), usd: 2.5, cap: None }),
         ] {
             let text = taken(&key(), &word);
             assert!(text.contains("passed on to SHOP-1") && text.ends_with("you are told why."), "{text}");

@@ -9,7 +9,7 @@ use temporalio_common::protos::temporal::api::common::v1::Payload;
 use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
 use temporalio_common::protos::temporal::api::workflowservice::v1::ListWorkflowExecutionsRequest;
 use workflows::contract::ids::TicketKey;
-use workflows::contract::status::{CheckLog, LogEntry, Stage, TicketStatus};
+use workflows::contract::status::{CheckLog, CostReport, LogEntry, Stage, TicketStatus};
 use workflows::contract::tasks::{TaskLine, TaskState};
 use workflows::contract::trigger::TICKET_WORKFLOW;
 
@@ -41,6 +41,11 @@ pub async fn ticket_state(client: &Client, ticket: &TicketKey) -> Result<Option<
 pub async fn log(client: &Client, ticket: &TicketKey, last: usize) -> Option<Vec<LogEntry>> {
     let mut entries: Vec<LogEntry> = ask(client, ticket, "log", None).await?;
     Some(entries.split_off(entries.len().saturating_sub(last)))
+}
+
+/// What a ticket cost; `None`: no worker answers, or there is no such run.
+pub async fn cost(client: &Client, ticket: &TicketKey) -> Option<CostReport> {
+    ask(client, ticket, "cost", None).await
 }
 
 /// What a red check printed last; `None`: the run does not know that job, or no worker answers.

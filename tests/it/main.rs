@@ -11,6 +11,7 @@ mod comments;
 mod crashes;
 mod deliveries;
 mod lost_replies;
+mod money;
 mod parking;
 mod replay;
 mod scene;

@@ -38,7 +38,8 @@ fn history_of(golden: &Path) -> History {
     History::decode(std::fs::read(golden).unwrap().as_slice()).unwrap()
 }
 
-async fn replay(history: History) -> Result<(), String> {
+/// Replays a history with today's code; the error says where it differs.
+pub(crate) async fn replay(history: History) -> Result<(), String> {
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<TicketWorkflow>()
         .and_then(Builder::register_workflow::<AgentWorkflow>)

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Scene {
     /// Somebody types `/agent ...`; the answer's text.
-    async fn agent(&self, user: &str, text: &str) -> anyhow::Result<String> {
+    pub(crate) async fn agent(&self, user: &str, text: &str) -> anyhow::Result<String> {
         self.agent_in("#ai-agents", user, text).await
     }
 
@@ -108,6 +108,8 @@ async fn commands(scene: &mut Scene) -> anyhow::Result<()> {
         ("help", "/agent status SHOP-1"),
         ("dance", "I don't know the command `dance`"),
         ("status", "needs a ticket"),
+        ("cost", "needs a ticket"),
+        ("extend SHOP-1 lots", "`lots` is no amount in US dollars"),
         ("logs SHOP-1 many", "not a number"),
         ("request-changes SHOP-1", "needs a ticket and a text"),
         ("list", "No ticket is running"),

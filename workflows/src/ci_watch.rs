@@ -22,7 +22,7 @@ use crate::contract::agent::{AgentInput, Purse};
 use crate::contract::analysis::RedKind;
 use crate::contract::github::{Check, CheckState, Checks, CommitRef, GitHub, HeadOf, PullRequestRef, ReadChecks};
 use crate::contract::ids::{BranchName, CommitSha, Generation, RepositoryName, TicketKey};
-use crate::contract::money::MicroUsd;
+use crate::contract::money::{MicroUsd, Usage};
 use crate::contract::policy::{CiPolicy, ModelChoice};
 use crate::contract::status::CheckLog;
 use crate::contract::trigger::ChecksChanged;
@@ -156,6 +156,22 @@ pub struct CiReport {
     /// The pull request has had checks, on this head or an earlier one.
     #[serde(default)]
     pub had_checks: bool,
+    /// What the ci agent did for the money.
+    #[serde(default)]
+    pub work: CiWork,
+}
+
+/// What the ci agents of a watch did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CiWork {
+    /// Model turns.
+    pub turns: u32,
+    /// Tokens of all replies.
+    pub usage: Usage,
+    /// Numbers of the remarks that a model was told.
+    pub heard: Vec<u32>,
+    /// One of them died: nobody knows what it spent of what it was granted.
+    pub lost: bool,
 }
 
 /// Watches that began before there was anything to report ended with the bare outcome.
@@ -170,6 +186,8 @@ enum AnyReport {
         notes: Vec<String>,
         #[serde(default)]
         had_checks: bool,
+        #[serde(default)]
+        work: CiWork,
     },
     Bare(CiOutcome),
 }
@@ -177,8 +195,8 @@ enum AnyReport {
 impl From<AnyReport> for CiReport {
     fn from(report: AnyReport) -> Self {
         match report {
-            AnyReport::Whole { outcome, head, attempts, spent, notes, had_checks } => {
-                Self { outcome, head, attempts, spent, notes, had_checks }
+            AnyReport::Whole { outcome, head, attempts, spent, notes, had_checks, work } => {
+                Self { outcome, head, attempts, spent, notes, had_checks, work }
             }
             AnyReport::Bare(outcome) => Self {
                 outcome,
@@ -187,6 +205,7 @@ impl From<AnyReport> for CiReport {
                 spent: MicroUsd::default(),
                 notes: Vec::new(),
                 had_checks: false,
+                work: CiWork::default(),
             },
         }
     }
@@ -281,6 +300,7 @@ struct Watch {
     agents: u32,
     /// The pull request has had checks.
     had_checks: bool,
+    work: CiWork,
 }
 
 impl Watch {
@@ -302,6 +322,7 @@ impl Watch {
             stale: BTreeSet::new(),
             agents: 0,
             had_checks,
+            work: CiWork::default(),
         }
     }
 
@@ -324,8 +345,8 @@ impl Watch {
     }
 
     fn report(self, outcome: CiOutcome) -> CiReport {
-        let Self { head, attempts, spent, notes, had_checks, .. } = self;
-        CiReport { outcome, head: Some(head.sha), attempts, spent, notes, had_checks }
+        let Self { head, attempts, spent, notes, had_checks, work, .. } = self;
+        CiReport { outcome, head: Some(head.sha), attempts, spent, notes, had_checks, work }
     }
 
     /// Waits until all checks of the head have ended, or for as long as the policy says.
@@ -461,6 +482,7 @@ mod tests {
             spent: MicroUsd(5),
             notes: vec!["x".into()],
             had_checks: true,
+            work: CiWork { turns: 3, heard: vec![1], ..CiWork::default() },
         };
         let back: CiReport = serde_json::from_value(serde_json::to_value(&whole).unwrap()).unwrap();
         assert_eq!(back, whole);

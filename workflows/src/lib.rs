@@ -17,6 +17,7 @@ pub mod journal;
 pub mod kit;
 pub mod mention;
 pub mod messages;
+pub mod patches;
 pub mod policy;
 pub mod pull_request;
 pub mod search_attributes;

@@ -1,10 +1,10 @@
 //! One ticket, from its label to merged pull requests.
 //!
 //! Workflow type `ticket`, id `ticket-<KEY>`, input [`TicketInput`] (`{"key":"PROJ-123"}` is enough).
-//! Signals: `approve`, `reject`, `request_changes`, `steer`, `retry`, `cancel` from people; `trigger`, `checks_changed`,
-//! `pull_request_changed` from the ingress, `ci_progress` from its own CI watches. A signal that does not decode is recorded in
-//! the log and in the current details, never fatal.
-//! Queries: `status`, `plan`, `log` (optional number of last entries).
+//! Signals: `approve`, `reject`, `request_changes`, `steer`, `retry`, `extend_budget`, `cancel` from people; `trigger`,
+//! `checks_changed`, `pull_request_changed` from the ingress, `ci_progress` from its own CI watches, `budget_ask` and
+//! `agent_spent` from its agents. A signal that does not decode is recorded in the log and in the current details, never fatal.
+//! Queries: `status`, `plan`, `cost`, `log` (optional number of last entries).
 //! Ends with its [`TicketStatus`]; a native cancel ends it as cancelled after the same compensation.
 //!
 //! `Flow::carry` is the business flow from top to bottom.
@@ -13,10 +13,14 @@ mod approval;
 mod checks;
 mod compensation;
 mod delivery;
+mod errand;
 mod execution;
 mod flow;
+mod ledger;
+mod money;
 mod parking;
 mod planning;
+mod standing;
 mod state;
 mod voice;
 
@@ -28,19 +32,25 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
 
+use crate::budget;
 use crate::ci_watch::CiProgress;
 use crate::contract::access::Person;
+use crate::contract::agent::{AgentSpent, BudgetAsk};
 use crate::contract::plan::Plan;
-use crate::contract::status::{CheckLog, LogEntry, ParkReason, Stage, TicketStatus};
+use crate::contract::status::{CheckLog, CostReport, LogEntry, ParkReason, Stage, TicketStatus};
 use crate::contract::trigger::{
-    Approve, ChecksChanged, Command, Joined, PullRequestChanged, Reject, RequestChanges, Steer, TICKET_WORKFLOW,
-    TicketInput,
+    Approve, ChecksChanged, Command, ExtendBudget, Joined, PullRequestChanged, Reject, RequestChanges, Steer,
+    TICKET_WORKFLOW, TicketInput,
 };
 use crate::kit;
+use crate::messages::shorten;
 use approval::Decision;
 use flow::Flow;
 use flow::Stop;
 use state::TicketState;
+
+/// Longest id of an unknown agent in the log, in characters.
+const AGENT: usize = 200;
 
 /// The `ticket` workflow.
 #[workflow]
@@ -72,13 +82,24 @@ impl Flow {
         self.insist(async || self.follow_to_merge().await).await
     }
 
-    /// The flow, and beside it an ear for people: cancels, remarks, decisions that came when there was nothing to decide.
+    /// The flow, and beside it an ear for people (cancels, remarks, decisions that came when there was nothing to decide), the
+    /// money of its agents, and what there is to say about it.
     async fn carry_and_attend(&self) -> Result<Stage, Stop> {
         let (carried, attended) = (self.carry().fuse(), self.attend().fuse());
-        futures::pin_mut!(carried, attended);
-        select! {
+        let (minded, announced) = (self.mind_money().fuse(), self.announce().fuse());
+        futures::pin_mut!(carried, attended, minded, announced);
+        let end = select! {
             end = carried => end,
             never = attended => match never {},
+            never = minded => match never {},
+            never = announced => match never {},
+        };
+        let called_off = self.read(|s| s.ends_as.filter(|_| s.cancelled_by.is_none()));
+        match (end, called_off) {
+            (Err(Stop::Cancelled), Some(stage)) if !self.ctx.cancellation_token().is_cancelled() => {
+                Err(Stop::End(stage))
+            }
+            (end, _) => end,
         }
     }
 }
@@ -165,6 +186,43 @@ impl TicketWorkflow {
         }
     }
 
+    /// A person adds money: `{"by":"you","usd":5}`. A ticket that waits for money goes on.
+    #[signal(name = "extend_budget")]
+    pub fn extend_budget(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(extend) = self.receive::<ExtendBudget>(ctx, "extend_budget", raw) {
+            let why = if self.state.is_closing() {
+                "it ends already".to_owned()
+            } else if self.state.stage == Stage::ReadyForReview {
+                "its work is done".to_owned()
+            } else if budget::extension(extend.usd).is_none() {
+                format!("and an extension is more than $0 and at most ${}", budget::LARGEST_EXTENSION)
+            } else {
+                return self.state.inbox.extend(extend);
+            };
+            self.decline(ctx, "extend the budget", &extend.by, &why);
+        }
+    }
+
+    /// An agent needs more money than it was leased.
+    #[signal(name = "budget_ask")]
+    pub fn budget_ask(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(ask) = self.receive::<BudgetAsk>(ctx, "budget_ask", raw) {
+            let agent = ask.agent.clone();
+            if !self.state.budget.ask(ask) {
+                let text = format!("{} asked for money and is no agent at work here", shorten(&agent, AGENT));
+                self.state.record(kit::sync_now(ctx), text);
+            }
+        }
+    }
+
+    /// An agent says what it has spent so far.
+    #[signal(name = "agent_spent")]
+    pub fn agent_spent(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        if let Some(told) = self.receive::<AgentSpent>(ctx, "agent_spent", raw) {
+            self.state.hear_spending(&told);
+        }
+    }
+
     /// A person cancels the ticket: `{"by":"you"}`.
     #[signal(name = "cancel")]
     pub fn cancel(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
@@ -221,6 +279,12 @@ impl TicketWorkflow {
     #[query(name = "plan")]
     pub fn plan(&self, _ctx: &WorkflowContextView, _raw: RawValue) -> Option<Plan> {
         self.state.plan.as_ref().map(|version| version.plan.clone())
+    }
+
+    /// What it cost, line by line.
+    #[query(name = "cost")]
+    pub fn cost(&self, _ctx: &WorkflowContextView, _raw: RawValue) -> CostReport {
+        self.state.cost()
     }
 
     /// The last log entries; a number limits how many.

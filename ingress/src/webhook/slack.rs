@@ -2,9 +2,9 @@
 //!
 //! The body is a form with one field `payload` that holds JSON:
 //! <https://docs.slack.dev/reference/interaction-payloads/block_actions-payload>. Our buttons have the action ids
-//! `approve`, `reject`, `request_changes`, `retry`, `view_logs` and `confirm_command` and the value
+//! `approve`, `reject`, `request_changes`, `retry`, `extend_budget`, `view_logs` and `confirm_command` and the value
 //! `{"ticket": "SHOP-1", "plan_hash": "4f2a91c7"}`, without the hash where no plan is decided about; `view_logs` under a message
-//! about red checks also names the `job`. Whether the person may do it is asked by the workflow, not here.
+//! about red checks also names the `job`, `extend_budget` the amount and the cap that the message shows. Whether the person may do it is asked by the workflow, not here.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ use url::Url;
 use workflows::contract::access::{Person, Via};
 use workflows::contract::analysis::ProposedWord;
 use workflows::contract::ids::TicketKey;
-use workflows::contract::trigger::{Approve, Command, Commanded, Reject, RequestChanges, Word};
+use workflows::contract::money::MicroUsd;
+use workflows::contract::trigger::{Approve, Command, Commanded, ExtendBudget, Reject, RequestChanges, Word};
 use workflows::messages::slack::{CHANGES_BLOCK, CHANGES_INPUT};
 
 use super::Unreadable;
@@ -110,10 +111,15 @@ struct ButtonValue {
     job: Option<u64>,
     /// The command that a button confirms.
     word: Option<ProposedWord>,
+    /// What a button adds to the budget.
+    usd: Option<f64>,
+    /// The cap it adds to.
+    cap_micro_usd: Option<MicroUsd>,
 }
 
 /// Action ids of our buttons that do something here; those that open a link do not.
-const BUTTONS: [&str; 6] = ["approve", "reject", "request_changes", "retry", "view_logs", "confirm_command"];
+const BUTTONS: [&str; 7] =
+    ["approve", "reject", "request_changes", "retry", "extend_budget", "view_logs", "confirm_command"];
 
 /// Reads an interaction.
 ///
@@ -141,7 +147,7 @@ pub fn read(body: &[u8]) -> Result<Interaction, Unreadable> {
     };
     let user = payload.user.ok_or_else(|| Unreadable("the field user is missing".into()))?;
     let by = Person { via: Via::Slack, id: user.id, name: user.name.or(user.username).unwrap_or_default() };
-    let ButtonValue { ticket, plan_hash, job, word } =
+    let ButtonValue { ticket, plan_hash, job, word, usd, cap_micro_usd: cap } =
         serde_json::from_str(action.value.as_deref().unwrap_or_default())
             .map_err(|error| Unreadable(format!("the value of the button is not one of ours: {error}")))?;
     let response_url = payload.response_url.and_then(|url| url.parse().ok());
@@ -152,6 +158,10 @@ pub fn read(body: &[u8]) -> Result<Interaction, Unreadable> {
         ("request_changes", _) => match payload.state.text(CHANGES_BLOCK, CHANGES_INPUT) {
             Some(comment) => Word::RequestChanges(RequestChanges { by, comment, plan_hash }),
             None => return Ok(Interaction::Incomplete { response_url }),
+        },
+        ("extend_budget", _) => match usd {
+            Some(usd) => Word::ExtendBudget(ExtendBudget { by, usd, cap }),
+            None => return Err(Unreadable("the value of the button names no amount".into())),
         },
         ("retry", _) | (_, Some(ProposedWord::Retry)) => Word::Retry(Command { by }),
         (_, Some(ProposedWord::Cancel)) => Word::Cancel(Command { by }),
@@ -232,6 +242,20 @@ mod tests {
         payload["actions"][0]["value"] = r#"{"ticket":"SHOP-1","word":"cancel"}"#.into();
         let cancel = click(&payload);
         assert!(matches!(cancel.commanded.word, Word::Cancel(_)) && cancel.confirmed);
+    }
+
+    #[test]
+    fn a_click_that_adds_money_carries_the_amount_and_the_cap_it_adds_to() {
+        let mut payload = fixture();
+        payload["actions"][0]["action_id"] = "extend_budget".into();
+        let blocks = workflows::messages::slack::out_of_money("", "SHOP-1", MicroUsd::dollars(12));
+        payload["actions"][0]["value"] = blocks[1]["elements"][0]["value"].clone();
+        let extend = click(&payload);
+        let by = Person { via: Via::Slack, id: "U0ANA".into(), name: "ana".into() };
+        let expected = ExtendBudget { by, usd: 5.0, cap: Some(MicroUsd::dollars(12)) };
+        assert_eq!(extend.commanded.word, Word::ExtendBudget(expected));
+        payload["actions"][0]["value"] = r#"{"ticket":"SHOP-1"}"#.into();
+        assert!(read(&form(&payload.to_string())).is_err(), "no amount");
     }
 
     #[test]

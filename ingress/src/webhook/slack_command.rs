@@ -3,9 +3,10 @@
 //! The body is a form: <https://docs.slack.dev/interactivity/implementing-slash-commands#app_command_handling>. Whether the
 //! person may do what they ask for is asked by the workflow, not here.
 
+use workflows::budget;
 use workflows::contract::access::{Person, Via};
 use workflows::contract::status::Stage;
-use workflows::contract::trigger::{Approve, Command, Reject, RequestChanges, Steer, Word};
+use workflows::contract::trigger::{Approve, Command, ExtendBudget, Reject, RequestChanges, Steer, Word};
 
 use super::Unreadable;
 
@@ -32,6 +33,8 @@ pub enum Asked {
         /// How many.
         last: usize,
     },
+    /// What a ticket cost. The key as it was typed, in upper case.
+    Cost(String),
     /// Say something to a ticket.
     Say {
         /// The key as it was typed, in upper case.
@@ -92,6 +95,20 @@ fn parse(text: &str, by: Person) -> Asked {
                 Err(_) => Asked::Usage(format!("`{}` is not a number: `/agent logs SHOP-1 20`", plain(number))),
             },
         },
+        "cost" if ticket.is_empty() => without_key("SHOP-1"),
+        "cost" => Asked::Cost(ticket),
+        "extend" if ticket.is_empty() => without_key("SHOP-1 5"),
+        "extend" => match amount(more) {
+            Some(usd) => Asked::Say { ticket, word: Word::ExtendBudget(ExtendBudget { by, usd, cap: None }) },
+            None => {
+                let typed = plain(more);
+                let typed = if typed.is_empty() { "Nothing".to_owned() } else { format!("`{typed}`") };
+                let most = budget::LARGEST_EXTENSION;
+                Asked::Usage(format!(
+                    "{typed} is no amount in US dollars, over 0 and at most {most}: `/agent extend {ticket} 5`"
+                ))
+            }
+        },
         "approve" if ticket.is_empty() => without_key("SHOP-1"),
         "approve" => {
             let plan_hash = Some(first_word(more).0.trim_matches('`').to_lowercase()).filter(|hash| !hash.is_empty());
@@ -126,6 +143,16 @@ fn first_word(text: &str) -> (&str, &str) {
 fn given(text: &str) -> Option<String> {
     let text: String = text.trim().chars().take(TEXT).collect();
     (!text.is_empty()).then_some(text)
+}
+
+/// An amount as people write it: `5`, `$5`, `2.50`, `5 USD`.
+fn amount(text: &str) -> Option<f64> {
+    let text = text.trim().to_lowercase();
+    let number = text.trim_start_matches('$').trim_end_matches("usd").trim_end_matches('$').trim();
+    // Digits and one point only: `1e3`, `inf` and `+5` are numbers for a computer.
+    let plain = number.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let usd = number.parse().ok().filter(|_| plain)?;
+    budget::extension(usd).map(|_| usd)
 }
 
 /// What somebody typed, fit to stand between back-ticks.
@@ -196,6 +223,19 @@ mod tests {
                 "steer SHOP-1 mind the cache",
                 say("SHOP-1", Word::Steer(Steer { by: by.clone(), text: "mind the cache".into() })),
             ),
+            ("cost shop-1", Asked::Cost("SHOP-1".into())),
+            (
+                "extend SHOP-1 5",
+                say("SHOP-1", Word::ExtendBudget(ExtendBudget { by: by.clone(), usd: 5.0, cap: None })),
+            ),
+            (
+                "extend shop-1 $2.50",
+                say("SHOP-1", Word::ExtendBudget(ExtendBudget { by: by.clone(), usd: 2.5, cap: None })),
+            ),
+            (
+                "extend SHOP-1 7 USD",
+                say("SHOP-1", Word::ExtendBudget(ExtendBudget { by: by.clone(), usd: 7.0, cap: None })),
+            ),
             ("retry SHOP-1", say("SHOP-1", Word::Retry(Command { by: by.clone() }))),
             ("cancel SHOP-1", say("SHOP-1", Word::Cancel(Command { by }))),
         ] {
@@ -215,6 +255,15 @@ mod tests {
             ("request-changes SHOP-1", "needs a ticket and a text"),
             ("steer", "needs a ticket and a text"),
             ("retry", "needs a ticket"),
+            ("cost", "/agent cost SHOP-1"),
+            ("extend", "/agent extend SHOP-1 5"),
+            ("extend SHOP-1", "Nothing is no amount"),
+            ("extend SHOP-1 lots", "`lots` is no amount"),
+            ("extend SHOP-1 -5", "at most 1000: `/agent extend SHOP-1 5`"),
+            ("extend SHOP-1 0", "`0` is no amount"),
+            ("extend SHOP-1 1001", "`1001` is no amount"),
+            ("extend SHOP-1 1e2", "`1e2` is no amount"),
+            ("extend SHOP-1 inf", "`inf` is no amount"),
             ("list nowhere", "awaiting_approval"),
             ("`x`", "`'x'`"),
         ] {

@@ -9,7 +9,7 @@ use temporalio_client::{
 };
 use temporalio_common::data_converters::RawValue;
 use workflows::contract::plan::Plan;
-use workflows::contract::status::{LogEntry, Stage, TicketStatus};
+use workflows::contract::status::{CostReport, LogEntry, Stage, TicketStatus};
 use workflows::pull_request::{PullRequestStatus, PullRequestWorkflow};
 use workflows::sentry_issue::{ErrorStatus, SentryIssueWorkflow};
 use workflows::ticket::TicketWorkflow;
@@ -54,6 +54,12 @@ impl Observer {
     pub async fn plan(&self, key: &str) -> anyhow::Result<Option<Plan>> {
         let handle = self.client.get_workflow_handle::<TicketWorkflow>(format!("ticket-{key}"));
         Ok(handle.query(TicketWorkflow::plan, nothing(), WorkflowQueryOptions::default()).await?)
+    }
+
+    /// The `cost` query.
+    pub async fn cost(&self, key: &str) -> anyhow::Result<CostReport> {
+        let handle = self.client.get_workflow_handle::<TicketWorkflow>(format!("ticket-{key}"));
+        Ok(handle.query(TicketWorkflow::cost, nothing(), WorkflowQueryOptions::default()).await?)
     }
 
     /// The `log` query, everything.

@@ -60,7 +60,7 @@ impl Person {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Approve a plan.
+    /// Approve a plan, or add to a budget: an approval is about money too.
     Approve,
     /// Reject a plan, ask for another one, steer or cancel a run, or let it try again.
     Command,

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::agent::Steered;
-use super::ids::Digest;
+use super::agent::{AgentName, Steered};
+use super::ids::{Digest, RepositoryName};
 use super::money::{MicroUsd, Usage};
 use super::workspace::Workspace;
 
@@ -90,8 +90,7 @@ impl Stage {
     }
 
     /// The agent that works in this stage, if one does.
-    pub fn agent(self) -> Option<super::agent::AgentName> {
-        use super::agent::AgentName;
+    pub fn agent(self) -> Option<AgentName> {
         match self {
             Self::Discovering => Some(AgentName::Discovery),
             Self::Planning => Some(AgentName::Planning),
@@ -228,6 +227,128 @@ pub struct TicketStatus {
     /// Link of the run in Temporal's Web UI, or empty.
     #[serde(default)]
     pub run_url: String,
+}
+
+/// Answer of the `cost` query. Amounts are integers in millionths of a US dollar, with a text for people beside them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CostReport {
+    /// Ticket key.
+    pub ticket: String,
+    /// Hard cap, extensions included.
+    #[serde(rename = "cap_micro_usd")]
+    pub cap: MicroUsd,
+    /// Spent so far, running agents included as far as they have told.
+    #[serde(rename = "spent_micro_usd")]
+    pub spent: MicroUsd,
+    /// Held by what runs now; what that has spent of it is part of it.
+    #[serde(rename = "leased_micro_usd")]
+    pub leased: MicroUsd,
+    /// Neither spent nor held.
+    #[serde(rename = "free_micro_usd")]
+    pub free: MicroUsd,
+    /// The same for people.
+    pub usd: CostTexts,
+    /// One line per run of an agent, oldest first, at most 200. The agents of a watch of checks share a line.
+    pub agents: Vec<CostLine>,
+    /// Lines that made room.
+    pub earlier: Option<EarlierCost>,
+    /// Sums by task, of runs that have ended.
+    pub tasks: Vec<TaskCost>,
+    /// What people added to the cap.
+    pub extensions: Vec<Extension>,
+}
+
+/// The sums of a [`CostReport`], `$0.118`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostTexts {
+    /// Hard cap.
+    pub cap: String,
+    /// Spent.
+    pub spent: String,
+    /// Held.
+    pub leased: String,
+    /// Free.
+    pub free: String,
+}
+
+/// What one run of an agent cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostLine {
+    /// Its workflow id; of the agents of a watch of checks, that of the watch.
+    pub id: String,
+    /// Which agent.
+    pub agent: AgentName,
+    /// In which repository, where it works in one.
+    pub repository: Option<RepositoryName>,
+    /// Number of the task, from 1.
+    pub task: Option<usize>,
+    /// Model turns.
+    pub turns: u32,
+    /// Tokens of all replies; known when it has ended.
+    pub usage: Usage,
+    /// Spent.
+    #[serde(rename = "spent_micro_usd")]
+    pub spent: MicroUsd,
+    /// Spent, for people.
+    pub usd: String,
+    /// It is at work.
+    pub running: bool,
+}
+
+/// The sum of older lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierCost {
+    /// Runs of agents.
+    pub runs: u32,
+    /// Model turns.
+    pub turns: u32,
+    /// Tokens.
+    pub usage: Usage,
+    /// Spent.
+    #[serde(rename = "spent_micro_usd")]
+    pub spent: MicroUsd,
+    /// Spent, for people.
+    pub usd: String,
+}
+
+impl EarlierCost {
+    /// Takes in a line.
+    pub fn add(&mut self, line: &CostLine) {
+        self.runs += 1;
+        self.turns += line.turns;
+        self.usage += line.usage;
+        self.spent += line.spent;
+    }
+}
+
+/// What a task cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCost {
+    /// Its number, from 1.
+    pub task: usize,
+    /// Its title.
+    pub title: String,
+    /// Model turns.
+    pub turns: u32,
+    /// Spent.
+    #[serde(rename = "spent_micro_usd")]
+    pub spent: MicroUsd,
+    /// Spent, for people.
+    pub usd: String,
+}
+
+/// What a person added to the cap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Who, `Ana (Slack)`.
+    pub by: String,
+    /// How much.
+    #[serde(rename = "amount_micro_usd")]
+    pub amount: MicroUsd,
+    /// How much, for people.
+    pub usd: String,
+    /// Seconds since 1970, the workflow's clock.
+    pub at: i64,
 }
 
 /// How far an agent's run got: all that continue-as-new has to carry.

@@ -239,6 +239,9 @@ pub struct ExtendBudget {
     pub by: Person,
     /// How much more, in US dollars: over 0, at most 1,000, cents count.
     pub usd: f64,
+    /// The cap that the person saw. A button carries it: a second click on it adds nothing. By command line it may be left out.
+    #[serde(default, rename = "cap_micro_usd", skip_serializing_if = "Option::is_none")]
+    pub cap: Option<super::money::MicroUsd>,
 }
 
 /// Signals `cancel` and `retry`.

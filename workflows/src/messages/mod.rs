@@ -60,6 +60,8 @@ pub struct TicketView {
     pub spent: String,
     /// Hard cap.
     pub cap: String,
+    /// What the tasks that are left may cost, or empty.
+    pub rest: String,
     /// Seconds since 1970 when the plan expires; 0: not waiting.
     pub expires_at: i64,
     /// Link of the run in Temporal's Web UI, or empty.
@@ -156,6 +158,8 @@ templates! {
     SlackStarted = "slack_started.md";
     /// Slack: parked.
     SlackParked = "slack_parked.md";
+    /// Slack: what replaces the buttons under a message that asks for money.
+    SlackExtended = "slack_extended.md";
     /// Slack: ready for review.
     SlackReady = "slack_ready.md";
     /// Slack: the end.

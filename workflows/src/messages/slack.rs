@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::contract::money::MicroUsd;
+
 /// Id of the block with the field that says what should be different, as it comes back with a click.
 pub const CHANGES_BLOCK: &str = "changes";
 /// Id of that field.
@@ -95,25 +97,48 @@ pub fn parked(text: &str, ticket: &str) -> Vec<Value> {
     vec![section(text), json!({"type": "actions", "block_id": "parked", "elements": buttons})]
 }
 
+/// What one click adds to a budget, in whole US dollars.
+pub const EXTENSION: u64 = 5;
+
+/// A ticket without money: a button that adds some to the cap that the message shows, and one that ends it.
+pub fn out_of_money(text: &str, ticket: &str, cap: MicroUsd) -> Vec<Value> {
+    let extend = json!({ "ticket": ticket, "usd": EXTENSION, "cap_micro_usd": cap });
+    let buttons = [
+        button("extend_budget", &format!("Extend by ${EXTENSION}"), Some("primary"), &extend),
+        confirmed("Cancel and clean up", ticket, "cancel"),
+        button("view_logs", "View logs", None, &json!({ "ticket": ticket })),
+    ];
+    vec![section(text), json!({"type": "actions", "block_id": "parked", "elements": buttons})]
+}
+
 /// An answer with a command that the person has to confirm.
 pub fn proposal(text: &str, ticket: &str, word: &str) -> Vec<Value> {
     let label = match word {
         "retry" => format!("Retry {ticket}"),
         _ => format!("Cancel {ticket}"),
     };
-    let what = match word {
-        "retry" => format!("{ticket} tries again what stopped it."),
-        _ => format!("{ticket} stops. Its draft pull requests are closed and its branches deleted."),
+    let button = confirmed(&label, ticket, word);
+    vec![section(text), json!({"type": "actions", "block_id": "proposal", "elements": [button]})]
+}
+
+/// A button with a command that asks once more.
+fn confirmed(label: &str, ticket: &str, word: &str) -> Value {
+    let (title, what) = match word {
+        "retry" => (format!("Retry {ticket}?"), format!("{ticket} tries again what stopped it.")),
+        _ => (
+            format!("Cancel {ticket}?"),
+            format!("{ticket} stops. Its draft pull requests are closed and its branches deleted."),
+        ),
     };
     let style = if word == "retry" { "primary" } else { "danger" };
-    let mut button = button("confirm_command", &label, Some(style), &json!({"ticket": ticket, "word": word}));
+    let mut button = button("confirm_command", label, Some(style), &json!({"ticket": ticket, "word": word}));
     button["confirm"] = json!({
-        "title": {"type": "plain_text", "text": format!("{label}?")},
+        "title": {"type": "plain_text", "text": title},
         "text": {"type": "plain_text", "text": what},
         "confirm": {"type": "plain_text", "text": "Do it"},
         "deny": {"type": "plain_text", "text": "Leave it"},
     });
-    vec![section(text), json!({"type": "actions", "block_id": "proposal", "elements": [button]})]
+    button
 }
 
 fn button(action: &str, label: &str, style: Option<&str>, value: &Value) -> Value {

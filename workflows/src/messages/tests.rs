@@ -118,6 +118,7 @@ fn extra() -> Value {
         "repositories": ["shop-api"], "decision": "approved", "by": "Ana", "at": 0, "comment": "", "left_behind": "", "new_tests": 1,
         "suite": {"passed": 43, "skipped": 0}, "issue": issue(), "event": event(), "analysis": analysis(), "ticket": "SHOP-9",
         "ticket_url": "http://jira/browse/SHOP-9", "why": "It is back.", "how": "It stayed gone.", "doing": "at work", "spent": "$0.10", "notes": ["approve without a name"],
+        "extension": {"by": "Ana (Slack)", "usd": "$5.00", "at": 1_795_330_157},
     })
 }
 
@@ -132,6 +133,38 @@ fn every_template_renders() {
         assert!(!text.is_empty(), "{template:?}");
         assert!(!text.contains("\n\n\n"), "{template:?} has a hole:\n{text}");
     }
+}
+
+#[test]
+fn a_ticket_without_money_says_what_is_done_and_what_is_left() {
+    let mut view = TicketView {
+        parked: Some(Parked { reason: ParkReason::Budget, message: "$11.98 of $12.00 are spent.".into() }),
+        rest: "$4.00".into(),
+        ..view()
+    };
+    let open =
+        |title: &str| TaskView { title: title.into(), done: false, proof: None, pushed: None, ..view.tasks[0].clone() };
+    let left = [open("export <endpoint>"), open("docs")];
+    view.tasks.extend(left);
+    let text = in_view(Template::SlackParked, &view, extra()).unwrap();
+    assert!(
+        text.starts_with(
+            "*SHOP-1 is parked: the budget is used up* ($12.00). Done: 1 of 3 tasks. \
+             Left: export &lt;endpoint&gt;, docs (est. $4.00). $11.98 of $12.00 are spent."
+        ),
+        "{text}"
+    );
+    let comment = in_view(Template::JiraParked, &view, extra()).unwrap();
+    assert!(comment.starts_with("> [!warning] **Parked: the budget is used up ($12.00)**"), "{comment}");
+    view.tasks.clear();
+    let early = in_view(Template::SlackParked, &view, extra()).unwrap();
+    assert!(early.contains("($12.00). $11.98 of"), "{early}");
+    let blocks = slack::out_of_money(&text, "SHOP-1", crate::contract::money::MicroUsd::dollars(12));
+    let value = r#"{"cap_micro_usd":12000000,"ticket":"SHOP-1","usd":5}"#;
+    assert_eq!(blocks[1]["elements"][0]["value"], value);
+    assert_eq!(blocks[1]["elements"][1]["confirm"]["title"]["text"], "Cancel SHOP-1?");
+    assert!(in_view(Template::SlackExtended, &view, extra()).unwrap().starts_with("▶ $5.00 more by Ana (Slack), "));
+    assert!(in_view(Template::SlackExtended, &view, json!({"extension": null})).unwrap().starts_with("▶ There is"));
 }
 
 #[test]

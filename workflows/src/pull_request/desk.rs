@@ -173,7 +173,7 @@ impl Desk {
             let asked = s.queue.pop_front()?;
             s.spent += s.budget.spent;
             let cap = MicroUsd(s.policy.budget.instruction_cap_micro_usd);
-            s.budget = Budget { cap, ..Budget::default() };
+            s.budget = Budget::new(cap);
             s.current = Some(asked.clone());
             Some(asked)
         })?;

@@ -113,7 +113,7 @@ impl Desk {
     async fn watch_ci(&self, asked: &Instructed, pull_request: &PullRequest, way: &Way) -> Result<CiReport, Stop> {
         self.enter(format!("waiting for checks of {}", way.head.short()));
         let repository = self.address.repository.clone();
-        let lease = self.write(|s| s.budget.lease(1)).unwrap_or_default();
+        let lease = self.write(|s| s.budget.lease(AgentName::Ci.as_str(), 1)).unwrap_or_default();
         let input = CiWatchInput {
             commit: CommitRef { repository, sha: way.head.clone() },
             policy: self.read(|s| s.policy.ci.clone()),
@@ -132,7 +132,7 @@ impl Desk {
             Ok(report) => {
                 let report: CiReport = report;
                 self.write(|s| {
-                    s.budget.settle(lease, report.spent);
+                    s.budget.settle(AgentName::Ci.as_str(), report.spent);
                     // The report has all of it.
                     s.last_progress = None;
                 });
@@ -140,7 +140,7 @@ impl Desk {
             }
             Err(error) => {
                 // A child that died cannot say what it spent: its whole lease counts as gone.
-                self.write(|s| s.budget.settle(lease, lease));
+                self.write(|s| s.budget.forfeit(AgentName::Ci.as_str()));
                 Err(error.into())
             }
         }

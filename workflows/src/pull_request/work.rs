@@ -117,7 +117,9 @@ impl Desk {
         workspace: Workspace,
     ) -> Result<(TaskResult, Option<Workspace>), Stop> {
         let agent = AgentName::Execution;
-        let Some(lease) = self.write(|s| s.budget.lease(1)) else { return Err(self.out_of_money(None)) };
+        let Some(lease) = self.write(|s| s.budget.lease(agent.as_str(), 1)) else {
+            return Err(self.out_of_money(None));
+        };
         let errand = Errand {
             agent,
             ticket: None,
@@ -132,16 +134,16 @@ impl Desk {
         let policy = self.read(|s| s.policy.clone());
         match agent_call::call(&self.ctx, &self.token, &policy, id, title, errand).await {
             Ok(Ok(result)) => {
-                self.write(|s| s.budget.settle(lease, result.spent));
+                self.write(|s| s.budget.settle(agent.as_str(), result.spent));
                 self.answer_of(result)
             }
             Ok(Err(error)) => {
                 // A child that died cannot say what it spent: its whole lease counts as gone.
-                self.write(|s| s.budget.settle(lease, lease));
+                self.write(|s| s.budget.forfeit(agent.as_str()));
                 Err(error.into())
             }
             Err(message) => {
-                self.write(|s| s.budget.settle(lease, MicroUsd::default()));
+                self.write(|s| s.budget.settle(agent.as_str(), MicroUsd::default()));
                 Err(Stop::Told(message))
             }
         }

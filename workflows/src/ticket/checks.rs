@@ -144,7 +144,10 @@ impl Flow {
         let n = self.write(|s| s.occurrences.next(&format!("child {base}")));
         let id = format!("{base}-{n}");
         let commit = CommitRef { repository: repository.clone(), sha: delivery.head.clone() };
-        let lease = self.write(|s| s.budget.lease(shares)).unwrap_or_default();
+        let lease = self.write(|s| {
+            s.money.ledger.open(&id, AgentName::Ci, Some(repository), None);
+            s.budget.lease_or_ask_later(&id, shares)
+        });
         let mending = self.mending(delivery, lease);
         let told = self.read(|s| s.unheard.clone());
         let (policy, had_checks) = (self.read(|s| s.policy.ci.clone()), delivery.had_checks);
@@ -152,18 +155,25 @@ impl Flow {
         let raw = RawValue::from_value(&input, self.ctx.payload_converter());
         let title = format!("{}: CI of {} #{number}", self.key, repository.name());
         let attending = self.attend_watch(id.clone(), repository);
-        let ended = kit::run_child(&self.ctx, &self.token, CiWatchWorkflow::run, raw, id, title, attending).await;
+        let ended =
+            kit::run_child(&self.ctx, &self.token, CiWatchWorkflow::run, raw, id.clone(), title, attending).await;
         self.take_progress(repository).await;
         let report: CiReport = match ended {
             Ok(report) => report,
             Err(error) => {
-                // A child that died cannot say what it spent: its whole lease counts as gone.
-                self.write(|s| s.budget.settle(lease, lease));
+                self.settle_dead(&id, &error);
                 return Err(error.into());
             }
         };
         self.write(|s| {
-            s.budget.settle(lease, report.spent);
+            let spent = if report.work.lost {
+                s.budget.forfeit(&id)
+            } else {
+                s.budget.settle(&id, report.spent);
+                report.spent
+            };
+            s.money.ledger.close(&id, spent, report.work.turns, report.work.usage);
+            s.heard(&report.work.heard);
             // Only a ci agent costs money: it has read them.
             if report.spent != MicroUsd::default() {
                 s.unheard.retain(|remark| !told.contains(remark));
@@ -190,7 +200,7 @@ impl Flow {
             generation: self.generation.clone(),
             model: policy.models.get(AgentName::Ci.as_str()).cloned(),
             lease,
-            purse: None,
+            purse: Some(self.purse()),
             history_events: policy.agents.history_events,
             command_seconds: policy.execution.command_seconds,
             attempts: delivery.ci_attempts,
@@ -200,7 +210,7 @@ impl Flow {
     }
 
     fn judge(&self, repository: &RepositoryName, report: CiReport) -> Watched {
-        let CiReport { outcome, head, attempts, spent, notes, had_checks } = report;
+        let CiReport { outcome, head, attempts, spent, notes, had_checks, .. } = report;
         if spent != MicroUsd::default() {
             self.log(format!("{repository}: making CI green cost {spent}"));
         }

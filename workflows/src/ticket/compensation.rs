@@ -14,6 +14,7 @@ use crate::policy::Family;
 impl Flow {
     /// Ends the run in `end`. Runs on a token of its own: a second cancel cannot cut it in half.
     pub(super) async fn close(&self, end: Stage) {
+        self.leave_money_park();
         self.write(|s| s.closing = true);
         let last = Self { token: WorkflowCancellationToken::new(), ..self.clone() };
         match end {

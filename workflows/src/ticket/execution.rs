@@ -7,7 +7,8 @@ use serde_json::json;
 use temporalio_workflow::WaitConditionOptions;
 use temporalio_workflow::workflows::join_all;
 
-use super::flow::{Flow, Stop, Unanswered, park};
+use super::errand::{Answered, Job, Unanswered};
+use super::flow::{Flow, Stop, park};
 use super::state::{Ready, Task};
 use crate::contract::agent::AgentName;
 use crate::contract::github::{GitHub, PullRequestState};
@@ -125,13 +126,17 @@ impl Flow {
             let began = now(&self.ctx);
             self.enter(Stage::Executing, format!("task {} of {count}: {title}, attempt {attempt}", n + 1));
             self.update_task(n, |task| task.attempts = attempt);
-            let (base, head, result) = self.attempt(n, repository, attempt, shares).await?;
+            let (base, Answered { answer: result, workspace, waited_seconds }) =
+                self.attempt(n, repository, attempt, shares).await?;
+            let head = workspace.unwrap_or_else(|| base.clone());
             self.update_task(n, |task| task.workspace = Some(head.clone()));
             let outcome = match self.prove(&base, &head, &title).await? {
                 ProofOutcome::Proven(proof) => self.hold_to_first_proof(n, &head, proof),
                 refused @ ProofOutcome::Refused { .. } => refused,
             };
-            let active = self.spend_time(repository, now(&self.ctx) - began);
+            // Waiting for money is no work.
+            let waited = i64::try_from(waited_seconds).unwrap_or(i64::MAX);
+            let active = self.spend_time(repository, (now(&self.ctx) - began).saturating_sub(waited));
             match outcome {
                 ProofOutcome::Proven(proof) => {
                     let authored_at = now(&self.ctx);
@@ -161,7 +166,7 @@ impl Flow {
         repository: &RepositoryName,
         attempt: u32,
         shares: u64,
-    ) -> Result<(Workspace, Workspace, TaskResult), Stop> {
+    ) -> Result<(Workspace, Answered<TaskResult>), Stop> {
         let (base, workspace, brief) = self.read(|s| {
             let task = s.tasks.get(n);
             let head = s.repositories.get(repository).map(|delivery| delivery.head.clone());
@@ -181,9 +186,10 @@ impl Flow {
         let (Some(base), Some(workspace)) = (base, workspace) else {
             return Err(park(ParkReason::Upstream, format!("{repository} has no branch to work on.")));
         };
-        let answered = self.run_agent(AgentName::Execution, brief, Some((repository, workspace)), shares).await;
-        match answered {
-            Ok((result, head)) => Ok((base.clone(), head.unwrap_or(base), result)),
+        let place = Some((repository, workspace));
+        let job = Job { agent: AgentName::Execution, brief, place, shares, task: Some(n + 1) };
+        match self.run_agent(job).await {
+            Ok(answered) => Ok((base, answered)),
             Err(unanswered) => {
                 let Unanswered { stop, workspace } = *unanswered;
                 // What was done so far goes on after a retry; an agent that never began has nothing new.

@@ -8,15 +8,11 @@ use temporalio_workflow::{
 
 use super::TicketWorkflow;
 use super::state::TicketState;
-use crate::agent_call::{self, Errand};
-use crate::agent_run::decode_answer;
-use crate::contract::agent::{AgentEnd, AgentName, AgentResult};
 use crate::contract::failure::FailureKind;
-use crate::contract::ids::{EffectKey, Generation, RepositoryName, TicketKey};
+use crate::contract::ids::{EffectKey, Generation, TicketKey};
 use crate::contract::money::MicroUsd;
 use crate::contract::policy::{Policy, PolicySource};
 use crate::contract::status::{ParkReason, Parked, Stage, TicketStatus};
-use crate::contract::workspace::Workspace;
 use crate::kit::{self, CallError, Failure};
 use crate::policy::Family;
 use crate::search_attributes::{COST_USD, REPOSITORIES, REQUESTED_BY, STAGE, TICKET_KEY};
@@ -52,24 +48,6 @@ fn upstream(failure: &Failure) -> Stop {
 pub(super) fn park(reason: ParkReason, message: impl Into<String>) -> Stop {
     let message: String = message.into();
     Stop::Park(Parked { reason, message: message.chars().take(2000).collect() })
-}
-
-/// An agent that came to no answer, and what it left in its workspace.
-pub(super) struct Unanswered {
-    pub(super) stop: Stop,
-    pub(super) workspace: Option<Workspace>,
-}
-
-impl Unanswered {
-    fn without_work(stop: Stop) -> Box<Self> {
-        Box::new(Self { stop, workspace: None })
-    }
-}
-
-impl From<Box<Unanswered>> for Stop {
-    fn from(unanswered: Box<Unanswered>) -> Self {
-        unanswered.stop
-    }
 }
 
 /// A running ticket.
@@ -184,16 +162,20 @@ impl Flow {
     pub(super) fn enter(&self, stage: Stage, doing: impl Into<String>) {
         let doing = doing.into();
         self.log(if doing.is_empty() { stage.to_string() } else { format!("{stage}: {doing}") });
+        if self.write(|s| s.money.hold(stage, &doing)) {
+            return;
+        }
         self.write(|s| {
             s.stage = stage;
             s.doing = doing;
+            s.cross_part();
             if stage != Stage::Parked {
                 s.parked = None;
             }
         });
         let (cost, repositories) = self.read(|s| {
             let repositories: Vec<String> = s.repositories.keys().map(ToString::to_string).collect();
-            (s.budget.spent.as_usd(), repositories)
+            (s.budget.spent_so_far().as_usd(), repositories)
         });
         self.ctx.upsert_search_attributes([
             STAGE.value_set(stage.to_string()),
@@ -237,95 +219,6 @@ impl Flow {
                 }
             }
         }
-    }
-
-    /// Runs an agent to its answer and settles its lease.
-    pub(super) async fn run_agent<T: serde::de::DeserializeOwned>(
-        &self,
-        agent: AgentName,
-        brief: serde_json::Value,
-        place: Option<(&RepositoryName, Workspace)>,
-        shares: u64,
-    ) -> Result<(T, Option<Workspace>), Box<Unanswered>> {
-        let whereabouts = place.as_ref().map_or_else(String::new, |(repository, _)| {
-            format!("/{}.{}", repository.owner(), repository.name()).to_lowercase()
-        });
-        let base = format!("{}/{agent}{whereabouts}", self.ctx.workflow_id());
-        let n = self.write(|s| s.occurrences.next(&format!("child {base}")));
-        let Some(lease) = self.write(|s| s.budget.lease(shares)) else {
-            return Err(Unanswered::without_work(self.out_of_money(None)));
-        };
-        let guidance: Vec<String> = self.write(|s| {
-            s.unheard.clear();
-            s.guidance.iter().cloned().collect()
-        });
-        let mut brief = brief;
-        if let Some(brief) = brief.as_object_mut() {
-            brief.insert("guidance".to_owned(), guidance.into());
-        }
-        let policy = self.read(|s| s.policy.clone());
-        let errand = Errand {
-            agent,
-            ticket: Some(self.key.clone()),
-            generation: self.generation.clone(),
-            brief,
-            workspace: place.map(|(_, workspace)| workspace),
-            lease,
-            purse: None,
-        };
-        let (id, title) = (format!("{base}/{n}"), format!("{}: {agent}", self.key));
-        let ended = match agent_call::call(&self.ctx, &self.token, &policy, id, title, errand).await {
-            Ok(ended) => ended,
-            Err(message) => {
-                self.write(|s| s.budget.settle(lease, MicroUsd::default()));
-                return Err(Unanswered::without_work(park(ParkReason::Upstream, message)));
-            }
-        };
-        match ended {
-            Ok(result) => {
-                self.write(|s| s.budget.settle(lease, result.spent));
-                self.answer_of(agent, result)
-            }
-            Err(error) => {
-                // A child that died cannot say what it spent: its whole lease counts as gone.
-                self.write(|s| s.budget.settle(lease, lease));
-                Err(Unanswered::without_work(error.into()))
-            }
-        }
-    }
-
-    fn answer_of<T: serde::de::DeserializeOwned>(
-        &self,
-        agent: AgentName,
-        result: AgentResult,
-    ) -> Result<(T, Option<Workspace>), Box<Unanswered>> {
-        let AgentResult { end, workspace, turns, spent, .. } = result;
-        self.log(format!("{agent} agent: {turns} model turns, {spent}"));
-        let stop = match end {
-            AgentEnd::Answered(answer) => match decode_answer(answer) {
-                Ok(answer) => return Ok((answer, workspace)),
-                Err(fault) => park(ParkReason::InvalidAnswer, fault),
-            },
-            AgentEnd::InvalidAnswer(fault) => park(
-                ParkReason::InvalidAnswer,
-                format!("The {agent} agent's answer did not fit after three tries: {fault}"),
-            ),
-            AgentEnd::Limit(limit) => park(ParkReason::Limit, format!("The {agent} agent stopped: {limit}.")),
-            AgentEnd::Budget { needed } => self.out_of_money(Some(needed)),
-            AgentEnd::Failed(message) => {
-                park(ParkReason::Upstream, format!("The {agent} agent cannot go on: {message}"))
-            }
-        };
-        Err(Box::new(Unanswered { stop, workspace }))
-    }
-
-    fn out_of_money(&self, needed: Option<MicroUsd>) -> Stop {
-        let (spent, cap) = self.read(|s| (s.budget.spent, s.budget.cap));
-        let needed = needed.map_or_else(String::new, |needed| format!("; the next model call may cost {needed}"));
-        park(
-            ParkReason::Budget,
-            format!("{spent} of {cap} are spent{needed}. Raise ticket_cap_micro_usd in [policy.budget], then retry."),
-        )
     }
 
     /// The end of the run: undo or report, then look once more for a newer event.

@@ -5,17 +5,24 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::flow::{Flow, Stop};
+use super::state::{Remark, TicketState};
 use crate::contract::access::{Action, Person};
-use crate::contract::status::{ParkReason, Parked, Stage};
+use crate::contract::agent::{AgentName, Steered};
+use crate::contract::status::{CostLine, ParkReason, Parked, Stage};
 use crate::contract::trigger::{Command, Steer};
-use crate::kit::{Waited, now, wait_until};
+use crate::kit::{self, Waited, now, wait_until};
 use crate::messages::{self, Template};
+use crate::patches;
 
 impl Flow {
     /// Parks the ticket until somebody lets it go on; the step that stopped is done again then.
     pub(super) async fn park(&self, parked: Parked) -> Result<(), Stop> {
         let reason = parked.reason;
-        self.write(|s| s.inbox.retries.clear());
+        self.leave_money_park();
+        self.write(|s| {
+            s.inbox.retries.clear();
+            s.inbox.funded = false;
+        });
         self.write(|s| s.parked = Some(parked.clone()));
         self.enter(Stage::Parked, format!("{}. {}", reason.as_str().replace('_', " "), parked.message));
         if reason == ParkReason::PlanExpired {
@@ -24,9 +31,13 @@ impl Flow {
         let text = messages::render(Template::SlackParked, &self.view(), json!({}));
         let blocks = match self.red_buttons().filter(|_| reason == ParkReason::CiFailed) {
             Some(buttons) => messages::slack::red(&text, &buttons),
+            None if reason == ParkReason::Budget => self.money_blocks(&text),
             None => messages::slack::parked(&text, self.key.as_str()),
         };
-        self.post("parked", text, blocks).await;
+        let posted = self.post("parked", text.clone(), blocks).await;
+        if reason == ParkReason::Budget {
+            self.write(|s| s.slack.money = posted.map(|posted| (posted, text)));
+        }
         self.tell_jira("parked", Template::JiraParked, json!({})).await;
         self.await_person(reason).await?;
         if reason == ParkReason::Budget {
@@ -50,6 +61,7 @@ impl Flow {
             let waited = wait_until(&self.ctx, &self.token, limit, "parked", |w| {
                 let inbox = &w.state.inbox;
                 !inbox.retries.is_empty()
+                    || inbox.funded
                     || !inbox.rejections.is_empty()
                     || (late_approval_counts && !(inbox.approvals.is_empty() && inbox.changes.is_empty()))
             })
@@ -67,6 +79,9 @@ impl Flow {
             // Somebody is here: what could not be judged before is judged with it.
             self.write(|s| s.inbox.resume());
             self.heed_rejections().await?;
+            if self.write(|s| std::mem::take(&mut s.inbox.funded)) {
+                return Ok(());
+            }
             if let Some(retry) = self.write(|s| s.inbox.retries.pop_front())
                 && self.may(&retry.by, Action::Command).await?
             {
@@ -101,12 +116,15 @@ impl Flow {
             }
             Ok(true) => {
                 self.log(format!("{by} says to mind: {}", messages::shorten(&steer.text, 200)));
-                self.write(|s| {
-                    s.mind(&steer.by, &steer.text);
-                    if s.stage == Stage::Parked {
+                let remark = self.write(|s| {
+                    let remark = s.mind(&steer.by, &steer.text);
+                    // Agents that wait for money are there to hear it; nothing has to be tried again.
+                    if s.stage == Stage::Parked && s.money.park.is_none() {
                         s.inbox.retries.push_back(Command { by: steer.by });
                     }
+                    remark
                 });
+                self.pass_on(remark).await;
             }
             Ok(false) => {}
             Err(Stop::Park(parked)) => {
@@ -115,6 +133,18 @@ impl Flow {
             }
             // Cancelled meanwhile.
             Err(Stop::Cancelled | Stop::End(_)) => {}
+        }
+    }
+
+    /// Lets the agents at work hear a remark before their next turn. One that is over needs none: the remark stays for the next.
+    async fn pass_on(&self, remark: Remark) {
+        let agents = self.read(TicketState::agents_at_work);
+        if agents.is_empty() || !self.ctx.patched(patches::STEER_AGENTS) {
+            return;
+        }
+        let steered = Steered { n: remark.n, by: remark.by.label(), text: remark.text };
+        for agent in agents {
+            kit::signal(&self.ctx, &agent, "steer", &steered).await;
         }
     }
 
@@ -137,5 +167,16 @@ impl Flow {
                 Ok(false)
             }
         }
+    }
+}
+
+impl TicketState {
+    /// Agents that can be told something now. Those of a watch of checks are known once they have spoken.
+    fn agents_at_work(&self) -> Vec<String> {
+        let agent = |line: &CostLine| match line.agent {
+            AgentName::Ci => self.budget.newest_agent(&line.id).map(str::to_owned),
+            _ => Some(line.id.clone()),
+        };
+        self.money.ledger.at_work().filter_map(agent).collect()
     }
 }

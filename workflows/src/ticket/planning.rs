@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::errand::Job;
 use super::flow::{Flow, Stop, park};
 use super::state::{Delivery, PlanVersion, Task, TicketState};
 use crate::contract::agent::AgentName;
@@ -34,7 +35,7 @@ impl Flow {
         }
         let (ticket, policy) = self.read(|s| (s.ticket.clone(), s.policy.discovery.clone()));
         let brief = json!({ "ticket": ticket, "minimum_score": policy.minimum_score, "best": policy.best });
-        let (report, _): (DiscoveryReport, _) = self.run_agent(AgentName::Discovery, brief, None, 1).await?;
+        let report: DiscoveryReport = self.run_agent(Job::of(AgentName::Discovery, brief)).await?.answer;
         let best = best_candidates(&report, policy.minimum_score, policy.best);
         let Some(first) = best.first() else {
             let message = format!(
@@ -75,7 +76,7 @@ impl Flow {
                 "feedback": s.feedback.clone().unwrap_or_default(),
             })
         });
-        let (plan, _): (Plan, _) = self.run_agent(AgentName::Planning, brief, None, 1).await?;
+        let plan: Plan = self.run_agent(Job::of(AgentName::Planning, brief)).await?.answer;
         let cap = self.read(|s| s.budget.cap);
         let hash = plan.hash(cap);
         let tasks = plan.tasks.iter().cloned().map(Task::new);

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use temporalio_workflow::WorkflowCancellationToken;
 
-use crate::agents;
+use super::money::Money;
 use crate::budget::Budget;
 use crate::ci_watch::CiProgress;
 use crate::contract::access::Person;
-use crate::contract::agent::AgentName;
 use crate::contract::github::{Check, PullRequest, PullRequestState, Repository};
 use crate::contract::ids::{BranchName, CommitSha, Digest, Generation, RepositoryName};
 use crate::contract::jira::Ticket;
@@ -16,9 +15,10 @@ use crate::contract::money::MicroUsd;
 use crate::contract::plan::{DiscoveryReport, Plan, PlannedTask, RankedRepository, TaskResult};
 use crate::contract::policy::Policy;
 use crate::contract::slack::MessageRef;
-use crate::contract::status::{CheckLog, Parked, Stage, TicketStatus};
+use crate::contract::status::{CheckLog, Parked, Stage};
 use crate::contract::trigger::{
-    Approve, ChecksChanged, Command, EventId, Joined, PullRequestChanged, Reject, RequestChanges, Steer, TicketInput,
+    Approve, ChecksChanged, Command, EventId, ExtendBudget, Joined, PullRequestChanged, Reject, RequestChanges, Steer,
+    TicketInput,
 };
 use crate::contract::workspace::{Proof, Pushed, Workspace};
 use crate::journal::{Journal, Occurrences};
@@ -62,7 +62,9 @@ pub(super) struct TicketState {
     /// What people said to mind from now on.
     pub(super) guidance: VecDeque<String>,
     /// Those of them that no agent was given yet, with who said them.
-    pub(super) unheard: Vec<(Person, String)>,
+    pub(super) unheard: Vec<Remark>,
+    /// Remarks so far.
+    pub(super) remarks: u32,
     pub(super) approval: Option<Approval>,
     pub(super) expires_at: i64,
     /// Seconds in which the work waited for a person.
@@ -72,6 +74,7 @@ pub(super) struct TicketState {
     pub(super) repositories: BTreeMap<RepositoryName, Delivery>,
     pub(super) tasks: Vec<Task>,
     pub(super) budget: Budget,
+    pub(super) money: Money,
     pub(super) inbox: Inbox,
     pub(super) log: Journal<LOG_ENTRIES>,
     pub(super) notes: VecDeque<String>,
@@ -85,6 +88,8 @@ pub(super) struct TicketState {
     /// Cancels the flow; made by the run.
     pub(super) cancel_token: Option<WorkflowCancellationToken>,
     pub(super) cancelled_by: Option<Person>,
+    /// How it ends when its work is called off for another reason than a cancel.
+    pub(super) ends_as: Option<Stage>,
     /// The run reports and cleans up; newer events begin another.
     pub(super) closing: bool,
     /// What the clean-up could not remove.
@@ -92,6 +97,15 @@ pub(super) struct TicketState {
     /// Who rejected, and why.
     pub(super) rejected: Option<Reject>,
     pub(super) updated_at: i64,
+}
+
+/// What somebody said to mind.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Remark {
+    /// Its number, from 1.
+    pub(super) n: u32,
+    pub(super) by: Person,
+    pub(super) text: String,
 }
 
 /// A version of the plan.
@@ -215,6 +229,8 @@ pub(super) struct SlackThread {
     pub(super) root: Option<MessageRef>,
     /// The approval message whose buttons are live.
     pub(super) approval: Option<MessageRef>,
+    /// The message that asks for money and whose buttons are live, and its text.
+    pub(super) money: Option<(MessageRef, String)>,
 }
 
 /// What came in and was not looked at yet.
@@ -226,6 +242,9 @@ pub(super) struct Inbox {
     pub(super) steers: VecDeque<Steer>,
     pub(super) retries: VecDeque<Command>,
     pub(super) cancels: VecDeque<Command>,
+    pub(super) extensions: VecDeque<ExtendBudget>,
+    /// The budget was extended for a ticket whose step found no money.
+    pub(super) funded: bool,
     pub(super) checks: Vec<ChecksChanged>,
     pub(super) pull_request_news: u32,
     /// What the watches of our checks did.
@@ -279,6 +298,13 @@ impl Inbox {
         }
     }
 
+    /// Notes an extension of the budget.
+    pub(super) fn extend(&mut self, extend: ExtendBudget) {
+        if self.extensions.len() < WAITING {
+            self.extensions.push_back(extend);
+        }
+    }
+
     /// Notes a nudge once; they are coalesced per head.
     pub(super) fn nudge(&mut self, news: ChecksChanged) {
         if !self.checks.contains(&news) && self.checks.len() < 100 {
@@ -322,21 +348,29 @@ impl TicketState {
     }
 
     /// Keeps what somebody said to mind.
-    pub(super) fn mind(&mut self, by: &Person, text: &str) {
+    pub(super) fn mind(&mut self, by: &Person, text: &str) -> Remark {
         let text: String = text.trim().chars().take(GUIDANCE.1).collect();
         self.guidance.push_back(format!("{}: {text}", by.label()));
         if self.guidance.len() > GUIDANCE.0 {
             self.guidance.pop_front();
         }
-        self.unheard.push((by.clone(), text));
+        self.remarks += 1;
+        let remark = Remark { n: self.remarks, by: by.clone(), text };
+        self.unheard.push(remark.clone());
         if self.unheard.len() > GUIDANCE.0 {
             self.unheard.remove(0);
         }
+        remark
+    }
+
+    /// An agent has ended: these remarks it was told while it worked.
+    pub(super) fn heard(&mut self, remarks: &[u32]) {
+        self.unheard.retain(|remark| !remarks.contains(&remark.n));
     }
 
     /// The work is done, and nobody reads remarks any more: who said something is told where to say it now.
     pub(super) fn return_unheard(&mut self, at: i64) {
-        for (by, text) in std::mem::take(&mut self.unheard) {
+        for Remark { by, text, .. } in std::mem::take(&mut self.unheard) {
             self.too_late(at, &by, &text);
         }
     }
@@ -386,9 +420,19 @@ impl TicketState {
     pub(super) fn cancel(&mut self, by: Person) {
         if self.cancelled_by.is_none() && !self.is_closing() {
             self.cancelled_by = Some(by);
-            if let Some(token) = &self.cancel_token {
-                token.cancel();
-            }
+            self.call_off();
+        }
+    }
+
+    /// Stops what runs; then the ticket ends so, unless a person has cancelled it.
+    pub(super) fn end_as(&mut self, stage: Stage) {
+        self.ends_as.get_or_insert(stage);
+        self.call_off();
+    }
+
+    fn call_off(&self) {
+        if let Some(token) = &self.cancel_token {
+            token.cancel();
         }
     }
 
@@ -420,77 +464,6 @@ impl TicketState {
     pub(super) fn key(&self) -> &str {
         &self.input.key
     }
-
-    /// What the plan will cost by experience, never more than the cap.
-    pub(super) fn estimate(&self) -> MicroUsd {
-        let repositories = self.plan.as_ref().map_or(1, |version| version.plan.repositories().len() as u64);
-        let execution = MicroUsd(agents::spec(AgentName::Execution).expected.0 * repositories);
-        (self.budget.spent + execution).min(self.budget.cap)
-    }
-
-    /// Command lines that work now.
-    pub(super) fn commands(&self) -> Vec<String> {
-        let line = |signal: &str, payload: String| {
-            let namespace = match self.policy.temporal_namespace.as_str() {
-                "" | "default" => String::new(),
-                namespace => format!(" -n {namespace}"),
-            };
-            format!(
-                "{} workflow signal{namespace} -w ticket-{} --name {signal} --input '{payload}'",
-                self.policy.temporal_cli,
-                self.key()
-            )
-        };
-        let by_me = || r#"{"by":"you"}"#.to_owned();
-        let approve = || {
-            let hash = self.plan.as_ref().map_or("", |version| version.hash.short());
-            line("approve", format!(r#"{{"by":"you","plan_hash":"{hash}"}}"#))
-        };
-        let expired =
-            self.parked.as_ref().is_some_and(|p| p.reason == crate::contract::status::ParkReason::PlanExpired);
-        match self.stage {
-            Stage::AwaitingApproval => {
-                let changes = r#"{"by":"you","comment":"what should be different"}"#.to_owned();
-                let reject = r#"{"by":"you","comment":"why"}"#.to_owned();
-                vec![approve(), line("request_changes", changes), line("reject", reject)]
-            }
-            Stage::Parked if expired => vec![approve(), line("retry", by_me()), line("cancel", by_me())],
-            Stage::Parked => vec![line("retry", by_me()), line("cancel", by_me())],
-            stage if stage.is_end() || stage == Stage::CleaningUp => vec![],
-            _ => vec![line("cancel", by_me())],
-        }
-    }
-
-    /// Link of the run in Temporal's Web UI, or empty.
-    pub(super) fn run_url(&self) -> String {
-        match self.policy.temporal_ui_url.trim_end_matches('/') {
-            "" => String::new(),
-            ui => format!("{ui}/namespaces/{}/workflows/ticket-{}", self.policy.temporal_namespace, self.key()),
-        }
-    }
-
-    pub(super) fn status(&self) -> TicketStatus {
-        let links = self.repositories.values().filter_map(|d| d.pull_request.as_ref()).map(|pr| pr.url.clone());
-        TicketStatus {
-            ticket: self.key().to_owned(),
-            summary: self.ticket.as_ref().map(|t| t.summary.clone()).unwrap_or_default(),
-            stage: self.stage,
-            parked: self.parked.clone(),
-            doing: self.doing.clone(),
-            plan_hash: self.plan.as_ref().map(|version| version.hash.short().to_owned()),
-            plan_version: self.plan.as_ref().map_or(0, |version| version.version),
-            approved_by: self.approval.as_ref().map(|approval| approval.by.label()),
-            tasks_done: self.tasks.iter().filter(|task| task.done()).count(),
-            tasks: self.tasks.len(),
-            pull_requests: links.collect(),
-            spent: self.budget.spent,
-            cap: self.budget.cap,
-            commands: self.commands(),
-            updated_at: self.updated_at,
-            ticket_url: self.ticket.as_ref().map(|t| t.url.clone()).unwrap_or_default(),
-            run_url: self.run_url(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -519,6 +492,17 @@ mod tests {
         assert_eq!(by, &Person::cli("ana"));
         assert!(text.contains("came too late for SHOP-1") && text.contains("comment @agent <what to do>"), "{text}");
         assert!(state.log.entries().any(|entry| entry.text.contains("came too late")));
+    }
+
+    #[test]
+    fn what_an_agent_was_told_while_it_worked_is_heard() {
+        let mut state = state();
+        let first = state.mind(&Person::cli("ana"), "the cache");
+        let second = state.mind(&Person::cli("bo"), "the names");
+        assert_eq!((first.n, second.n), (1, 2));
+        state.heard(&[1, 7]);
+        assert_eq!(state.unheard, [second]);
+        assert_eq!(state.guidance.len(), 2, "later agents are told all the same");
     }
 
     #[test]

@@ -51,8 +51,9 @@ impl Flow {
                 approved_at: s.approval.as_ref().map_or(0, |approval| approval.at),
                 tasks: s.tasks.iter().map(task_view).collect(),
                 pull_requests: s.repositories.values().filter_map(pull_request_view).collect(),
-                spent: s.budget.spent.to_string(),
+                spent: s.budget.spent_so_far().to_string(),
                 cap: s.budget.cap.to_string(),
+                rest: s.estimate_of_rest().map(|rest| rest.to_string()).unwrap_or_default(),
                 expires_at: s.expires_at,
                 run_url: s.run_url(),
                 commands: s.commands(),
@@ -124,7 +125,7 @@ impl Flow {
         }
     }
 
-    /// Attends to people beside the flow: judges cancels and remarks, answers whoever decided when there was nothing to
+    /// Attends to people beside the flow: judges cancels, remarks and extensions of the budget, answers whoever decided when there was nothing to
     /// decide, shows remarks. Never ends.
     pub(super) async fn attend(&self) -> Infallible {
         loop {
@@ -132,7 +133,9 @@ impl Flow {
             let called = |w: &TicketWorkflow| {
                 let state = &w.state;
                 let inbox = &state.inbox;
-                state.unshown || !state.answers.is_empty() || !inbox.cancels.is_empty() || !inbox.steers.is_empty()
+                let money = state.money.park.is_some() && !(inbox.retries.is_empty() && inbox.rejections.is_empty());
+                let said = !(inbox.cancels.is_empty() && inbox.steers.is_empty() && inbox.extensions.is_empty());
+                state.unshown || !state.answers.is_empty() || said || money
             };
             if self.ctx.wait_condition_with_options(called, options).await.is_err() {
                 std::future::pending::<Infallible>().await;
@@ -143,6 +146,10 @@ impl Flow {
             while let Some(steer) = self.write(|s| s.inbox.steers.pop_front()) {
                 self.judge_steer(steer).await;
             }
+            while let Some(extend) = self.write(|s| s.inbox.extensions.pop_front()) {
+                self.judge_extension(extend).await;
+            }
+            self.attend_money_park().await;
             self.show();
             while let Some((person, text)) = self.write(|s| s.answers.pop_front()) {
                 self.answer(&person, "declined", &format!("{text}.")).await;
@@ -182,11 +189,12 @@ impl Flow {
 
     /// Comments on the ticket.
     pub(super) async fn tell_jira(&self, step: &str, template: Template, extra: Value) {
-        let comment = WriteComment {
-            ticket: self.key.clone(),
-            effect: self.effect(&format!("jira/{step}")),
-            markdown: messages::render(template, &self.view(), extra),
-        };
+        self.comment(step, messages::render(template, &self.view(), extra)).await;
+    }
+
+    /// Comments on the ticket with a text that was rendered before.
+    pub(super) async fn comment(&self, step: &str, markdown: String) {
+        let comment = WriteComment { ticket: self.key.clone(), effect: self.effect(&format!("jira/{step}")), markdown };
         let summary = format!("comment on {}: {}", self.key, step.replace('_', " "));
         if let Err(error) = self.call(Family::Effect, &summary, Jira::write_comment, comment).await {
             self.undelivered("Jira", &error);
@@ -251,7 +259,7 @@ impl Flow {
         }
     }
 
-    fn undelivered(&self, service: &str, error: &CallError) {
+    pub(super) fn undelivered(&self, service: &str, error: &CallError) {
         if let CallError::Failed(failure) = error {
             let now = kit::now(&self.ctx);
             let text = format!("{service} was not told: {}", failure.message);

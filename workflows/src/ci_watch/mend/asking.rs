@@ -58,11 +58,15 @@ impl Watch {
         let (end, workspace) = match ended {
             Ok(result) => {
                 self.spent += result.spent;
+                self.work.turns += result.turns;
+                self.work.usage += result.usage;
+                self.work.heard.extend(result.heard);
                 (result.end, result.workspace)
             }
             Err(failure) => {
                 // A child that died cannot say what it spent: its whole lease counts as gone.
                 self.spent += lease;
+                self.work.lost = true;
                 (AgentEnd::Failed(failure.message), None)
             }
         };
