@@ -104,7 +104,7 @@ pub enum Moment {
 }
 
 /// One tool call.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Default, Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
     /// Name of a tool the request offers.

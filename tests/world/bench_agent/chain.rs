@@ -78,7 +78,7 @@ fn sample(name: &str) -> anyhow::Result<Value> {
 fn script(turns: &[Turn]) -> anyhow::Result<Script> {
     let turn = |said: &str, tool: &str, input: Value| world::bedrock::Turn {
         say: Some(said.to_owned()),
-        calls: vec![Call { tool: tool.to_owned(), input, input_file: None }],
+        calls: vec![Call { tool: tool.to_owned(), input, ..Call::default() }],
         ..world::bedrock::Turn::default()
     };
     let (last, before) = turns.split_last().context("a conversation has turns")?;

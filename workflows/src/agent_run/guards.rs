@@ -168,7 +168,8 @@ mod tests {
         };
         let result = |text: &str| CallResult { id: "x".into(), output: CallOutput::Text(text.into()), is_error: false };
         let mut seen = Vec::new();
-        let mut count = |name, input, text| count(&mut seen, &sameness(&call(name, input), &result(text)));
+        let mut count =
+            |name: &str, input: &str, text: &str| count(&mut seen, &sameness(&call(name, input), &result(text)));
         assert_eq!(count("a", "1", "r"), 1);
         assert_eq!(count("a", "1", "r"), 2);
         assert_eq!(count("a", "1", "other"), 1);
