@@ -61,17 +61,18 @@ fn bad_calls() -> Vec<Mended> {
             "no json",
             vec![
                 json!({"calls": [raw("task_status", r#"{"ticket": SHOP-1}"#)]}),
-                once_told("The input of task_status does not fit: invalid type: string"),
+                once_told("The input of task_status does not fit: it is no JSON object"),
             ],
         ),
         (
             "no object",
             vec![
-                json!({"calls": [raw("task_status", r#""SHOP-1""#), raw("task_status", "7")]}),
-                once_told("The input of task_status does not fit.*The input of task_status does not fit"),
+                json!({"calls": [raw("task_status", r#"["SHOP-1"]"#), raw("task_status", "7")]}),
+                once_told("does not fit: it is no JSON object.*does not fit: it is no JSON object"),
             ],
         ),
         ("no input", vec![json!({"calls": [raw("list_tasks", "")]}), once_told("No ticket")]),
+        ("twins", vec![json!({"calls": vec![json!({"tool": "list_tasks"}); 6]}), once_told("No ticket")]),
         (
             "odd names",
             vec![
@@ -120,6 +121,14 @@ fn bad_replies() -> Vec<Mended> {
             ],
         ),
         (
+            "a call and a half",
+            vec![
+                json!({"stop": "max_tokens",
+                       "calls": [{"tool": "list_tasks"}, raw("task_status", r#"{"ticket": "SHO"#)]}),
+                once_told("This call was not run.*cut at its length limit. What came before the cut was run"),
+            ],
+        ),
+        (
             "half a text",
             vec![
                 json!({"say": "All tickets are", "stop": "max_tokens"}),
@@ -162,10 +171,17 @@ fn bad_answers() -> Vec<Mended> {
             ],
         ),
         (
+            "answer that is a list",
+            vec![
+                json!({"calls": [raw("submit_answer", r#"["Everything is fine."]"#)]}),
+                once_told("the answer is no JSON object. Mend it"),
+            ],
+        ),
+        (
             "answer that is a text",
             vec![
                 json!({"calls": [raw("submit_answer", "Everything is fine.")]}),
-                once_told("the answer does not fit its schema.*Mend it"),
+                once_told("the answer is no JSON object: Everything is fine.*Mend it"),
             ],
         ),
         (

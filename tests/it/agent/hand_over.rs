@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use workflows::contract::agent::AgentEnd;
 
 use super::errand::{Errand, and, call, conversation, said, says, script, texts};
-use crate::scene::{STAGE, Scene, play};
+use crate::scene::{REPOSITORY, STAGE, Scene, play};
 
 fn full(turn: Value) -> Value {
     and(turn, json!({"usage": {"input": 150_000}}))
@@ -88,11 +88,28 @@ async fn a_model_that_does_not_hand_over_is_stopped() {
     let done = async {
         let errand = Errand::slack("vain");
         let result = errand.run(&scene).await?;
-        assert!(matches!(&result.end, AgentEnd::Limit(why) if why.contains("hand-overs failed")), "{:?}", result.end);
+        assert!(matches!(&result.end, AgentEnd::Limit(why) if why.contains("and 3 in vain")), "{:?}", result.end);
         assert_eq!(errand.turns(&scene, "repeated").len(), 2);
         // The conversation is left as it was, so the same question comes three times, and is paid for three times.
         assert_eq!(errand.turns(&scene, "answered").len(), 4);
         assert_eq!(result.spent, errand.paid(&scene, "answered"));
+        scene.assert_script_was_played(&[]);
+        Ok(())
+    };
+    play(&scene, done.await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_is_handed_over_for_ever_is_stopped() {
+    let number = |n: usize| format!("Notes number {n}.");
+    let read = |n: usize| call("read_file", json!({"repository": REPOSITORY, "path": format!("gone-{n}.py")}));
+    let fills = |n: usize| [full(read(n)), notes(&number(n))];
+    let again = (1..=8).map(|n| and(goes_on(&number(n), fills(n + 1)), json!({"agent": "discovery"})));
+    let conversations = [conversation("discovery", "endless", fills(1))].into_iter().chain(again);
+    let scene = Scene::of_agents(&script(conversations), "").await.unwrap();
+    let done = async {
+        let result = Errand::discovery("endless").run(&scene).await?;
+        assert!(matches!(&result.end, AgentEnd::Limit(why) if why.contains("after 9 hand-overs")), "{:?}", result.end);
         scene.assert_script_was_played(&[]);
         Ok(())
     };
