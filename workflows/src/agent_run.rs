@@ -194,6 +194,8 @@ impl Run {
                 p.hand_overs += 1;
                 p.vain_hand_overs = 0;
                 p.context_tokens = 0;
+                // What it read before is lost to it: to read it once more is no repetition.
+                p.seen.clear();
             } else {
                 p.vain_hand_overs += 1;
             }

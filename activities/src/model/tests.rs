@@ -86,7 +86,7 @@ struct Rig {
     fake: Arc<Fake>,
     model: ModelActivities,
     ledger: Kept,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Rig {
@@ -133,7 +133,7 @@ async fn rig(plays: Vec<Play>) -> Rig {
     let blobs = Blobs::open(directory.path().to_str().unwrap()).unwrap();
     let model = ModelActivities::new(bedrock(&settings(&address)), Prices::with(&BTreeMap::new()).unwrap(), blobs);
     let ledger = Kept { fake: Arc::clone(&fake), ..Kept::default() };
-    Rig { fake, model, ledger, _directory: directory }
+    Rig { fake, model, ledger, directory }
 }
 
 fn bedrock(settings: &Settings) -> Bedrock {
@@ -468,7 +468,7 @@ async fn what_a_tool_read_or_wrote_is_stored_once_and_long_results_share_the_roo
 #[tokio::test]
 async fn a_reply_that_cannot_be_kept_was_paid_for() {
     let rig = rig(vec![Play::Frames(read_call())]).await;
-    let named = rig._directory.path().join("sha256");
+    let named = rig.directory.path().join("sha256");
     std::fs::write(&named, "in the way").unwrap();
     let lost = lost(&rig, &turn(1, None, brief())).await;
     assert_eq!(lost.cost, MicroUsd(1106), "what the reply's own usage says");
@@ -589,8 +589,9 @@ async fn a_reply_that_breaks_off_is_no_reply() {
         assert_eq!(lost.kind, kind, "{n}: {}", lost.message);
         let (calls, reserved) = rig.ledger.reserved.lock().unwrap()[n];
         assert_eq!(calls, n, "told before the request went out");
+        // The last connection breaks before anything of it is read, or after: both happen.
         assert!(
-            lost.cost > reserved,
+            lost.cost > reserved || n == 8 && lost.cost == reserved,
             "{n}: the known input and what was streamed is paid: {} of {reserved}",
             lost.cost
         );

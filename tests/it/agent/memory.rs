@@ -87,9 +87,9 @@ async fn a_missing_and_an_altered_blob_are_named() {
             let path = blob(&scene.stack.directory, head.as_str());
             anyhow::ensure!(path.is_file(), "{} is not there", path.display());
             if lose {
-                std::fs::remove_file(&path)?
+                std::fs::remove_file(&path)?;
             } else {
-                std::fs::write(&path, "something else")?
+                std::fs::write(&path, "something else")?;
             }
             scene.stack.start_worker()?;
             let result = errand.end(&scene).await?;

@@ -27,7 +27,7 @@ pub struct TakeTurn {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<Remark>,
     /// The model is asked for a hand-over instead of its next step: the conversation begins anew with it, and takes less room.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hand_over: bool,
     /// Key of this call: a finished reply is kept under it and never paid for again.
     pub effect: EffectKey,
@@ -62,10 +62,6 @@ impl Remark {
     pub fn of_harness(text: impl Into<String>) -> Self {
         Self { by: None, text: text.into() }
     }
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// The answer to one tool call.
@@ -131,10 +127,10 @@ pub struct Reply {
     /// Price of this turn.
     pub cost: MicroUsd,
     /// An earlier attempt bought it and was lost before it could tell.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
     /// `head` is a conversation that begins anew with the model's hand-over.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub handed_over: bool,
 }
 

@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn the_sums_of_a_cost_report_fit_together() {
-        let mut state = TicketState::default();
-        state.budget = crate::budget::Budget::new(MicroUsd::dollars(12));
+        let budget = crate::budget::Budget::new(MicroUsd::dollars(12));
+        let mut state = TicketState { budget, ..TicketState::default() };
         state.budget.lease("t/discovery/1", 2).unwrap();
         state.money.ledger.open("t/discovery/1", AgentName::Discovery, None, None);
         let report = state.cost();
