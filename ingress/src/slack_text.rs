@@ -25,7 +25,7 @@ pub(crate) const HELP: &str = "*What you can ask me*\n\
     `/agent approve SHOP-1 [plan hash]` build the plan; the hash stands under it, from version 2 on it is needed\n\
     `/agent request-changes SHOP-1 what should be different` a new plan, and a new approval\n\
     `/agent reject SHOP-1 [why]` no; drafts and branches are removed\n\
-    `/agent steer SHOP-1 what to mind` from now on; a parked ticket goes on with it\n\
+    `/agent steer SHOP-1 what to mind` from now on; a parked ticket goes on with it, unless it lacks money\n\
     `/agent retry SHOP-1` let a parked ticket go on\n\
     `/agent extend SHOP-1 5` let it spend $5 more; a ticket that waits for money goes on\n\
     `/agent cancel SHOP-1` stop and clean up\n\

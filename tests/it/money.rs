@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use activities::model::{Prices, UsdPerMillion};
 use prost::Message as _;
+use serde_json::json;
 use temporalio_common::protos::temporal::api::history::v1::History;
 use workflows::contract::agent::AgentName;
 use workflows::contract::money::{MicroUsd, Usage};
 use workflows::contract::status::{ParkReason, Stage};
-use world::bedrock::RecordedRequest;
+use world::bedrock::{Call, Conversation, RecordedRequest, Turn};
 use world::slack::Message;
 
 use crate::scene::{KEY, REPOSITORY, STAGE, Scene, play};
@@ -86,6 +87,20 @@ impl Scene {
         Ok(())
     }
 
+    /// Waits until the message that asked for money has no button any more and says this.
+    async fn no_buttons_for_money(&self, says: &str) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let messages = self.stack.world.slack.messages("#ai-agents");
+            let live = messages.iter().any(|m| m.buttons().iter().any(|button| button.action_id == "extend_budget"));
+            if !live && messages.iter().any(|m| m.all_text().contains(says)) {
+                return Ok(());
+            }
+            anyhow::ensure!(began.elapsed() < STAGE, "the message about money does not say {says:?}: {messages:#?}");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+
     fn first_task(&self) -> String {
         format!("ticket-{KEY}/execution/{}/1", REPOSITORY.replace('/', "."))
     }
@@ -119,7 +134,8 @@ async fn extended(scene: &mut Scene) -> anyhow::Result<()> {
     let before = scene.asked_of(AgentName::Execution).len();
     assert!(before >= 1, "the cap was to be reached in the middle");
     let cost = scene.observer.cost(KEY).await?;
-    assert!(cost.spent + cost.free < cost.cap && cost.spent <= cost.cap, "{cost:?}");
+    assert_eq!(cost.spent + cost.leased + cost.free, cost.cap, "{cost:?}");
+    assert_eq!(cost.leased, MicroUsd(0), "who waits gives back what it has not spent: {cost:?}");
     assert!(cost.agents.iter().any(|line| line.id == agent && line.running), "{cost:?}");
 
     // Trying again without more money is answered, and changes nothing.
@@ -128,7 +144,9 @@ async fn extended(scene: &mut Scene) -> anyhow::Result<()> {
     assert_eq!(scene.observer.status(KEY).await?.stage, Stage::Parked);
     let asked = scene.asked_for_money().await?;
     let said = asked.all_text();
-    assert!(said.contains("SHOP-1 is parked: the budget is used up* ($1.45). Done: 0 of 2 tasks. Left: "), "{said}");
+    let parked =
+        "SHOP-1 is parked: what is left of the budget does not cover the next call.* Done: 0 of 2 tasks. Left: ";
+    assert!(said.contains(parked), "{said}");
     // Nothing of it is in a worker's memory.
     scene.stack.kill_worker();
     scene.stack.start_worker()?;
@@ -181,6 +199,116 @@ async fn extended(scene: &mut Scene) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn too_little_money_is_told_and_the_button_adds_to_the_new_cap() {
+    let scene = Scene::start(&tight("")).await.unwrap();
+    play(&scene, too_little(&scene).await).await;
+}
+
+async fn too_little(scene: &Scene) -> anyhow::Result<()> {
+    scene.out_of_money().await?;
+    let first = scene.asked_for_money().await?;
+    scene.signal_by_cli("extend_budget", Some(r#"{"by":"bo","usd":0.01}"#)).await?;
+    scene.said("bo (command line) added $0.010 to SHOP-1, but ").await?;
+    let status = scene.observer.status(KEY).await?;
+    let message = status.parked.map(|parked| parked.message).unwrap_or_default();
+    assert_eq!((status.stage, status.cap), (Stage::Parked, MicroUsd(CAP + 10_000)));
+    assert!(message.contains(" of $1.46 are spent") && message.contains("more than is left"), "{message}");
+    // The message in the channel says so too, and its button adds to what is the cap now.
+    let began = Instant::now();
+    loop {
+        let asked = scene.asked_for_money().await?;
+        assert_eq!(asked.ts, first.ts, "the same message");
+        if asked.all_text().contains(" of $1.46 are spent") {
+            break;
+        }
+        anyhow::ensure!(began.elapsed() < STAGE, "the message is as it was: {asked:#?}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    scene.click("ana", "extend_budget").await?;
+    let ready = scene.ready().await?;
+    assert_eq!(ready.cap, MicroUsd(CAP + 5_010_000));
+    scene.no_buttons_for_money("$5.00 more by").await?;
+    assert_eq!(scene.observer.cost(KEY).await?.spent, scene.bill()?);
+    scene.assert_once();
+    scene.replays().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_agents_that_wait_go_on_with_one_click() {
+    let scene = Scene::start(&tight("")).await.unwrap();
+    play(&scene, two_wait(&scene).await).await;
+}
+
+/// The sample's plan with a task of its own in the shop's web page, whose agent looks around for two turns.
+fn two_repositories() -> anyhow::Result<world::bedrock::Script> {
+    let mut script = world::samples::script(KEY)?;
+    for conversation in &mut script.conversations {
+        let agent = conversation.agent.clone().unwrap_or_default();
+        for call in conversation.turns.iter_mut().flat_map(|turn| &mut turn.calls) {
+            if call.tool != "submit_answer" {
+                continue;
+            }
+            if agent == "discovery" {
+                call.input["repositories"][1]["score"] = json!(0.8);
+            }
+            if agent == "planning" {
+                let task = json!({
+                    "id": "w1", "title": "Show what was taken off", "repository": "acme/shop-web", "description": "As the API says.",
+                    "files": ["src/format.js"], "tests": ["a discount is never more than the price"], "hours": 1,
+                });
+                let tasks = call.input["tasks"].as_array_mut().expect("the sample's plan has tasks");
+                tasks.push(task);
+            }
+        }
+    }
+    let look = |path: &str| Call { tool: "read_file".into(), input: json!({ "path": path }), ..Call::default() };
+    let turn = |path: &str| Turn { calls: vec![look(path)], ..Turn::default() };
+    // It is cancelled there.
+    let endless = Turn { delay_ms: 600_000, ..turn("index.html") };
+    let web = Conversation {
+        agent: Some("execution".into()),
+        matches: Some(serde_json::from_value(json!("w1: Show what was taken off"))?),
+        repeat: false,
+        turns: vec![turn("src/format.js"), turn("src/main.js"), turn("README.md"), endless],
+    };
+    script.conversations.insert(0, web);
+    Ok(script)
+}
+
+async fn two_wait(scene: &Scene) -> anyhow::Result<()> {
+    scene.stack.world.bedrock.set_script(two_repositories()?);
+    scene.out_of_money().await?;
+    let agents = ["shop-api", "shop-web"].map(|name| format!("ticket-{KEY}/execution/acme.{name}/1"));
+    let cost = scene.observer.cost(KEY).await?;
+    for agent in &agents {
+        assert!(cost.agents.iter().any(|line| &line.id == agent && line.running), "{agent}: {cost:#?}");
+    }
+    assert_eq!((cost.leased, cost.spent + cost.free), (MicroUsd(0), cost.cap), "nobody keeps what it does not use");
+    scene.click("ana", "extend_budget").await?;
+    scene.no_buttons_for_money("$5.00 more by").await?;
+    let began = Instant::now();
+    loop {
+        let log = scene.observer.log(KEY).await?;
+        let granted = |name: &str| {
+            let grant = format!("execution/acme.{name}/1 may spend ");
+            log.iter().any(|entry| entry.text.starts_with(&grant))
+        };
+        if granted("shop-api") && granted("shop-web") {
+            break;
+        }
+        anyhow::ensure!(began.elapsed() < STAGE, "one click is not enough: {log:#?}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    scene.signal_by_cli("cancel", Some(r#"{"by":"bo"}"#)).await?;
+    scene.observer.wait_for_stage(KEY, Stage::Cancelled, STAGE).await?;
+    scene.closed("Completed").await?;
+    crate::the_flow::assert_clean(scene).await;
+    scene.replays().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_that_nobody_funds_is_abandoned_with_its_drafts() {
     let scene = Scene::start(&tight("parked_for_seconds = 3")).await.unwrap();
     play(&scene, unfunded(&scene).await).await;
@@ -195,7 +323,8 @@ async fn unfunded(scene: &Scene) -> anyhow::Result<()> {
     assert!(scene.observer.describe(&scene.first_task()).await?.contains("Cancel"), "the agent ends with its ticket");
     let drafts = scene.stack.world.github.pull_requests(REPOSITORY);
     assert!(drafts.len() == 1 && drafts[0].draft && drafts[0].state == "open", "{drafts:?}");
-    scene.said("is abandoned").await?;
+    scene.said("is abandoned*: nobody added the $").await?;
+    scene.no_buttons_for_money("SHOP-1 is over (abandoned)").await?;
     scene.assert_once();
     Ok(())
 }
@@ -216,6 +345,7 @@ async fn cancelled(scene: &Scene) -> anyhow::Result<()> {
     crate::the_flow::assert_clean(scene).await;
     let status = scene.observer.status(KEY).await?;
     assert!(status.spent < status.cap, "a cancelled agent did not spend its lease: {status:?}");
+    scene.no_buttons_for_money("SHOP-1 is over (cancelled)").await?;
     scene.assert_once();
     scene.replays().await?;
     Ok(())

@@ -18,7 +18,7 @@ use temporalio_workflow::{
     WorkflowResult, WorkflowTermination,
 };
 
-use crate::contract::agent::{AgentInput, Purse};
+use crate::contract::agent::{AgentInput, AgentSpent, Purse};
 use crate::contract::analysis::RedKind;
 use crate::contract::github::{Check, CheckState, Checks, CommitRef, GitHub, HeadOf, PullRequestRef, ReadChecks};
 use crate::contract::ids::{BranchName, CommitSha, Generation, RepositoryName, TicketKey};
@@ -159,6 +159,9 @@ pub struct CiReport {
     /// What the ci agent did for the money.
     #[serde(default)]
     pub work: CiWork,
+    /// It was cancelled: only what it spent counts.
+    #[serde(default)]
+    pub cancelled: bool,
 }
 
 /// What the ci agents of a watch did.
@@ -188,6 +191,8 @@ enum AnyReport {
         had_checks: bool,
         #[serde(default)]
         work: CiWork,
+        #[serde(default)]
+        cancelled: bool,
     },
     Bare(CiOutcome),
 }
@@ -195,8 +200,8 @@ enum AnyReport {
 impl From<AnyReport> for CiReport {
     fn from(report: AnyReport) -> Self {
         match report {
-            AnyReport::Whole { outcome, head, attempts, spent, notes, had_checks, work } => {
-                Self { outcome, head, attempts, spent, notes, had_checks, work }
+            AnyReport::Whole { outcome, head, attempts, spent, notes, had_checks, work, cancelled } => {
+                Self { outcome, head, attempts, spent, notes, had_checks, work, cancelled }
             }
             AnyReport::Bare(outcome) => Self {
                 outcome,
@@ -206,6 +211,7 @@ impl From<AnyReport> for CiReport {
                 notes: Vec::new(),
                 had_checks: false,
                 work: CiWork::default(),
+                cancelled: false,
             },
         }
     }
@@ -226,6 +232,18 @@ pub struct CiProgress {
     pub doing: String,
     /// Everything there is to say in the pull request so far.
     pub notes: Vec<String>,
+    /// The ci agent that ended last, and what it spent.
+    #[serde(default)]
+    pub ended: Option<EndedAgent>,
+}
+
+/// A ci agent that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedAgent {
+    /// Which, and what it spent in all.
+    pub told: AgentSpent,
+    /// It died: nobody knows what it spent of what it was leased.
+    pub lost: bool,
 }
 
 /// Tells a watch that checks of its head have changed; `false`: it is over.
@@ -263,6 +281,11 @@ impl CiWatchWorkflow {
         let mut watch = Watch::new(ctx.clone(), input);
         match watch.finish().await {
             Ok(outcome) => Ok(watch.report(outcome)),
+            // Who pays has to know what was spent.
+            Err(Cancelled) if watch.has_purse() && watch.spent != MicroUsd::default() => {
+                let outcome = CiOutcome::Unreadable("the watch was cancelled".to_owned());
+                Ok(CiReport { cancelled: true, ..watch.report(outcome) })
+            }
             Err(Cancelled) => Err(WorkflowTermination::cancelled()),
         }
     }
@@ -301,6 +324,7 @@ struct Watch {
     /// The pull request has had checks.
     had_checks: bool,
     work: CiWork,
+    ended: Option<EndedAgent>,
 }
 
 impl Watch {
@@ -323,7 +347,12 @@ impl Watch {
             agents: 0,
             had_checks,
             work: CiWork::default(),
+            ended: None,
         }
+    }
+
+    fn has_purse(&self) -> bool {
+        self.mending.as_ref().is_some_and(|mending| mending.purse.is_some())
     }
 
     async fn finish(&mut self) -> Result<CiOutcome, Cancelled> {
@@ -346,7 +375,7 @@ impl Watch {
 
     fn report(self, outcome: CiOutcome) -> CiReport {
         let Self { head, attempts, spent, notes, had_checks, work, .. } = self;
-        CiReport { outcome, head: Some(head.sha), attempts, spent, notes, had_checks, work }
+        CiReport { outcome, head: Some(head.sha), attempts, spent, notes, had_checks, work, cancelled: false }
     }
 
     /// Waits until all checks of the head have ended, or for as long as the policy says.
@@ -483,6 +512,7 @@ mod tests {
             notes: vec!["x".into()],
             had_checks: true,
             work: CiWork { turns: 3, heard: vec![1], ..CiWork::default() },
+            cancelled: false,
         };
         let back: CiReport = serde_json::from_value(serde_json::to_value(&whole).unwrap()).unwrap();
         assert_eq!(back, whole);

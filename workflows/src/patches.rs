@@ -4,6 +4,11 @@
 /// A remark is passed on to agents at work. 2026-11: remarks used to wait for the next agent. Goes when no run that is older is
 /// kept any more.
 pub const STEER_AGENTS: &str = "steer-agents";
-/// A person extends the budget of a ticket. 2026-11: the signal `extend_budget` used to be dropped, and may stand in older
-/// histories. Goes when no run that is older is kept any more.
+/// A person extends the budget of a ticket, and the message that asks for it loses its buttons. 2026-11: the signal
+/// `extend_budget` was unknown, and older histories may hold one that had no effect: it is looked at before anything is noted.
+/// Goes when no run that is older is kept any more.
 pub const EXTEND_BUDGET: &str = "extend-budget";
+/// An agent begins without money and asks for it, when there is none to begin with; a watch of checks always does. 2026-11: the
+/// step used to stop before it sent an agent, and a watch held its share from its start. Goes when no run that is older is
+/// kept any more.
+pub const ASK_LATER: &str = "ask-later";

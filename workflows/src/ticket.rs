@@ -33,7 +33,7 @@ use temporalio_workflow::workflows::select;
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
 
 use crate::budget;
-use crate::ci_watch::CiProgress;
+use crate::ci_watch::{CiProgress, EndedAgent};
 use crate::contract::access::Person;
 use crate::contract::agent::{AgentSpent, BudgetAsk};
 use crate::contract::plan::Plan;
@@ -44,6 +44,7 @@ use crate::contract::trigger::{
 };
 use crate::kit;
 use crate::messages::shorten;
+use crate::patches;
 use approval::Decision;
 use flow::Flow;
 use flow::Stop;
@@ -189,6 +190,10 @@ impl TicketWorkflow {
     /// A person adds money: `{"by":"you","usd":5}`. A ticket that waits for money goes on.
     #[signal(name = "extend_budget")]
     pub fn extend_budget(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
+        // First of all: in an older history it had no effect, not even a remark.
+        if !ctx.patched(patches::EXTEND_BUDGET) {
+            return;
+        }
         if let Some(extend) = self.receive::<ExtendBudget>(ctx, "extend_budget", raw) {
             let why = if self.state.is_closing() {
                 "it ends already".to_owned()
@@ -196,6 +201,8 @@ impl TicketWorkflow {
                 "its work is done".to_owned()
             } else if budget::extension(extend.usd).is_none() {
                 format!("and an extension is more than $0 and at most ${}", budget::LARGEST_EXTENSION)
+            } else if self.state.inbox.is_flooded() {
+                "and others who extend it are not judged yet; say so again".to_owned()
             } else {
                 return self.state.inbox.extend(extend);
             };
@@ -207,10 +214,11 @@ impl TicketWorkflow {
     #[signal(name = "budget_ask")]
     pub fn budget_ask(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(ask) = self.receive::<BudgetAsk>(ctx, "budget_ask", raw) {
-            let agent = ask.agent.clone();
-            if !self.state.budget.ask(ask) {
-                let text = format!("{} asked for money and is no agent at work here", shorten(&agent, AGENT));
-                self.state.record(kit::sync_now(ctx), text);
+            let (at, agent) = (kit::sync_now(ctx), shorten(&ask.agent, AGENT));
+            if self.state.budget.ask(ask) {
+                self.state.note_waiting(at, &agent);
+            } else {
+                self.state.record(at, format!("{agent} asked for money and is no agent at work here"));
             }
         }
     }
@@ -256,6 +264,9 @@ impl TicketWorkflow {
     #[signal(name = "ci_progress")]
     pub fn ci_progress(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(progress) = self.receive::<CiProgress>(ctx, "ci_progress", raw) {
+            if let Some(EndedAgent { told, lost }) = &progress.ended {
+                self.state.hear_end(told, *lost);
+            }
             self.state.inbox.ci_progress.push_back(progress);
         }
     }

@@ -380,6 +380,7 @@ impl Watch {
             fixing,
             doing,
             notes: self.notes.clone(),
+            ended: self.ended.clone(),
         };
         let raw = RawValue::from_value(&progress, self.ctx.payload_converter());
         // Every workflow that asks for a watch has a signal of this name and payload.

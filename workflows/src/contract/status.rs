@@ -240,7 +240,7 @@ pub struct CostReport {
     /// Spent so far, running agents included as far as they have told.
     #[serde(rename = "spent_micro_usd")]
     pub spent: MicroUsd,
-    /// Held by what runs now; what that has spent of it is part of it.
+    /// Held by what runs now, beyond what that has told it spent: cap = spent + leased + free.
     #[serde(rename = "leased_micro_usd")]
     pub leased: MicroUsd,
     /// Neither spent nor held.

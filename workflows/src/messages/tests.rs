@@ -119,6 +119,7 @@ fn extra() -> Value {
         "suite": {"passed": 43, "skipped": 0}, "issue": issue(), "event": event(), "analysis": analysis(), "ticket": "SHOP-9",
         "ticket_url": "http://jira/browse/SHOP-9", "why": "It is back.", "how": "It stayed gone.", "doing": "at work", "spent": "$0.10", "notes": ["approve without a name"],
         "extension": {"by": "Ana (Slack)", "usd": "$5.00", "at": 1_795_330_157},
+        "over": "", "funded": "", "lacked": null,
     })
 }
 
@@ -149,22 +150,52 @@ fn a_ticket_without_money_says_what_is_done_and_what_is_left() {
     let text = in_view(Template::SlackParked, &view, extra()).unwrap();
     assert!(
         text.starts_with(
-            "*SHOP-1 is parked: the budget is used up* ($12.00). Done: 1 of 3 tasks. \
+            "*SHOP-1 is parked: what is left of the budget does not cover the next call.* Done: 1 of 3 tasks. \
              Left: export &lt;endpoint&gt;, docs (est. $4.00). $11.98 of $12.00 are spent."
         ),
         "{text}"
     );
     let comment = in_view(Template::JiraParked, &view, extra()).unwrap();
-    assert!(comment.starts_with("> [!warning] **Parked: the budget is used up ($12.00)**"), "{comment}");
+    assert!(
+        comment.starts_with("> [!warning] **Parked: what is left of the budget does not cover the next call**"),
+        "{comment}"
+    );
     view.tasks.clear();
     let early = in_view(Template::SlackParked, &view, extra()).unwrap();
-    assert!(early.contains("($12.00). $11.98 of"), "{early}");
+    assert!(early.contains("the next call.* $11.98 of"), "{early}");
     let blocks = slack::out_of_money(&text, "SHOP-1", crate::contract::money::MicroUsd::dollars(12));
     let value = r#"{"cap_micro_usd":12000000,"ticket":"SHOP-1","usd":5}"#;
     assert_eq!(blocks[1]["elements"][0]["value"], value);
     assert_eq!(blocks[1]["elements"][1]["confirm"]["title"]["text"], "Cancel SHOP-1?");
     assert!(in_view(Template::SlackExtended, &view, extra()).unwrap().starts_with("▶ $5.00 more by Ana (Slack), "));
-    assert!(in_view(Template::SlackExtended, &view, json!({"extension": null})).unwrap().starts_with("▶ There is"));
+    assert!(
+        in_view(Template::SlackExtended, &view, json!({"over": "", "extension": null}))
+            .unwrap()
+            .starts_with("▶ There is")
+    );
+    let over = in_view(Template::SlackExtended, &view, json!({"over": "cancelled"})).unwrap();
+    assert_eq!(over.trim(), "■ SHOP-1 is over (cancelled); no money is needed any more");
+}
+
+#[test]
+fn the_end_says_who_added_money_and_what_was_lacking() {
+    let ends = |stage: Stage, lacked: Option<&str>| {
+        let view = TicketView { stage, ..view() };
+        let mut extra = extra();
+        extra["funded"] = json!("$5.00 more by Ana (Slack)");
+        extra["lacked"] = json!(lacked);
+        [Template::SlackEnd, Template::JiraEnd].map(|template| in_view(template, &view, extra.clone()).unwrap())
+    };
+    for text in ends(Stage::Merged, None) {
+        assert!(text.contains("$0.118 of $12.00 ($5.00 more by Ana (Slack))"), "{text}");
+    }
+    for text in ends(Stage::Abandoned, Some("$0.150")) {
+        assert!(text.contains("added the $0.150 that"), "{text}");
+        assert!(text.contains("It cost $0.118 of $12.00"), "{text}");
+    }
+    for text in ends(Stage::Abandoned, None) {
+        assert!(text.contains("obody came back"), "{text}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::contract::trigger::ChecksChanged;
 use crate::kit;
 use crate::messages::checks::{For, diagnosed, late, links, names};
 use crate::messages::slack::RedButtons;
+use crate::patches;
 use crate::policy::Family;
 
 /// What a watch came to, for the ticket.
@@ -144,9 +145,12 @@ impl Flow {
         let n = self.write(|s| s.occurrences.next(&format!("child {base}")));
         let id = format!("{base}-{n}");
         let commit = CommitRef { repository: repository.clone(), sha: delivery.head.clone() };
+        // While it only waits for checks it holds nothing that others could use.
+        let asks_later = self.ctx.patched(patches::ASK_LATER);
         let lease = self.write(|s| {
             s.money.ledger.open(&id, AgentName::Ci, Some(repository), None);
-            s.budget.lease_or_ask_later(&id, shares)
+            let lease = if asks_later { None } else { s.budget.lease(&id, shares) };
+            lease.unwrap_or_else(|| s.budget.ask_later(&id))
         });
         let mending = self.mending(delivery, lease);
         let told = self.read(|s| s.unheard.clone());
@@ -179,6 +183,10 @@ impl Flow {
                 s.unheard.retain(|remark| !told.contains(remark));
             }
         });
+        // What a cancelled watch spent is known; what it came to is nobody's any more.
+        if report.cancelled {
+            return Err(Stop::Cancelled);
+        }
         Ok(self.judge(repository, report))
     }
 

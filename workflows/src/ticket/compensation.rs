@@ -29,8 +29,12 @@ impl Flow {
             (by.unwrap_or_default(), rejected.and_then(|r| r.comment.clone()).unwrap_or_default())
         });
         last.enter(end, "");
+        last.close_money_message_for(end).await;
         let left_behind = last.read(|s| s.left_behind.join("; "));
-        let extra = json!({ "by": by, "comment": comment, "left_behind": left_behind });
+        let (funded, lacked) = last.read(|s| (s.money.funded(), s.money.lacked.map(|lacked| lacked.to_string())));
+        let extra = json!({
+            "by": by, "comment": comment, "left_behind": left_behind, "funded": funded, "lacked": lacked,
+        });
         last.say("end", Template::SlackEnd, extra.clone()).await;
         last.tell_jira("end", Template::JiraEnd, extra).await;
         last.show();

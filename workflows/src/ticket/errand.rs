@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::flow::{Flow, Stop, park};
+use super::state::TicketState;
 use crate::agent_call::{self, Errand};
 use crate::agent_run::decode_answer;
 use crate::contract::agent::{AgentEnd, AgentName, AgentResult};
@@ -12,6 +13,7 @@ use crate::contract::money::{MicroUsd, Usage};
 use crate::contract::status::ParkReason;
 use crate::contract::workspace::Workspace;
 use crate::kit::CallError;
+use crate::patches;
 
 /// What an agent is to do for the ticket.
 pub(super) struct Job<'a> {
@@ -70,8 +72,11 @@ impl Flow {
         let base = format!("{}/{agent}{whereabouts}", self.ctx.workflow_id());
         let n = self.write(|s| s.occurrences.next(&format!("child {base}")));
         let id = format!("{base}/{n}");
-        let Some(lease) = self.write(|s| s.budget.lease(&id, shares)) else {
-            return Err(Unanswered::without_work(self.out_of_money(None)));
+        let lease = match self.write(|s| s.budget.lease(&id, shares)) {
+            Some(lease) => lease,
+            // It asks, and waits for what others give back or a person adds: nothing has to be done again then.
+            None if self.ctx.patched(patches::ASK_LATER) => self.write(|s| s.budget.ask_later(&id)),
+            None => return Err(Unanswered::without_work(self.out_of_money(None))),
         };
         let guidance: Vec<String> = self.write(|s| {
             s.money.ledger.open(&id, agent, place.as_ref().map(|(repository, _)| *repository), task);
@@ -92,7 +97,16 @@ impl Flow {
             purse: Some(self.purse()),
         };
         let title = format!("{}: {agent}", self.key);
-        match agent_call::call(&self.ctx, &self.token, &policy, id.clone(), title, errand).await {
+        // A repository has an agent at work now, and is between two of them afterwards.
+        let between = |s: &mut TicketState, begins: bool| match (task, begins) {
+            (None, _) => {}
+            (Some(_), true) => s.budget.between = s.budget.between.saturating_sub(1),
+            (Some(_), false) => s.budget.between += 1,
+        };
+        self.write(|s| between(s, true));
+        let ended = agent_call::call(&self.ctx, &self.token, &policy, id.clone(), title, errand).await;
+        self.write(|s| between(s, false));
+        match ended {
             Ok(Ok(result)) => {
                 self.write(|s| {
                     s.budget.settle(&id, result.spent);
@@ -149,6 +163,8 @@ impl Flow {
             ),
             AgentEnd::Limit(limit) => park(ParkReason::Limit, format!("The {agent} agent stopped: {limit}.")),
             AgentEnd::Budget { needed } => self.out_of_money(Some(needed)),
+            // What a cancelled agent spent is known; there is nothing else to be had of it.
+            AgentEnd::Failed(_) if self.token.is_cancelled() => Stop::Cancelled,
             AgentEnd::Failed(message) => {
                 park(ParkReason::Upstream, format!("The {agent} agent cannot go on: {message}"))
             }

@@ -60,7 +60,13 @@ impl Flow {
             }
             let last = position + 1 == mine.len();
             let done = match self.await_dependencies(n).await {
-                Ok(true) => self.execute_task(n, repository, last, shares).await,
+                Ok(true) => {
+                    // It works: while it does, nobody has to be asked for the money that others wait for.
+                    self.write(|s| s.budget.between += 1);
+                    let done = self.execute_task(n, repository, last, shares).await;
+                    self.write(|s| s.budget.between = s.budget.between.saturating_sub(1));
+                    done
+                }
                 // The repository that could not do its part says why.
                 Ok(false) => {
                     self.stop(left(position));

@@ -21,7 +21,6 @@ use crate::contract::status::{Extension, ParkReason, Parked, Stage};
 use crate::contract::trigger::ExtendBudget;
 use crate::kit::{self, Waited, now, wait_until};
 use crate::messages::{self, Template};
-use crate::patches;
 use crate::policy::Family;
 use crate::search_attributes::COST_USD;
 
@@ -40,6 +39,8 @@ pub(super) struct Money {
     pub(super) news: bool,
     /// Parts of the cap that were shown as spent.
     pub(super) shown: u64,
+    /// How much more it would have taken, when nobody added it in time.
+    pub(super) lacked: Option<MicroUsd>,
     /// What is to be said about it, in order.
     announcements: VecDeque<Announcement>,
 }
@@ -55,7 +56,16 @@ pub(super) struct MoneyPark {
 
 /// Something to say, rendered at its time.
 enum Announcement {
-    Parked { text: String, blocks: Vec<Value>, comment: String },
+    Parked {
+        text: String,
+        blocks: Vec<Value>,
+        comment: String,
+    },
+    /// The message that asks for money says something else now, and its button adds to the new cap.
+    Asks {
+        text: String,
+        blocks: Vec<Value>,
+    },
     GoesOn(String),
 }
 
@@ -67,6 +77,22 @@ impl Money {
         park.stage = stage;
         doing.clone_into(&mut park.doing);
         true
+    }
+
+    /// That park, or that there is none, is still how things are.
+    fn stands(&self, park: Option<&MoneyPark>) -> bool {
+        self.park.as_ref().map(|park| park.since) == park.map(|park| park.since)
+    }
+
+    /// Who added how much, or empty.
+    pub(super) fn funded(&self) -> String {
+        let added: Vec<String> = self.extensions.iter().map(|e| format!("{} more by {}", e.usd, e.by)).collect();
+        added.join(", ")
+    }
+
+    /// The last extension, when it came since then.
+    fn extension_since(&self, since: i64) -> Option<&Extension> {
+        self.extensions.last().filter(|extension| extension.at >= since)
     }
 }
 
@@ -84,9 +110,14 @@ impl Flow {
             match self.await_money_matters(park.as_ref()).await {
                 Waited::Fulfilled => {}
                 Waited::Cancelled => std::future::pending::<()>().await,
+                // A park that is over meanwhile was no wait in vain.
+                Waited::TimedOut if !self.read(|s| s.money.stands(park.as_ref())) => {}
                 Waited::TimedOut => {
                     self.log("nobody added money in time");
-                    self.write(|s| s.end_as(Stage::Abandoned));
+                    self.write(|s| {
+                        s.money.lacked = s.budget.shortfall();
+                        s.end_as(Stage::Abandoned);
+                    });
                 }
             }
             self.show_cost();
@@ -105,8 +136,8 @@ impl Flow {
     async fn await_money_matters(&self, park: Option<&MoneyPark>) -> Waited {
         let called = |w: &TicketWorkflow| {
             let (budget, money) = (&w.state.budget, &w.state.money);
-            let stands = if money.park.is_some() { !budget.someone_waits() } else { budget.is_stuck() };
-            money.news || stands || budget.is_answerable()
+            let changed = if money.park.is_some() { !budget.someone_waits() } else { budget.is_stuck() };
+            money.news || changed || budget.is_answerable() || !money.stands(park)
         };
         let Some(park) = park else {
             let options = WaitConditionOptions::builder().cancellation_token(self.token.clone()).build();
@@ -121,13 +152,19 @@ impl Flow {
     /// Leases more to whoever asked and can have it. True when somebody got something.
     async fn answer_asks(&self) -> bool {
         let grants = self.write(|s| s.budget.answer());
+        let mut granted = false;
         for (agent, grant) in &grants {
             let name = agent.strip_prefix(self.ctx.workflow_id()).unwrap_or(agent).trim_start_matches('/');
-            self.log(format!("{name} may spend {} in all", grant.lease));
-            // One that is gone needs nothing; what it held is settled with its end.
-            kit::signal(&self.ctx, agent, "budget_grant", grant).await;
+            if kit::signal(&self.ctx, agent, "budget_grant", grant).await {
+                self.log(format!("{name} may spend {} in all", grant.lease));
+                granted = true;
+            } else {
+                // It is gone, and what it was to have is there for others.
+                self.log(format!("{name} is over and needs no money"));
+                self.write(|s| s.budget.withdraw(agent));
+            }
         }
-        !grants.is_empty()
+        granted
     }
 
     /// Shows the cost when another part of the cap is spent. Only what agents tell while they work leads here.
@@ -141,6 +178,25 @@ impl Flow {
             self.ctx.upsert_search_attributes([COST_USD.value_set(cost)]);
             self.show();
         }
+    }
+
+    /// The cap was raised and still covers nobody's next call: what people see says so, with a button that works. True then.
+    fn ask_again(&self) -> bool {
+        let parked = self.write(|s| {
+            s.money.park.as_ref().filter(|_| s.budget.shortfall().is_some_and(|lacks| lacks > MicroUsd::default()))?;
+            let parked = Parked { reason: ParkReason::Budget, message: s.lack() };
+            s.parked = Some(parked.clone());
+            s.doing = format!("budget. {}", parked.message);
+            Some(parked)
+        });
+        if parked.is_none() {
+            return false;
+        }
+        self.show();
+        let text = messages::render(Template::SlackParked, &self.view(), json!({}));
+        let blocks = self.money_blocks(&text);
+        self.write(|s| s.money.announcements.push_back(Announcement::Asks { text, blocks }));
+        true
     }
 
     fn park_for_money(&self) {
@@ -169,7 +225,14 @@ impl Flow {
     fn go_on(&self) {
         let Some(park) = self.leave_money_park() else { return };
         self.enter(park.stage, park.doing);
-        let text = messages::render(Template::SlackExtended, &self.view(), self.last_extension());
+        self.announce_money(park.since);
+    }
+
+    /// Has the message that asks for money say that there is some, and who added it since `since`.
+    pub(super) fn announce_money(&self, since: i64) {
+        let extension = self.read(|s| s.money.extension_since(since).cloned());
+        let text =
+            messages::render(Template::SlackExtended, &self.view(), json!({ "over": "", "extension": extension }));
         self.write(|s| s.money.announcements.push_back(Announcement::GoesOn(text)));
     }
 
@@ -182,11 +245,6 @@ impl Flow {
             s.parked = None;
         });
         Some(park)
-    }
-
-    fn last_extension(&self) -> Value {
-        let last = self.read(|s| s.money.extensions.last().cloned());
-        json!({ "extension": last })
     }
 
     /// Beside the flow, so that a slow Slack holds up no agent: says what there is to say about money. Never ends.
@@ -203,27 +261,51 @@ impl Flow {
                     self.write(|s| s.slack.money = posted.map(|posted| (posted, text)));
                     self.comment("parked", comment).await;
                 }
+                Some(Announcement::Asks { text, blocks }) => self.renew_money_message(text, blocks).await,
                 Some(Announcement::GoesOn(text)) => self.close_money_message(text).await,
                 None => {}
             }
         }
     }
 
-    /// Takes the buttons off the message that asks for money and says how it went on.
-    pub(super) async fn close_money_message(&self, decided: String) {
-        let Some((message, text)) = self.write(|s| s.slack.money.take()) else { return };
-        let blocks = messages::slack::decided(&text, &decided);
-        let update = UpdateMessage { message, text: decided, blocks };
+    async fn renew_money_message(&self, text: String, blocks: Vec<Value>) {
+        let renewed = self.write(|s| {
+            let (message, shown) = s.slack.money.as_mut()?;
+            shown.clone_from(&text);
+            Some(message.clone())
+        });
+        let Some(message) = renewed else { return };
+        let update = UpdateMessage { message, text, blocks };
         if let Err(error) = self.call(Family::Effect, "update Slack message", Slack::update_message, update).await {
             self.undelivered("Slack", &error);
         }
     }
 
+    /// The ticket ends, and needs no money any more.
+    pub(super) async fn close_money_message_for(&self, end: Stage) {
+        if self.read(|s| s.slack.money.is_some()) {
+            let over = json!({ "over": end.as_str() });
+            let text = messages::render(Template::SlackExtended, &self.view(), over);
+            self.close_money_message(text).await;
+        }
+    }
+
+    /// Takes the buttons off the message that asks for money and says how it went on.
+    async fn close_money_message(&self, decided: String) {
+        let Some((message, text)) = self.read(|s| s.slack.money.clone()) else { return };
+        let blocks = messages::slack::decided(&text, &decided);
+        let update = UpdateMessage { message: message.clone(), text: decided, blocks };
+        match self.call(Family::Effect, "update Slack message", Slack::update_message, update).await {
+            // Only now: were this cut short, the end of the ticket has to take the buttons off.
+            Ok(_) => self.write(|s| {
+                s.slack.money.take_if(|(shown, _)| *shown == message);
+            }),
+            Err(error) => self.undelivered("Slack", &error),
+        }
+    }
+
     /// Raises the cap when the person may. What waits for money goes on.
     pub(super) async fn judge_extension(&self, extend: ExtendBudget) {
-        if !self.ctx.patched(patches::EXTEND_BUDGET) {
-            return;
-        }
         let by = extend.by.label();
         let Some(amount) = budget::extension(extend.usd) else { return };
         match self.may(&extend.by, Action::Approve).await {
@@ -231,8 +313,9 @@ impl Flow {
             Ok(false) => return,
             Err(Stop::Park(parked)) => {
                 let (at, why) = (now(&self.ctx), parked.message);
-                let text = format!("{by} extended the budget by {amount}, which could not be judged: {why}");
-                return self.write(|s| s.note(at, text));
+                let text =
+                    format!("{by} extended the budget by {amount}, which could not be judged; say so again. {why}");
+                return self.write(|s| s.decline(at, &extend.by, text));
             }
             // Cancelled meanwhile.
             Err(Stop::Cancelled | Stop::End(_)) => return,
@@ -244,10 +327,12 @@ impl Flow {
             return self.write(|s| s.decline(at, &extend.by, text));
         }
         self.log(format!("{by} extended the budget by {amount} to {}", before + amount));
-        let waits_for_step = self.write(|s| s.extend(by, amount, at));
-        if waits_for_step {
-            let text = messages::render(Template::SlackExtended, &self.view(), self.last_extension());
-            self.close_money_message(text).await;
+        self.write(|s| s.extend(by.clone(), amount, at));
+        if self.ask_again() {
+            self.write(|s| {
+                let text = format!("{by} added {amount} to {}, but {}", s.key(), s.lack());
+                s.decline(at, &extend.by, text);
+            });
         }
     }
 
@@ -267,14 +352,17 @@ impl Flow {
             };
             let at = now(&self.ctx);
             match tried {
-                Ok(()) => self.write(|s| {
-                    if !s.budget.is_answerable() && s.money.park.is_some() {
-                        let text = format!("{by} let {} try again, but {}", s.key(), s.lack());
-                        s.decline(at, &retry.by, text);
+                Ok(()) => {
+                    if self.ask_again() {
+                        self.write(|s| {
+                            let text = format!("{by} let {} try again, but {}", s.key(), s.lack());
+                            s.decline(at, &retry.by, text);
+                        });
                     }
-                }),
+                }
                 Err(Stop::Park(parked)) => {
-                    self.write(|s| s.note(at, format!("retry by {by} did not work: {}", parked.message)));
+                    let text = format!("retry by {by} did not work; say so again. {}", parked.message);
+                    self.write(|s| s.decline(at, &retry.by, text));
                 }
                 Err(Stop::Cancelled | Stop::End(_)) => return,
             }
@@ -304,19 +392,36 @@ impl TicketState {
     pub(super) fn hear_spending(&mut self, told: &AgentSpent) {
         let Some(holder) = self.budget.holder_of(&told.agent) else { return };
         if self.budget.tell(told) {
-            self.money.ledger.tell(&holder, told.turns);
+            self.money.ledger.tell(&holder, self.budget.turns(&holder));
             self.money.news = true;
         }
     }
 
-    /// Adds to the cap. True when a step waits for it that found no money: it goes on as after a retry.
-    fn extend(&mut self, by: String, amount: MicroUsd, at: i64) -> bool {
+    /// An agent of a watch has ended, with what it spent in all.
+    pub(super) fn hear_end(&mut self, told: &AgentSpent, lost: bool) {
+        let Some(holder) = self.budget.holder_of(&told.agent) else { return };
+        if self.budget.ended(told, lost) {
+            self.money.ledger.tell(&holder, self.budget.turns(&holder));
+            self.money.news = true;
+        }
+    }
+
+    /// Shows that an agent waits for money that others at work hold.
+    pub(super) fn note_waiting(&mut self, at: i64, agent: &str) {
+        let Some(lacks) = self.budget.shortfall().filter(|lacks| *lacks > MicroUsd::default()) else { return };
+        if !self.budget.is_stuck() {
+            let held = self.budget.held();
+            self.note(at, format!("{agent} waits for {lacks} more than is free; {held} are held by others at work"));
+        }
+    }
+
+    /// Adds to the cap. A step that found no money and waits for some goes on as after a retry.
+    fn extend(&mut self, by: String, amount: MicroUsd, at: i64) {
         self.budget.cap += amount;
         self.money.extensions.push(Extension { by, amount, usd: amount.to_string(), at });
         let for_money = self.parked.as_ref().is_some_and(|parked| parked.reason == ParkReason::Budget);
         let waits = self.stage == Stage::Parked && for_money && self.money.park.is_none();
         self.inbox.funded |= waits;
-        waits
     }
 
     /// What there is too little of, for the oldest ask.
@@ -326,7 +431,10 @@ impl TicketState {
 
     fn lack_of(&self, needed: Option<MicroUsd>) -> String {
         let (spent, cap) = (self.budget.spent_so_far(), self.budget.cap);
-        let needed = needed.map_or_else(String::new, |needed| format!("; the next model call may cost {needed}"));
+        let lacks = self.budget.shortfall().filter(|lacks| *lacks > MicroUsd::default());
+        let lacks = lacks.map_or_else(String::new, |lacks| format!(", {lacks} more than is left"));
+        let needed =
+            needed.map_or_else(String::new, |needed| format!("; the next model call may cost {needed}{lacks}"));
         format!(
             "{spent} of {cap} are spent{needed}. Extend the budget, or raise ticket_cap_micro_usd in [policy.budget] and retry."
         )
@@ -356,6 +464,46 @@ mod tests {
     }
 
     #[test]
+    fn a_park_that_is_over_is_not_the_next_one() {
+        let park = |since| MoneyPark { since, stage: Stage::Executing, doing: String::new() };
+        let mut money = Money { park: Some(park(7)), ..Money::default() };
+        assert!(money.stands(Some(&park(7))) && !money.stands(Some(&park(5))) && !money.stands(None));
+        money.park = None;
+        assert!(money.stands(None) && !money.stands(Some(&park(7))), "its timer ends no ticket");
+    }
+
+    #[test]
+    fn only_who_added_money_since_the_park_is_named_and_all_of_them_at_the_end() {
+        let mut state = TicketState::default();
+        state.extend("Ana (Slack)".into(), MicroUsd::dollars(5), 100);
+        assert!(state.money.extension_since(101).is_none(), "that was for an earlier one");
+        assert_eq!(state.money.extension_since(100).unwrap().by, "Ana (Slack)");
+        state.extend("Bo (Slack)".into(), MicroUsd::dollars(1), 200);
+        assert_eq!(state.money.funded(), "$5.00 more by Ana (Slack), $1.00 more by Bo (Slack)");
+    }
+
+    #[test]
+    fn what_is_lacking_counts_what_is_free() {
+        let mut state = TicketState { budget: Budget::new(MicroUsd::dollars(12)), ..TicketState::default() };
+        state.budget.lease("t/a/1", 1).unwrap();
+        let (spent, need) = (MicroUsd::dollars(11), MicroUsd(1_150_000));
+        let ask = |agent: &str| crate::contract::agent::BudgetAsk { agent: agent.into(), lease: spent, spent, need };
+        assert!(state.budget.ask(ask("t/a/1")));
+        state.note_waiting(7, "t/a/1");
+        assert!(state.notes.is_empty(), "a person is asked for that");
+        assert!(
+            state.lack().starts_with(
+                "$11.00 of $12.00 are spent; the next model call may cost $1.15, $0.150 more than is left. Extend"
+            ),
+            "{}",
+            state.lack()
+        );
+        state.budget.between = 1;
+        state.note_waiting(7, "t/a/1");
+        assert!(state.notes[0].starts_with("t/a/1 waits for $0.150 more than is free"), "{:?}", state.notes);
+    }
+
+    #[test]
     fn the_cost_is_shown_anew_with_every_tenth_of_the_cap() {
         let mut state = TicketState { budget: Budget::new(MicroUsd(1_000)), ..TicketState::default() };
         state.budget.lease("t/a/1", 1).unwrap();
@@ -369,12 +517,15 @@ mod tests {
     #[test]
     fn an_extension_wakes_a_step_that_found_no_money_and_only_that() {
         let mut state = TicketState { budget: Budget::new(MicroUsd::dollars(12)), ..TicketState::default() };
-        assert!(!state.extend("Ana (Slack)".into(), MicroUsd::dollars(5), 7), "nothing waits");
+        state.extend("Ana (Slack)".into(), MicroUsd::dollars(5), 7);
+        assert!(!state.inbox.funded, "nothing waits");
         state.stage = Stage::Parked;
         state.parked = Some(Parked { reason: ParkReason::CiFailed, message: String::new() });
-        assert!(!state.extend("Ana (Slack)".into(), MicroUsd(500_000), 8));
+        state.extend("Ana (Slack)".into(), MicroUsd(500_000), 8);
+        assert!(!state.inbox.funded);
         state.parked = Some(Parked { reason: ParkReason::Budget, message: String::new() });
-        assert!(state.extend("Ana (Slack)".into(), MicroUsd(500_000), 9) && state.inbox.funded);
+        state.extend("Ana (Slack)".into(), MicroUsd(500_000), 9);
+        assert!(state.inbox.funded);
         assert_eq!(state.budget.cap, MicroUsd::dollars(18));
         assert_eq!(state.money.extensions.len(), 3);
         assert_eq!(state.money.extensions[0].usd, "$5.00");

@@ -17,7 +17,7 @@ use crate::patches;
 impl Flow {
     /// Parks the ticket until somebody lets it go on; the step that stopped is done again then.
     pub(super) async fn park(&self, parked: Parked) -> Result<(), Stop> {
-        let reason = parked.reason;
+        let (reason, since) = (parked.reason, now(&self.ctx));
         self.leave_money_park();
         self.write(|s| {
             s.inbox.retries.clear();
@@ -35,13 +35,14 @@ impl Flow {
             None => messages::slack::parked(&text, self.key.as_str()),
         };
         let posted = self.post("parked", text.clone(), blocks).await;
-        if reason == ParkReason::Budget {
+        if reason == ParkReason::Budget && self.ctx.patched(patches::EXTEND_BUDGET) {
             self.write(|s| s.slack.money = posted.map(|posted| (posted, text)));
         }
         self.tell_jira("parked", Template::JiraParked, json!({})).await;
         self.await_person(reason).await?;
         if reason == ParkReason::Budget {
             self.take_raised_cap().await?;
+            self.announce_money(since);
         }
         self.write(|s| s.parked = None);
         Ok(())
@@ -118,8 +119,11 @@ impl Flow {
                 self.log(format!("{by} says to mind: {}", messages::shorten(&steer.text, 200)));
                 let remark = self.write(|s| {
                     let remark = s.mind(&steer.by, &steer.text);
-                    // Agents that wait for money are there to hear it; nothing has to be tried again.
-                    if s.stage == Stage::Parked && s.money.park.is_none() {
+                    if s.money.park.is_some() {
+                        // Agents that wait for money are there to hear it; nothing has to be tried again.
+                        let lacks = format!("{} goes on with what {by} says once its budget is extended", s.key());
+                        s.decline(at, &steer.by, lacks);
+                    } else if s.stage == Stage::Parked {
                         s.inbox.retries.push_back(Command { by: steer.by });
                     }
                     remark

@@ -85,7 +85,7 @@ impl TicketState {
     /// What the ticket cost, line by line.
     pub(super) fn cost(&self) -> CostReport {
         let budget = &self.budget;
-        let (cap, spent, leased, free) = (budget.cap, budget.spent_so_far(), budget.leased(), budget.free());
+        let (cap, spent, leased, free) = (budget.cap, budget.spent_so_far(), budget.held(), budget.free());
         let titles: Vec<String> = self.tasks.iter().map(|task| task.plan.title.clone()).collect();
         CostReport {
             ticket: self.key().to_owned(),
@@ -119,6 +119,7 @@ impl TicketState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::agent::AgentSpent;
     use crate::contract::status::Parked;
     use crate::contract::trigger::TicketInput;
 
@@ -145,12 +146,13 @@ mod tests {
         let mut state = TicketState { budget, ..TicketState::default() };
         state.budget.lease("t/discovery/1", 2).unwrap();
         state.money.ledger.open("t/discovery/1", AgentName::Discovery, None, None);
+        state.hear_spending(&AgentSpent { agent: "t/discovery/1".into(), spent: MicroUsd::dollars(1), turns: 2 });
         let report = state.cost();
         assert_eq!(report.cap, report.spent + report.leased + report.free);
         let json = serde_json::to_value(&report).unwrap();
-        assert_eq!(json["leased_micro_usd"], 6_000_000);
+        assert_eq!(json["leased_micro_usd"], 5_000_000);
         assert_eq!(json["usd"]["free"], "$6.00");
         assert_eq!(json["agents"][0]["running"], true);
-        assert_eq!(json["agents"][0]["spent_micro_usd"], 0);
+        assert_eq!(json["agents"][0]["spent_micro_usd"], 1_000_000);
     }
 }

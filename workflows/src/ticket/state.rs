@@ -300,9 +300,12 @@ impl Inbox {
 
     /// Notes an extension of the budget.
     pub(super) fn extend(&mut self, extend: ExtendBudget) {
-        if self.extensions.len() < WAITING {
-            self.extensions.push_back(extend);
-        }
+        self.extensions.push_back(extend);
+    }
+
+    /// So many extensions wait to be judged that no more are taken.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.extensions.len() >= WAITING
     }
 
     /// Notes a nudge once; they are coalesced per head.

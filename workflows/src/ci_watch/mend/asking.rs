@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::{Mending, Watch};
+use super::super::{EndedAgent, Mending, Watch};
 use super::{Red, Stop};
 use crate::agent_call::{self, Errand, Means};
 use crate::agent_run::decode_answer;
-use crate::contract::agent::{AgentEnd, AgentName, AgentResult};
+use crate::contract::agent::{AgentEnd, AgentName, AgentResult, AgentSpent};
 use crate::contract::analysis::{FailureAnalysis, RedKind};
 use crate::contract::github::Check;
 use crate::contract::money::MicroUsd;
@@ -54,10 +54,12 @@ impl Watch {
             "refusal": self.refusal,
             "guidance": mending.guidance,
         });
-        let ended = self.run_agent(mending, model, lease, brief).await?;
+        let (agent, ended) = self.run_agent(mending, model, lease, brief).await?;
+        let told = |spent, turns| AgentSpent { agent, spent, turns };
         let (end, workspace) = match ended {
             Ok(result) => {
                 self.spent += result.spent;
+                self.ended = Some(EndedAgent { told: told(result.spent, result.turns), lost: false });
                 self.work.turns += result.turns;
                 self.work.usage += result.usage;
                 self.work.heard.extend(result.heard);
@@ -67,9 +69,14 @@ impl Watch {
                 // A child that died cannot say what it spent: its whole lease counts as gone.
                 self.spent += lease;
                 self.work.lost = true;
+                self.ended = Some(EndedAgent { told: told(lease, 0), lost: true });
                 (AgentEnd::Failed(failure.message), None)
             }
         };
+        // A cancelled agent says what it spent; its watch has nothing left to do.
+        if mending.purse.is_some() && self.token.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
         let fault = agent_call::fault(&end);
         let decoded: Result<FailureAnalysis, String> = match (fault, end) {
             (None, AgentEnd::Answered(answer)) => decode_answer(answer),
@@ -142,7 +149,7 @@ impl Watch {
         model: ModelChoice,
         lease: MicroUsd,
         brief: serde_json::Value,
-    ) -> Result<Result<AgentResult, Failure>, Stop> {
+    ) -> Result<(String, Result<AgentResult, Failure>), Stop> {
         self.agents += 1;
         let repository = &self.head.repository;
         let whereabouts = format!("{}.{}", repository.owner(), repository.name()).to_lowercase();
@@ -158,9 +165,9 @@ impl Watch {
         };
         let title = format!("ci agent: {} #{}", repository.name(), mending.pull_request.number);
         let means = Means { model, command_seconds: mending.command_seconds, history_events: mending.history_events };
-        match agent_call::call_with(&self.ctx, &self.token, means, id, title, errand).await {
-            Ok(result) => Ok(Ok(result)),
-            Err(CallError::Failed(failure)) => Ok(Err(failure)),
+        match agent_call::call_with(&self.ctx, &self.token, means, id.clone(), title, errand).await {
+            Ok(result) => Ok((id, Ok(result))),
+            Err(CallError::Failed(failure)) => Ok((id, Err(failure))),
             Err(CallError::Cancelled) => Err(Stop::Cancelled),
         }
     }
