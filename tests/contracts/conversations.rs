@@ -95,6 +95,7 @@ async fn begin(client: &Client, agent: AgentName, name: &str, context_tokens: u3
         command_seconds: 300,
         lease: MicroUsd::dollars(12),
         purse: None,
+        rules: AgentInput::RULES,
         history_events: AgentInput::default_history_events(),
         progress: None,
     };

@@ -88,6 +88,7 @@ pub async fn call_with<W>(
         command_seconds,
         lease,
         purse,
+        rules: AgentInput::RULES,
         history_events,
         progress: None,
     };

@@ -31,6 +31,8 @@ use crate::kit;
 const BAD_ANSWERS: u32 = 3;
 /// Replies in a row without a tool call before the agent gives up.
 const SILENT_REPLIES: u32 = 3;
+/// Part of the wall limit that one step counts at most: a model call and its tools take less, unless no worker is there.
+const LONGEST_STEP: u64 = 4;
 /// What people said and the model was not told yet; more at once are a flood.
 const STEERED: usize = 20;
 
@@ -72,17 +74,25 @@ impl AgentWorkflow {
                 let raw = RawValue::from_value(&input, ctx.payload_converter());
                 match ctx.continue_as_new(raw, ContinueAsNewOptions::default())? {}
             }
-            Err(Cancelled) => Err(WorkflowTermination::cancelled()),
+            Err(Cancelled) => {
+                run.tell_the_last().await;
+                Err(WorkflowTermination::cancelled())
+            }
         }
     }
 
     /// Somebody says what to mind: `{"n":1,"by":"Ana","text":"..."}`.
     #[signal(name = "steer")]
     pub fn steer(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
-        if let Some(steered) = receive::<Steered>(ctx, "steer", raw)
-            && self.progress.steered.len() < STEERED
-        {
+        let Some(steered) = receive::<Steered>(ctx, "steer", raw) else { return };
+        if self.progress.steered.len() < STEERED {
             self.progress.steered.push(steered);
+        } else if !ctx.is_replaying() {
+            tracing::warn!(
+                run = ctx.workflow_id(),
+                n = steered.n,
+                "a remark came when {STEERED} waited; it is not told"
+            );
         }
     }
 
@@ -91,7 +101,7 @@ impl AgentWorkflow {
     pub fn budget_grant(&mut self, ctx: &mut SyncWorkflowContext<Self>, raw: RawValue) {
         if let Some(grant) = receive::<BudgetGrant>(ctx, "budget_grant", raw) {
             let first = self.input.as_ref().map(|input| input.lease).unwrap_or_default();
-            self.progress.granted = self.progress.granted.max(grant.lease - first);
+            self.progress.granted = grant.lease - first;
         }
     }
 
@@ -166,8 +176,9 @@ impl Run {
             let (began, waited) = (kit::now(&self.ctx), self.progress(|p| p.waited_seconds));
             let stepped = self.step().await;
             let seconds = kit::since(&self.ctx, began).as_secs();
-            // Waits for money are nobody's work.
-            self.update(|p| p.active_seconds += seconds.saturating_sub(p.waited_seconds - waited));
+            // Waits for money are nobody's work, and a step that takes very long has waited for a worker.
+            let most = self.spec.wall.as_secs() / LONGEST_STEP;
+            self.update(|p| p.active_seconds += seconds.saturating_sub(p.waited_seconds - waited).min(most));
             match stepped {
                 Ok(()) => {}
                 Err(Stop::Cancelled) => return Err(Cancelled),
@@ -178,8 +189,14 @@ impl Run {
 
     /// One model turn and what follows from it.
     async fn step(&self) -> Result<(), Stop> {
-        let hand_over = self.progress(|p| guards::is_full(&self.input.model, p));
+        let full = self.progress(|p| guards::is_full(&self.input.model, p) && guards::turns_left(self.spec, p) > 1);
+        let hand_over = self.is_guarded() && full;
         let reply = self.take_turn(hand_over).await?;
+        if self.is_guarded()
+            && let Some(why) = guards::stopped_by_service(&reply.stop)
+        {
+            return Err(Stop::End(AgentEnd::Failed(why.to_owned())));
+        }
         let news = if hand_over { self.handed_over(&reply)? } else { Some(self.react(&reply).await?) };
         if news.is_some() {
             self.update(|p| p.news = news);
@@ -187,8 +204,17 @@ impl Run {
         Ok(())
     }
 
-    /// A conversation that has grown too long begins anew with what the model wrote down for itself.
+    /// It began with guards, and not under the rules of 0.1.0.
+    fn is_guarded(&self) -> bool {
+        self.input.rules >= 1
+    }
+
+    /// A conversation that has grown too long begins anew with what the model wrote down for itself. An answer that fits is as
+    /// good as at any time.
     fn handed_over(&self, reply: &Reply) -> Result<Option<News>, Stop> {
+        if let Some(submitted) = reply.answer.as_ref().filter(|submitted| self.fault_of(submitted).is_none()) {
+            return Err(Stop::End(AgentEnd::Answered(submitted.value.clone())));
+        }
         let (done, vain) = self.update(|p| {
             if reply.handed_over {
                 p.hand_overs += 1;
@@ -202,8 +228,13 @@ impl Run {
             (p.hand_overs, p.vain_hand_overs)
         });
         if done > guards::HAND_OVERS || vain >= guards::VAIN_HAND_OVERS {
-            let limit =
-                format!("the work is longer than its model can hold, after {done} hand-overs and {vain} in vain");
+            let limit = match vain {
+                0 => format!("the work is longer than its model can hold, even after {} hand-overs", done - 1),
+                _ => format!(
+                    "the conversation fills its model, which was asked {vain} times for notes (stop: {})",
+                    reply.stop
+                ),
+            };
             return Err(Stop::End(AgentEnd::Limit(limit)));
         }
         Ok(reply.handed_over.then(|| News::Remark("Go on from your notes.".to_owned())))
@@ -211,8 +242,12 @@ impl Run {
 
     /// What the model is told next, or the end.
     async fn react(&self, reply: &Reply) -> Result<News, Stop> {
-        if let Some(why) = guards::stopped_by_service(&reply.stop) {
-            return Err(Stop::End(AgentEnd::Failed(why.to_owned())));
+        // A good answer is not lost for what was looked up beside it.
+        if let Some(submitted) = reply.answer.as_ref().filter(|_| self.is_guarded())
+            && reply.calls.iter().all(|call| self.is_read(call))
+            && self.fault_of(submitted).is_none()
+        {
+            return Err(Stop::End(AgentEnd::Answered(submitted.value.clone())));
         }
         let mut results = self.answer_calls(&reply.calls).await?;
         if let Some(submitted) = &reply.answer {
@@ -231,18 +266,21 @@ impl Run {
             p.silent_replies += 1;
             p.silent_replies
         });
-        if silent >= SILENT_REPLIES {
+        if self.is_guarded() && silent >= SILENT_REPLIES {
             let fault = format!("{silent} replies in a row without a usable tool call (stop: {})", reply.stop);
             return Err(Stop::End(AgentEnd::InvalidAnswer(fault)));
         }
         Ok(News::Remark(guards::without_call(&reply.stop).to_owned()))
     }
 
+    fn fault_of(&self, submitted: &Submitted) -> Option<String> {
+        (self.spec.check)(&submitted.value, &self.input.brief).err()
+    }
+
     /// The end with a good answer, else what is wrong with it.
     fn judge(&self, submitted: &Submitted) -> Result<CallResult, Stop> {
-        let fault = match (self.spec.check)(&submitted.value, &self.input.brief) {
-            Ok(()) => return Err(Stop::End(AgentEnd::Answered(submitted.value.clone()))),
-            Err(fault) => fault,
+        let Some(fault) = self.fault_of(submitted) else {
+            return Err(Stop::End(AgentEnd::Answered(submitted.value.clone())));
         };
         if !self.ctx.is_replaying() {
             tracing::info!(run = self.ctx.workflow_id(), fault, "the answer goes back to the model");

@@ -93,6 +93,8 @@ fn never_began(error: &ActivityExecutionError) -> bool {
     error.as_timeout().is_some_and(|timeout| {
         matches!(timeout.timeout_type(), TimeoutType::ScheduleToClose | TimeoutType::ScheduleToStart)
             && timeout.cause().is_none()
+            // One that was under way when the time was up has told something.
+            && timeout.raw_last_heartbeat_details().is_none()
     })
 }
 
@@ -170,10 +172,31 @@ pub async fn signal<W>(
     name: &'static str,
     message: &impl serde::Serialize,
 ) -> bool {
-    // Decoded again by hand: a value that does not serialise would be a bug of ours, and is then an empty signal.
+    send(ctx, to, name, message, None).await
+}
+
+/// As [`signal`], also when this run is being cancelled.
+pub async fn last_signal<W>(
+    ctx: &WorkflowContext<W>,
+    to: &str,
+    name: &'static str,
+    message: &impl serde::Serialize,
+) -> bool {
+    send(ctx, to, name, message, Some(WorkflowCancellationToken::new())).await
+}
+
+async fn send<W>(
+    ctx: &WorkflowContext<W>,
+    to: &str,
+    name: &'static str,
+    message: &impl serde::Serialize,
+    token: Option<WorkflowCancellationToken>,
+) -> bool {
+    // A value that does not serialise would be a bug of ours, and is then an empty signal.
     let value = serde_json::to_value(message).unwrap_or_default();
     let raw = RawValue::from_value(&value, ctx.payload_converter());
-    let options = SignalWorkflowOptions::builder().summary(name.replace('_', " ")).build();
+    let options =
+        SignalWorkflowOptions::builder().summary(name.replace('_', " ")).maybe_cancellation_token(token).build();
     ctx.external_workflow(to.to_owned(), None).signal(Named(name), raw, options).await.is_ok()
 }
 

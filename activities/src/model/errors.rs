@@ -27,6 +27,8 @@ enum Trouble {
     Throttled,
     Down,
     Refused,
+    /// The prompt is longer than the model's window.
+    TooLong,
     /// Our credentials are good, but may not use this model.
     Denied,
     /// Our credentials are not good.
@@ -95,12 +97,21 @@ impl Errors<'_> {
         let Self { model, region } = self;
         let said = if said.is_empty() { "no reason given" } else { said.trim_end_matches('.') };
         let said: String = said.chars().take(500).collect();
+        let too_long = said.to_lowercase().contains("too long");
+        let trouble = if matches!(trouble, Trouble::Refused) && too_long { Trouble::TooLong } else { trouble };
         let (kind, message) = match trouble {
             Trouble::Throttled => (
                 FailureKind::RateLimited,
                 format!("Bedrock ({region}) asks to wait before the next call of {model}: {said}"),
             ),
             Trouble::Down => (FailureKind::Unavailable, format!("Bedrock ({region}) could not serve {model}: {said}")),
+            Trouble::TooLong => (
+                FailureKind::Invalid,
+                format!(
+                    "The conversation is longer than {model} takes: {said}. Set context_tokens of this model in \
+                     [policy.models] to what it can hold, or give the task in smaller parts, then retry"
+                ),
+            ),
             Trouble::Refused => (
                 FailureKind::Invalid,
                 format!(

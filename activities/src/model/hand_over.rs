@@ -39,11 +39,9 @@ pub(super) fn schema() -> Value {
 pub(super) fn as_text(notes: &HandOver) -> String {
     let HandOver { done, decisions, open_questions, next_steps } = notes;
     let text = format!(
-        "The conversation was cut here, because it filled what you can hold. These are your notes of it.\n\n## Done\n{done}\n\n\
-         ## Decisions\n{decisions}\n\n## Open questions\n{open_questions}\n\n## Next steps\n{next_steps}"
+        "## Done\n{done}\n\n## Decisions\n{decisions}\n\n## Open questions\n{open_questions}\n\n## Next steps\n{next_steps}"
     );
-    let text = untrusted::visible(&text);
-    let cut = text.chars().count().saturating_sub(LONGEST);
-    let kept: String = text.chars().take(LONGEST).collect();
-    if cut == 0 { kept } else { format!("{kept}\n[cut: {cut} more characters]") }
+    // What was read in the conversation may stand in them again, word for word.
+    let fenced = untrusted::fence_first(&text, "your own notes", LONGEST);
+    format!("The conversation was cut here, because it filled what you can hold. These are your notes of it.\n{fenced}")
 }

@@ -14,7 +14,9 @@ mod transcript;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use temporalio_client::{ActivityIdentifier, RpcOptions};
 use temporalio_common::protos::TaskToken;
@@ -22,6 +24,7 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use workflows::agents::{self, untrusted};
 use workflows::contract::failure::FailureKind;
+use workflows::contract::ids::Digest;
 use workflows::contract::model::{
     HAND_OVER, Lost, Remark, Reply, SUBMIT_ANSWER, Spending, Submitted, TakeTurn, TurnOutcome, definitions,
 };
@@ -41,6 +44,9 @@ use transcript::{Told, Transcript};
 
 /// Longest answer that is taken, in bytes of JSON: it travels through Temporal.
 const LONGEST_ANSWER: usize = 64 * 1024;
+/// Waits before a reply is kept once more.
+const KEEP_AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(30)];
 /// Longest label of a call, in characters.
 const LONGEST_LABEL: usize = 120;
 
@@ -86,10 +92,7 @@ impl ModelActivities {
     async fn turn(&self, run: &str, turn: &TakeTurn, ledger: &impl Ledger) -> Result<TurnOutcome, ServiceError> {
         let key = turn.effect.digest();
         if let Some(kept) = self.blobs.get_named(&key).await? {
-            let reply: Reply = serde_json::from_slice(&kept).map_err(|error| {
-                ServiceError::new(FailureKind::Invalid, format!("the reply kept for {} does not decode", turn.effect))
-                    .caused_by(error)
-            })?;
+            let reply = self.kept_reply(turn, &kept).await?;
             return Ok(TurnOutcome::Replied(Reply { kept: true, ..reply }));
         }
         let spec = agents::spec(turn.agent);
@@ -104,11 +107,13 @@ impl ModelActivities {
         let told = transcript.message(&self.blobs, spec, &turn.news, &remarks).await?;
         let messages = transcript.with(&told.sent);
         let body = request::body(spec, run, turn, &transcript.system, messages, self.bedrock.guardrail.as_ref());
-        let needed = request::worst_case(&body, turn.max_tokens, &price);
+        let new = request::canonical(&told.sent).len();
+        let known = request::Known { tokens: turn.known_tokens, new_bytes: new };
+        let needed = request::worst_case(&body, known, turn.max_tokens, &price);
         if needed > turn.limit {
             return Ok(TurnOutcome::OverLimit { needed });
         }
-        let input = request::dearest_input(&body, &price);
+        let input = request::dearest_input(&body, known, &price);
         ledger.reserve(input).await?;
         let streamed = |bytes| ledger.book(input + request::dearest_output(bytes, &price));
         let received = match self.bedrock.ask(&turn.model, body, &streamed).await {
@@ -119,10 +124,43 @@ impl ModelActivities {
         let cost = price.cost(&received.usage);
         ledger.book(cost);
         // A reply that cannot be kept was paid for all the same.
-        match self.keep(turn, &transcript, told, received, cost).await {
+        match self.keep_patiently(turn, &transcript, &told, &received, cost).await {
             Ok(reply) => Ok(TurnOutcome::Replied(reply)),
             Err(error) => Ok(lost(error, cost)),
         }
+    }
+
+    /// The reply that was kept: by its digest, or as it is where 0.1.0 kept it.
+    async fn kept_reply(&self, turn: &TakeTurn, kept: &Bytes) -> Result<Reply, ServiceError> {
+        let unreadable = |error: serde_json::Error| {
+            let what = format!("the reply kept for {} (named/{}) does not decode", turn.effect, turn.effect.digest());
+            ServiceError::new(FailureKind::Invalid, what).caused_by(error)
+        };
+        match std::str::from_utf8(kept).ok().and_then(|text| text.parse::<Digest>().ok()) {
+            Some(digest) => serde_json::from_slice(&self.blobs.get(&digest).await?).map_err(unreadable),
+            None => serde_json::from_slice(kept).map_err(unreadable),
+        }
+    }
+
+    /// Keeps a reply, and tries again for a while: it is paid for.
+    async fn keep_patiently(
+        &self,
+        turn: &TakeTurn,
+        transcript: &Transcript,
+        told: &Told,
+        received: &Received,
+        cost: MicroUsd,
+    ) -> Result<Reply, ServiceError> {
+        for wait in KEEP_AGAIN {
+            match self.keep(turn, transcript, told, received, cost).await {
+                Err(error) if error.kind == FailureKind::Unavailable => {
+                    tracing::warn!(%error, "a reply cannot be kept; trying again in {} s", wait.as_secs());
+                    tokio::time::sleep(wait).await;
+                }
+                kept => return kept,
+            }
+        }
+        self.keep(turn, transcript, told, received, cost).await
     }
 
     /// Keeps a reply under the effect key, and the conversation with it.
@@ -130,28 +168,32 @@ impl ModelActivities {
         &self,
         turn: &TakeTurn,
         transcript: &Transcript,
-        told: Told,
-        received: Received,
+        told: &Told,
+        received: &Received,
         cost: MicroUsd,
     ) -> Result<Reply, ServiceError> {
         let (usage, stop) = (received.usage, received.stop.clone());
-        let reply =
-            |head| Reply { head, calls: Vec::new(), answer: None, stop, usage, cost, kept: false, handed_over: false };
+        let by_people = turn.remarks.iter().filter(|remark| remark.by.is_some()).count();
+        let heard = u32::try_from(by_people).unwrap_or(u32::MAX);
+        let (calls, answer, kept, handed_over) = Default::default();
+        let reply = |head| Reply { head, calls, answer, stop, usage, cost, heard, kept, handed_over };
         let reply = if let (true, Some(head)) = (turn.hand_over, &turn.head) {
-            match notes_in(&received) {
+            match notes_in(received) {
                 Some(notes) => {
                     let head = transcript.begin_anew(&self.blobs, &notes).await?;
                     Reply { handed_over: true, ..reply(head) }
                 }
-                None => reply(head.clone()),
+                // No notes: the conversation stays as it is. An answer is one all the same.
+                None => Reply { answer: answer_in(received), ..reply(head.clone()) },
             }
         } else {
-            let said = self.take_apart(transcript, &received).await?;
+            let said = self.take_apart(transcript, received).await?;
             let head = transcript.extend(&self.blobs, told, said.content).await?;
             Reply { calls: said.calls, answer: said.answer, ..reply(head) }
         };
+        let digest = self.blobs.put(request::canonical(&json!(reply))).await?;
         // From here on the reply is ours: a crash before this line buys it again, one after it does not.
-        self.blobs.put_named(&turn.effect.digest(), request::canonical(&json!(reply))).await?;
+        self.blobs.put_named(&turn.effect.digest(), digest.as_str().to_owned()).await?;
         Ok(reply)
     }
 
@@ -227,6 +269,10 @@ impl Ledger for Heartbeats<'_> {
         let client = self.ctx.client();
         let handle = client.get_async_activity_handle(ActivityIdentifier::from_task_token(token));
         match handle.heartbeat(Some(self.meter.spending()), RpcOptions::default()).await {
+            Ok(answer) if answer.cancel_requested => {
+                self.book(MicroUsd::default());
+                Err(ServiceError::new(FailureKind::Unavailable, "the run was cancelled before the model was asked"))
+            }
             Ok(_) => Ok(()),
             Err(error) => {
                 let why = "Temporal does not take note of what the next model call may cost, so it was not made";
@@ -247,6 +293,16 @@ impl Ledger for Heartbeats<'_> {
 fn lost(error: ServiceError, cost: MicroUsd) -> TurnOutcome {
     tracing::warn!(%error, source = ?error.source, %cost, "the reply of a model was lost");
     TurnOutcome::Lost(Lost { cost, kind: error.kind, message: error.message })
+}
+
+/// The answer in a reply, whatever else it holds.
+fn answer_in(received: &Received) -> Option<Submitted> {
+    received.blocks.iter().find_map(|block| match block {
+        Block::Call { id, name, input } if name == SUBMIT_ANSWER => {
+            Some(Submitted { id: id.clone(), value: capped(parse_input(input)) })
+        }
+        _ => None,
+    })
 }
 
 /// The notes of a hand-over, if the reply has some.

@@ -16,8 +16,11 @@ use super::settings::Guardrail;
 /// stored, however many blocks lie between. With those after tools and system that is Bedrock's limit of four.
 const ROLLING_POINTS: usize = 2;
 
-/// Bytes of a request that count as one token in an estimate at worst. English and code have about four.
-const BYTES_PER_TOKEN: u64 = 3;
+/// Bytes of a request that count as one token in an estimate at worst. English and code have about four, digests and base64
+/// about two.
+const BYTES_PER_TOKEN: u64 = 2;
+/// Tokens that the service adds of its own when there are tools. Source: Anthropic's documentation of tool use, up to 700.
+const OF_THE_SERVICE: u64 = 1_000;
 
 /// The whole body.
 pub(super) fn body(
@@ -43,14 +46,27 @@ pub(super) fn body(
 }
 
 /// What a call with this body costs at worst: everything is dear input, and the reply is as long as it may be.
-pub(super) fn worst_case(body: &[u8], max_tokens: u32, price: &Price) -> MicroUsd {
-    dearest_input(body, price) + price.cost(&Usage { output: u64::from(max_tokens), ..Usage::default() })
+pub(super) fn worst_case(body: &[u8], known: Known, max_tokens: u32, price: &Price) -> MicroUsd {
+    dearest_input(body, known, price) + price.cost(&Usage { output: u64::from(max_tokens), ..Usage::default() })
+}
+
+/// What is known of a body's length in tokens.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// Of all but the newest message, as Bedrock counted; 0: not known.
+    pub tokens: u64,
+    /// Bytes of the newest message.
+    pub new_bytes: usize,
 }
 
 /// What this body costs at worst before anything came back.
-pub(super) fn dearest_input(body: &[u8], price: &Price) -> MicroUsd {
+pub(super) fn dearest_input(body: &[u8], known: Known, price: &Price) -> MicroUsd {
     let dearest = price.input.max(price.cache_write).max(price.cache_read);
-    let usage = Usage { input: tokens(body.len()), ..Usage::default() };
+    let counted = match known.tokens {
+        0 => tokens(body.len()) + OF_THE_SERVICE,
+        measured => measured + tokens(known.new_bytes) + OF_THE_SERVICE,
+    };
+    let usage = Usage { input: counted, ..Usage::default() };
     Price { input: dearest, ..*price }.cost(&usage)
 }
 
@@ -139,7 +155,10 @@ mod tests {
             cache_read: MicroUsd(300_000),
             cache_write: MicroUsd(3_750_000),
         };
-        assert_eq!(worst_case(&[0; 3_000], 100, &price), MicroUsd(3_750 + 1_500));
+        let known = |tokens, new_bytes| Known { tokens, new_bytes };
+        assert_eq!(worst_case(&[0; 2_000], known(0, 500), 100, &price), MicroUsd(7_500 + 1_500));
+        // What was measured counts, whatever the bytes say.
+        assert_eq!(worst_case(&[0; 9_000], known(5_000, 2_000), 0, &price), MicroUsd(7_000 * 3_750 / 1_000));
     }
 
     #[test]

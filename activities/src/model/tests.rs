@@ -199,6 +199,7 @@ fn turn(n: u32, head: Option<Digest>, news: News) -> TakeTurn {
         news,
         effect: EffectKey::new("ticket-SHOP-1/discovery", &Generation::of_event("e"), "turn", n),
         limit: MicroUsd::dollars(12),
+        known_tokens: 0,
     }
 }
 
@@ -406,7 +407,7 @@ async fn what_people_and_the_harness_say_comes_after_the_results() {
     let content = rig.fake.json(1)["messages"][2]["content"].clone();
     assert_eq!(content[0]["toolResult"]["toolUseId"], "t1");
     assert_eq!(content[1]["text"], "3 turns are left.");
-    assert_eq!(content[2]["text"], "Ana, who directs this work, says:\nmind the cache\nMind it from now on.");
+    assert_eq!(content[2]["text"], "Ana, who directs this work, says:\n> mind the cache\nMind it from now on.");
 }
 
 #[tokio::test]
@@ -595,7 +596,7 @@ async fn a_reply_that_breaks_off_is_no_reply() {
             "{n}: the known input and what was streamed is paid: {} of {reserved}",
             lost.cost
         );
-        assert!(lost.cost < reserved + MicroUsd(500), "and no more: {} of {reserved}", lost.cost);
+        assert!(lost.cost < reserved + MicroUsd(800), "and no more: {} of {reserved}", lost.cost);
     }
     assert_eq!(replied(&rig, &turn(1, None, brief())).await.calls.len(), 1, "nothing of the broken replies was kept");
 }

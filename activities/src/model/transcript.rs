@@ -21,8 +21,6 @@ const SHORT_INPUT: usize = 100;
 /// Most text of all results of one turn, in bytes. Longer ones are cut, so that a conversation never outgrows its model between
 /// two looks at its length.
 const RESULTS: usize = 96 * 1024;
-/// Longest remark of a person, in characters.
-const REMARK: usize = 4000;
 
 /// One link of the chain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,7 +30,7 @@ struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<Digest>,
     /// The system prompt the conversation began with; in the first node only. A new version of the prompt does not change a
-    /// conversation under way, nor its cached prefix.
+    /// conversation under way; one that changes a tool costs it its cached prefix, once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     system: Option<String>,
     messages: Vec<Value>,
@@ -47,6 +45,8 @@ pub(super) struct Transcript {
     /// System prompt.
     pub system: String,
     messages: Vec<Value>,
+    /// What people said in it, word for word.
+    said: Vec<Value>,
 }
 
 /// A user message: as it is kept, and as it is sent.
@@ -62,7 +62,9 @@ impl Transcript {
     pub(super) async fn load(blobs: &Blobs, spec: &AgentSpec, head: Option<&Digest>) -> Result<Self, ServiceError> {
         match head {
             Some(head) => Self::load_past(blobs, head).await,
-            None => Ok(Self { head: None, before: None, system: spec.system(), messages: Vec::new() }),
+            None => {
+                Ok(Self { head: None, before: None, system: spec.system(), messages: Vec::new(), said: Vec::new() })
+            }
         }
     }
 
@@ -82,14 +84,15 @@ impl Transcript {
         let (before, system) =
             nodes.last().map(|first| (first.before.clone(), first.system.clone())).unwrap_or_default();
         let system = system.unwrap_or_default();
-        let mut messages = Vec::new();
+        let (mut messages, mut said) = (Vec::new(), Vec::new());
         for mut message in nodes.into_iter().rev().flat_map(|node| node.messages) {
             for block in message["content"].as_array_mut().into_iter().flatten() {
+                said.extend(block.get("said").is_some().then(|| block.clone()));
                 fill_in(blobs, block).await?;
             }
             messages.push(message);
         }
-        Ok(Self { head: Some(head.clone()), before, system, messages })
+        Ok(Self { head: Some(head.clone()), before, system, messages, said })
     }
 
     /// The messages, in Converse's shape.
@@ -135,7 +138,10 @@ impl Transcript {
             News::Brief(_) => return Err(invalid("a conversation under way cannot be briefed again")),
             News::Results(_) | News::Remark(_) => return Err(invalid("a conversation begins with a brief")),
         }
-        content.extend(remarks.iter().map(|remark| json!({"text": spoken(remark)})));
+        content.extend(remarks.iter().map(|remark| match remark.by {
+            Some(_) => json!({"text": spoken(remark), "said": true}),
+            None => json!({"text": spoken(remark)}),
+        }));
         let answered: Vec<Value> = content.iter().map(|block| block["toolResult"]["toolUseId"].clone()).collect();
         let mut all: Vec<Value> = self
             .open_calls()
@@ -202,8 +208,8 @@ impl Transcript {
 
     /// Adds what was said and what came back; returns the new head. An empty reply adds no message, for an empty message
     /// cannot be sent again.
-    pub(super) async fn extend(&self, blobs: &Blobs, told: Told, reply: Vec<Value>) -> Result<Digest, ServiceError> {
-        let mut messages = vec![told.kept];
+    pub(super) async fn extend(&self, blobs: &Blobs, told: &Told, reply: Vec<Value>) -> Result<Digest, ServiceError> {
+        let mut messages = vec![told.kept.clone()];
         if !reply.is_empty() {
             messages.push(json!({"role": "assistant", "content": reply}));
         }
@@ -216,7 +222,9 @@ impl Transcript {
     pub(super) async fn begin_anew(&self, blobs: &Blobs, notes: &HandOver) -> Result<Digest, ServiceError> {
         let task = self.messages.first().and_then(|first| first.pointer("/content/0")).cloned().unwrap_or_default();
         let notes = json!({"text": hand_over::as_text(notes)});
-        let messages = vec![json!({"role": "user", "content": [task, notes]})];
+        // What people said is not left to the model's notes.
+        let content: Vec<Value> = [task].into_iter().chain(self.said.iter().cloned()).chain([notes]).collect();
+        let messages = vec![json!({"role": "user", "content": content})];
         let node = Node { previous: None, before: self.head.clone(), system: Some(self.system.clone()), messages };
         blobs.put(request::canonical(&json!(node))).await
     }
@@ -236,8 +244,11 @@ pub(super) fn echoed(input: Value) -> Value {
     if input.is_object() { input } else { json!({"not_an_object": input}) }
 }
 
-/// Puts the text of blobs in the place of references to them.
+/// Puts the text of blobs in the place of references to them, and leaves out what is for us alone.
 async fn fill_in(blobs: &Blobs, block: &mut Value) -> Result<(), ServiceError> {
+    if let Some(block) = block.as_object_mut() {
+        block.remove("said");
+    }
     if let Some(call) = block.get_mut("toolUse").and_then(Value::as_object_mut)
         && let Some(digest) = call.remove("inputBlob")
     {
@@ -298,13 +309,15 @@ pub(super) const NOT_RUN: &str = "This call was not run. Call it again if you ne
 
 /// A remark in words for the model. What a person says is theirs to say, but invisible characters are nobody's.
 fn spoken(remark: &Remark) -> String {
-    let text: String = untrusted::visible(&remark.text).chars().take(REMARK).collect();
     match &remark.by {
         Some(by) => {
             let by: String = untrusted::visible(by).replace('\n', " ").chars().take(100).collect();
-            format!("{by}, who directs this work, says:\n{}\nMind it from now on.", or_nothing(&text))
+            format!(
+                "{by}, who directs this work, says:\n{}\nMind it from now on.",
+                untrusted::quoted(remark.text.clone())
+            )
         }
-        None => or_nothing(&text),
+        None => or_nothing(&untrusted::visible(&remark.text)),
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Errand {
 impl Errand {
     fn new(agent: &str, case: &str, brief: Value) -> Self {
         let model = json!({"id": MODEL, "max_tokens": 1000});
-        let input = json!({"agent": agent, "generation": "0badcafe", "model": model, "brief": brief, "command_seconds": 300,
+        let input = json!({"agent": agent, "generation": "0badcafe", "model": model, "brief": brief, "command_seconds": 300, "rules": 1,
                            "lease": 5_000_000});
         Self { id: format!("errand/{agent}/{case}"), input }
     }

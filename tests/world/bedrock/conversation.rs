@@ -40,6 +40,8 @@ struct Bound {
 struct Answered {
     /// Digest of the body it answered.
     body: [u8; 32],
+    /// Digest of what it says, whatever the order of its keys.
+    saying: [u8; 32],
     /// Assistant messages in that body.
     before: usize,
 }
@@ -79,7 +81,9 @@ impl Book {
         let run = self.run_of(body);
         let digest: [u8; 32] = Sha256::digest(bytes).into();
         let before = assistant_messages(body);
-        let turn = self.turn_of(&run, before, &digest);
+        // Clients may order the keys of a request anew each time: what counts as the same request is what it says.
+        let saying: [u8; 32] = Sha256::digest(body.to_string()).into();
+        let turn = self.turn_of(&run, before, &saying);
         let mut asked = Asked {
             conversation: None,
             turn,
@@ -146,7 +150,7 @@ impl Book {
             asked.outcome = Outcome::Faulted(fault.clone());
             return asked;
         }
-        let earlier = self.answered.entry(run).or_default().insert(turn, Answered { body: digest, before });
+        let earlier = self.answered.entry(run).or_default().insert(turn, Answered { body: digest, saying, before });
         self.used.insert((number, turn));
         asked.outcome = Outcome::Answered { again: earlier.map(|earlier| earlier.body == digest) };
         asked
@@ -154,9 +158,9 @@ impl Book {
 
     /// Which turn a request asks for: the one after those it shows, and after empty replies, which leave no message that it
     /// could show. A request that was answered before asks for the same turn again.
-    fn turn_of(&self, run: &[u8; 32], before: usize, digest: &[u8; 32]) -> usize {
+    fn turn_of(&self, run: &[u8; 32], before: usize, saying: &[u8; 32]) -> usize {
         let Some(answered) = self.answered.get(run) else { return before };
-        if let Some((turn, _)) = answered.iter().find(|(_, turn)| turn.body == *digest) {
+        if let Some((turn, _)) = answered.iter().find(|(_, turn)| turn.saying == *saying) {
             return *turn;
         }
         let Some((turn, last)) = answered.iter().rev().find(|(_, turn)| turn.before <= before) else { return before };

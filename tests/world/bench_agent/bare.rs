@@ -34,6 +34,7 @@ impl BareWorkflow {
                 news,
                 remarks: Vec::new(),
                 hand_over: false,
+                known_tokens: 0,
                 effect: EffectKey::new(ctx.workflow_id(), &input.generation, "turn", turn),
                 limit: input.lease,
             };

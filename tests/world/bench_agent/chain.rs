@@ -58,6 +58,7 @@ pub(crate) fn input() -> anyhow::Result<AgentInput> {
         command_seconds: 300,
         lease: MicroUsd::dollars(1_000_000),
         purse: None,
+        rules: AgentInput::RULES,
         history_events: AgentInput::default_history_events(),
         progress: None,
     })

@@ -39,6 +39,7 @@ impl NoOpModel {
             cost: MicroUsd(10_000),
             kept: false,
             handed_over: false,
+            heard: 0,
         }))
     }
 }

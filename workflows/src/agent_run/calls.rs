@@ -23,7 +23,8 @@ impl Run {
     /// Reads that stand side by side run in parallel, writes in order.
     pub(super) async fn answer_calls(&self, calls: &[ToolCall]) -> Result<Vec<CallResult>, Stop> {
         let mut results = Vec::with_capacity(calls.len());
-        let (mut rest, too_many) = calls.split_at(calls.len().min(CALLS));
+        let most = if self.is_guarded() { CALLS } else { usize::MAX };
+        let (mut rest, too_many) = calls.split_at(calls.len().min(most));
         while !rest.is_empty() {
             let reads = rest.iter().take_while(|call| self.is_read(call)).count();
             let (batch, after) = rest.split_at(reads.max(1));
@@ -32,14 +33,16 @@ impl Run {
             }
             rest = after;
         }
-        self.look_for_repeats(calls, &results)?;
+        if self.is_guarded() {
+            self.look_for_repeats(calls, &results)?;
+        }
         results.extend(too_many.iter().map(|call| {
             refusal(&call.id, format!("Not run: at most {CALLS} calls of one reply are. Call it again if you need it."))
         }));
         Ok(results)
     }
 
-    fn is_read(&self, call: &ToolCall) -> bool {
+    pub(super) fn is_read(&self, call: &ToolCall) -> bool {
         self.spec.tool(&call.name).is_none_or(|tool| tool.effect == Effect::Read)
     }
 
@@ -70,11 +73,22 @@ impl Run {
             }
             // Wrong input and missing objects are replies; what is missing or invalid here is something of ours, a blob most
             // likely, and no model can do anything about it.
-            Err(CallError::Failed(Failure { kind: FailureKind::NotFound | FailureKind::Invalid, message, .. })) => {
+            Err(CallError::Failed(Failure { kind: FailureKind::NotFound | FailureKind::Invalid, message, .. }))
+                if self.is_guarded() =>
+            {
                 Err(Stop::End(AgentEnd::Failed(format!("{} failed: {message}", call.name))))
             }
             Err(CallError::Failed(failure)) => {
-                Ok(refusal(&call.id, format!("{} failed: {}. Go on without it.", call.name, failure.message)))
+                // Its words may be those of a service or of a process in the sandbox: they are for people.
+                if !self.ctx.is_replaying() {
+                    tracing::warn!(
+                        run = self.ctx.workflow_id(),
+                        tool = call.name,
+                        "a tool failed: {}",
+                        failure.message
+                    );
+                }
+                Ok(refusal(&call.id, format!("{} failed and does not work now. Go on without it.", call.name)))
             }
             Err(cancelled @ CallError::Cancelled) => Err(cancelled.into()),
         }

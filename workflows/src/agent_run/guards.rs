@@ -36,19 +36,32 @@ pub(super) fn limit_reached(spec: &AgentSpec, progress: &AgentProgress) -> Optio
     }
 }
 
+/// Turns that it may still take.
+pub(super) fn turns_left(spec: &AgentSpec, progress: &AgentProgress) -> u32 {
+    spec.turns.saturating_sub(progress.turns)
+}
+
+/// Time that counts as work: what was counted before, and the time since then without the waits for money in it.
+pub(super) fn worked(active_seconds: u64, since: Duration, waited_seconds: u64) -> Duration {
+    Duration::from_secs(active_seconds) + since.saturating_sub(Duration::from_secs(waited_seconds))
+}
+
+/// Said with the second request for a hand-over.
+pub(super) const NOTES_AGAIN: &str = "Your last reply gave no notes, or they were cut. Call hand_over alone, with the most \
+    important things in at most 1,500 words.";
+
 /// A word to the model before its turns run out.
 pub(super) fn last_turns(spec: &AgentSpec, progress: &AgentProgress) -> Option<String> {
-    let left = spec.turns.saturating_sub(progress.turns);
-    let told = left == LAST_TURNS || left == 1;
-    told.then(|| match left {
+    let left = turns_left(spec, progress);
+    (left <= LAST_TURNS).then(|| match left {
         1 => "This is your last turn. Submit your answer now, with what you have.".to_owned(),
         _ => format!("{left} turns are left, this one included. Come to an end and submit your answer."),
     })
 }
 
-/// The conversation fills seven tenths of what the model can hold: results of one turn and a reply still fit in.
+/// The conversation fills six tenths of what the model can hold: results of one turn and a reply still fit in.
 pub(super) fn is_full(model: &ModelChoice, progress: &AgentProgress) -> bool {
-    progress.context_tokens.saturating_mul(10) > u64::from(model.context_tokens) * 7
+    progress.context_tokens.saturating_mul(10) > u64::from(model.context_tokens) * 6
 }
 
 /// How long to wait after a failure: what the service asks for, else a random part of `wait`, so that many agents do not come
@@ -138,11 +151,19 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_is_full_at_seven_tenths() {
+    fn a_wait_for_money_is_no_work_however_long() {
+        let seconds = Duration::from_secs;
+        assert_eq!(worked(60, seconds(7_205), 7_200), seconds(65));
+        assert_eq!(worked(60, seconds(10), 0), seconds(70));
+        assert_eq!(worked(0, seconds(5), 9), seconds(0));
+    }
+
+    #[test]
+    fn a_conversation_is_full_at_six_tenths() {
         let model = Policy::default().models["execution"].clone();
         let with = |context_tokens| AgentProgress { context_tokens, ..AgentProgress::default() };
-        assert!(!is_full(&model, &with(140_000)));
-        assert!(is_full(&model, &with(140_001)));
+        assert!(!is_full(&model, &with(120_000)));
+        assert!(is_full(&model, &with(120_001)));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::contract::money::MicroUsd;
 use crate::kit::{self, CallError, Failure, Waited};
 use crate::policy::Family;
 
+/// Replies in a row that were paid for and lost before the agent gives up: a store that takes no writes, a line that cuts every
+/// stream would use up all the money.
+const PAID_LOSSES: u32 = 5;
 /// The first wait after a failure; the next ones double up to a minute.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -25,15 +28,13 @@ impl Run {
         let summary = format!("ask {} model (turn {turn}{what})", self.input.agent);
         let (began, waited) = (kit::now(&self.ctx), self.progress(|p| p.waited_seconds));
         let mut wait = FIRST_WAIT;
-        let mut carried = 0;
+        let mut losses = 0;
         loop {
-            let (request, carries) = self.request(turn, hand_over)?;
+            let request = self.request(turn, hand_over)?;
             let asked = kit::call(&self.ctx, &self.token, Family::Model, &summary, Model::take_turn, request).await;
             let failure = match asked {
                 Ok(TurnOutcome::Replied(reply)) => {
-                    // A reply that an earlier attempt had bought knows no more than that attempt did.
-                    let heard = if reply.kept { carried } else { carries };
-                    self.book(turn, &reply, heard, hand_over);
+                    self.book(turn, &reply, hand_over);
                     self.tell_spending().await;
                     return Ok(reply);
                 }
@@ -47,6 +48,7 @@ impl Run {
                 }
                 Err(CallError::Cancelled) => return Err(Stop::Cancelled),
                 Err(CallError::Failed(failure)) => {
+                    self.update(|p| p.lost = MicroUsd::default());
                     let told = failure.last_beat.clone().and_then(|beat| serde_json::from_value::<Spending>(beat).ok());
                     if let Some(spending) = told {
                         self.book_lost(spending.cost);
@@ -54,13 +56,17 @@ impl Run {
                     failure
                 }
             };
-            carried = carries;
             if failure.kind.is_final() {
                 return Err(Stop::End(AgentEnd::Failed(failure.message)));
             }
+            losses += u32::from(self.progress(|p| p.lost != MicroUsd::default()));
+            if self.is_guarded() && losses >= PAID_LOSSES {
+                let why = format!("{losses} replies in a row were paid for and lost: {}", failure.message);
+                return Err(Stop::End(AgentEnd::Failed(why)));
+            }
             let pause = guards::pause(&failure, wait, self.ctx.random::<u64>());
-            let active = self.progress(|p| p.active_seconds.saturating_sub(p.waited_seconds - waited));
-            let worked = Duration::from_secs(active) + kit::since(&self.ctx, began);
+            let since = kit::since(&self.ctx, began);
+            let worked = self.progress(|p| guards::worked(p.active_seconds, since, p.waited_seconds - waited));
             if worked + pause > self.spec.wall {
                 let limit = format!("{} min, the last of them waiting: {}", worked.as_secs() / 60, failure.message);
                 return Err(Stop::End(AgentEnd::Limit(limit)));
@@ -72,23 +78,24 @@ impl Run {
         }
     }
 
-    /// What is asked, and how many remarks of people it carries. A hand-over carries none: they would be lost in it.
-    fn request(&self, turn: u32, hand_over: bool) -> Result<(TakeTurn, usize), Stop> {
-        let (head, news, spent) = self.progress(|p| (p.head.clone(), p.news.clone(), p.spent));
+    /// What is asked. A hand-over carries no remarks of people: they wait for the turn after it.
+    fn request(&self, turn: u32, hand_over: bool) -> Result<TakeTurn, Stop> {
+        let (head, news, spent, known_tokens) =
+            self.progress(|p| (p.head.clone(), p.news.clone(), p.spent, p.context_tokens));
         let Some(news) = news else {
             return Err(Stop::End(AgentEnd::Failed("nothing to tell the model".to_owned())));
         };
         let mut remarks = Vec::new();
-        let mut carries = 0;
-        if !hand_over {
-            self.progress(|p| {
+        self.progress(|p| {
+            if hand_over {
+                remarks.extend((p.vain_hand_overs > 0).then(|| Remark::of_harness(guards::NOTES_AGAIN)));
+            } else {
                 remarks.extend(p.notes.iter().cloned().map(Remark::of_harness));
                 remarks.extend(guards::last_turns(self.spec, p).map(Remark::of_harness));
                 remarks.extend(p.steered.iter().map(|s| Remark { by: Some(s.by.clone()), text: s.text.clone() }));
-                carries = p.steered.len();
-            });
-        }
-        let request = TakeTurn {
+            }
+        });
+        Ok(TakeTurn {
             agent: self.input.agent,
             model: self.input.model.id.clone(),
             max_tokens: self.input.model.max_tokens,
@@ -98,11 +105,11 @@ impl Run {
             hand_over,
             effect: EffectKey::new(self.ctx.workflow_id(), &self.input.generation, "turn", turn),
             limit: self.lease() - spent,
-        };
-        Ok((request, carries))
+            known_tokens,
+        })
     }
 
-    fn book(&self, turn: u32, reply: &Reply, heard: usize, hand_over: bool) {
+    fn book(&self, turn: u32, reply: &Reply, hand_over: bool) {
         self.update(|p| {
             p.turns = turn;
             if reply.kept {
@@ -120,7 +127,9 @@ impl Run {
             }
             if !hand_over {
                 p.notes.clear();
-                let told: Vec<u32> = p.steered.drain(..heard.min(p.steered.len())).map(|s| s.n).collect();
+                // A reply that an earlier attempt had bought knows no more than that attempt did.
+                let heard = usize::try_from(reply.heard).unwrap_or(usize::MAX).min(p.steered.len());
+                let told: Vec<u32> = p.steered.drain(..heard).map(|s| s.n).collect();
                 p.heard.extend(told);
             }
         });
@@ -174,6 +183,16 @@ impl Run {
         self.update(|p| p.told_spent = spent);
         let agent = self.ctx.workflow_id().to_owned();
         kit::signal(&self.ctx, &purse.owner, "agent_spent", &AgentSpent { agent, spent, turns }).await;
+    }
+
+    /// The last word of a run that is cancelled, and so has no result: what it spent since it told.
+    pub(super) async fn tell_the_last(&self) {
+        let Some(purse) = self.input.purse.as_ref().filter(|_| self.is_guarded()) else { return };
+        let (spent, told, turns) = self.progress(|p| (p.spent, p.told_spent, p.turns));
+        if spent != told {
+            let agent = self.ctx.workflow_id().to_owned();
+            kit::last_signal(&self.ctx, &purse.owner, "agent_spent", &AgentSpent { agent, spent, turns }).await;
+        }
     }
 
     async fn sleep(&self, pause: Duration) -> Waited {

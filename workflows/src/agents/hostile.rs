@@ -43,7 +43,7 @@ fn hostile() -> impl Strategy<Value = String> {
 fn outside(text: &str) -> String {
     let mut outside = String::new();
     let mut fenced = false;
-    for line in text.split('\n') {
+    for line in text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
         match line {
             "</untrusted>" => fenced = false,
             line if fenced || line.starts_with("> ") => {}

@@ -3,7 +3,7 @@
 /// Longest fenced text, in characters; the rest is cut with a visible note.
 const LIMIT: usize = 24_000;
 /// Longest quotation, in characters.
-const QUOTED: usize = 4000;
+const QUOTED: usize = 16_000;
 /// Name of the fence's tag.
 const FENCE: &str = "untrusted";
 
@@ -17,7 +17,7 @@ pub fn fence(text: String, source: String) -> String {
 /// What a person who directs the work said, as a quotation: it counts, but cannot be mistaken for our own words.
 #[expect(clippy::needless_pass_by_value, reason = "signature of a template filter")]
 pub fn quoted(text: String) -> String {
-    let text: String = disarmed(&visible(&text)).chars().take(QUOTED).collect();
+    let text = first(&disarmed(&visible(&text)), QUOTED);
     text.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n")
 }
 
@@ -25,10 +25,17 @@ pub fn quoted(text: String) -> String {
 pub fn fence_first(text: &str, source: &str, limit: usize) -> String {
     let source: String = visible(source).chars().filter(|c| !matches!(c, '"' | '<' | '>' | '\n')).collect();
     let text = disarmed(&visible(text));
+    format!("<untrusted source=\"{source}\">\n{}\n</untrusted>", first(&text, limit))
+}
+
+/// The first characters, with a visible note of how many more there are.
+fn first(text: &str, limit: usize) -> String {
     let cut = text.chars().count().saturating_sub(limit);
-    let note = if cut > 0 { format!("\n[cut: {cut} more characters]") } else { String::new() };
-    let text: String = text.chars().take(limit).collect();
-    format!("<untrusted source=\"{source}\">\n{text}{note}\n</untrusted>")
+    if cut == 0 {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(limit).collect();
+    format!("{kept}\n[cut: {cut} more characters]")
 }
 
 /// `text` without anything that reads as one of our fences, however it is spelt.
@@ -53,6 +60,8 @@ fn disarmed(text: &str) -> String {
 /// reads.
 pub fn visible(text: &str) -> String {
     text.chars()
+        // Line breaks that only some readers know.
+        .map(|c| if matches!(c, '\u{2028}' | '\u{2029}') { '\n' } else { c })
         .filter(|&c| match c {
             '\n' | '\t' => true,
             c if c.is_control() => false,

@@ -33,6 +33,9 @@ pub struct TakeTurn {
     pub effect: EffectKey,
     /// What this call may cost at most.
     pub limit: MicroUsd,
+    /// Tokens of the conversation up to and with the last reply, as it was measured then; 0: not known.
+    #[serde(default)]
+    pub known_tokens: u64,
 }
 
 /// What the model is told in this turn.
@@ -81,7 +84,7 @@ pub struct CallResult {
 pub enum CallOutput {
     /// In the blob store.
     Blob(Digest),
-    /// Short and ours: validation errors, refusals.
+    /// Short and ours: validation errors, refusals. Never the words of a service or a process.
     Text(String),
 }
 
@@ -126,6 +129,9 @@ pub struct Reply {
     pub usage: Usage,
     /// Price of this turn.
     pub cost: MicroUsd,
+    /// Remarks of people that its request carried, the first ones.
+    #[serde(default)]
+    pub heard: u32,
     /// An earlier attempt bought it and was lost before it could tell.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,

@@ -196,7 +196,7 @@ pub struct ModelChoice {
     /// Most tokens per reply.
     #[serde(default = "ModelChoice::default_max_tokens")]
     pub max_tokens: u32,
-    /// Tokens that the model can hold. A conversation that fills seven tenths of it is handed over and begins anew.
+    /// Tokens that the model can hold. A conversation that fills six tenths of it is handed over and begins anew.
     #[serde(default = "ModelChoice::default_context_tokens")]
     pub context_tokens: u32,
 }
