@@ -304,6 +304,8 @@ async fn two_wait(scene: &Scene) -> anyhow::Result<()> {
     scene.observer.wait_for_stage(KEY, Stage::Cancelled, STAGE).await?;
     scene.closed("Completed").await?;
     crate::the_flow::assert_clean(scene).await;
+    let spent = scene.observer.status(KEY).await?.spent;
+    assert!(spent >= scene.bill()?, "what was paid before the cancel counts, and the call that was cut: {spent}");
     scene.replays().await?;
     Ok(())
 }
@@ -344,7 +346,7 @@ async fn cancelled(scene: &Scene) -> anyhow::Result<()> {
     scene.closed("Completed").await?;
     crate::the_flow::assert_clean(scene).await;
     let status = scene.observer.status(KEY).await?;
-    assert!(status.spent < status.cap, "a cancelled agent did not spend its lease: {status:?}");
+    assert_eq!(status.spent, scene.bill()?, "a cancelled agent did not spend its lease: {status:?}");
     scene.no_buttons_for_money("SHOP-1 is over (cancelled)").await?;
     scene.assert_once();
     scene.replays().await?;

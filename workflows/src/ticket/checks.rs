@@ -170,11 +170,14 @@ impl Flow {
             }
         };
         self.write(|s| {
+            // One that was cancelled does not know what its last agent spent; that agent has told.
+            let said = if report.cancelled { s.budget.said(&id) } else { MicroUsd::default() };
             let spent = if report.work.lost {
                 s.budget.forfeit(&id)
             } else {
-                s.budget.settle(&id, report.spent);
-                report.spent
+                let spent = report.spent.max(said);
+                s.budget.settle(&id, spent);
+                spent
             };
             s.money.ledger.close(&id, spent, report.work.turns, report.work.usage);
             s.heard(&report.work.heard);
