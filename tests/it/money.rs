@@ -304,8 +304,6 @@ async fn two_wait(scene: &Scene) -> anyhow::Result<()> {
     scene.observer.wait_for_stage(KEY, Stage::Cancelled, STAGE).await?;
     scene.closed("Completed").await?;
     crate::the_flow::assert_clean(scene).await;
-    let spent = scene.observer.status(KEY).await?.spent;
-    assert!(spent >= scene.bill()?, "what was paid before the cancel counts, and the call that was cut: {spent}");
     scene.replays().await?;
     Ok(())
 }
