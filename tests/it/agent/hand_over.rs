@@ -58,7 +58,7 @@ async fn what_people_say_meanwhile_is_told_in_the_new_conversation() {
     let held = and(notes("First notes"), json!({"hold": {"name": "handing over"}}));
     let answer = and(
         says("Minded."),
-        json!({"expect": "Go on from your notes.*Ana, who directs this work, says:\nOnly open ones."}),
+        json!({"expect": "Go on from your notes.*Ana, who directs this work, says:\n> Only open ones."}),
     );
     let conversations = [conversation("slack", "steered", [full(status(1)), held]), goes_on("First notes", [answer])];
     let mut scene = Scene::of_agents(&script(conversations), "").await.unwrap();
@@ -88,7 +88,11 @@ async fn a_model_that_does_not_hand_over_is_stopped() {
     let done = async {
         let errand = Errand::slack("vain");
         let result = errand.run(&scene).await?;
-        assert!(matches!(&result.end, AgentEnd::Limit(why) if why.contains("and 3 in vain")), "{:?}", result.end);
+        assert!(
+            matches!(&result.end, AgentEnd::Limit(why) if why.contains("asked 3 times for notes")),
+            "{:?}",
+            result.end
+        );
         assert_eq!(errand.turns(&scene, "repeated").len(), 2);
         // The conversation is left as it was, so the same question comes three times, and is paid for three times.
         assert_eq!(errand.turns(&scene, "answered").len(), 4);
@@ -108,8 +112,12 @@ async fn work_that_is_handed_over_for_ever_is_stopped() {
     let conversations = [conversation("discovery", "endless", fills(1))].into_iter().chain(again);
     let scene = Scene::of_agents(&script(conversations), "").await.unwrap();
     let done = async {
-        let result = Errand::discovery("endless").run(&scene).await?;
-        assert!(matches!(&result.end, AgentEnd::Limit(why) if why.contains("after 9 hand-overs")), "{:?}", result.end);
+        let result = Errand::discovery("endless").with("lease", 50_000_000).run(&scene).await?;
+        assert!(
+            matches!(&result.end, AgentEnd::Limit(why) if why.contains("even after 8 hand-overs")),
+            "{:?}",
+            result.end
+        );
         scene.assert_script_was_played(&[]);
         Ok(())
     };
