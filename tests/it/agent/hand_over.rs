@@ -47,6 +47,19 @@ async fn a_full_conversation_is_handed_over_as_often_as_it_takes() {
             assert!(first.contains(kept) && first.contains("Look at tickets only."), "so are the notes: {first}");
             assert!(!first.contains(dropped), "all else is left behind: {first}");
         }
+        for (at, whole) in [(&*errand.id, true), ("nothing/that/runs", false)] {
+            let output = tokio::task::block_in_place(|| scene.stack.ticketwright(&["transcript", at]))?;
+            let (text, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert_eq!(output.status.success(), whole, "{error}");
+            if !whole {
+                assert!(error.contains("is no run of an agent") && error.contains("temporal workflow list"), "{error}");
+                continue;
+            }
+            // All of it, the conversations that were handed over first.
+            let places = ["case long.", "NOPE-1", "handed over and goes on", "NOPE-2", "Second notes", "Found it."];
+            let found = places.map(|part| text.find(part));
+            assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{found:?}\n{text}");
+        }
         scene.assert_script_was_played(&[]);
         Ok(())
     };
