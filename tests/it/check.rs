@@ -10,7 +10,7 @@ async fn check_tells_who_we_are_at_every_service_and_changes_nothing() {
 
 async fn check(scene: &Scene) -> anyhow::Result<()> {
     let before = scene.stack.world.effects.all().len();
-    let output = tokio::task::block_in_place(|| scene.stack.check())?;
+    let output = tokio::task::block_in_place(|| scene.stack.ticketwright(&["check"]))?;
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     for service in ["Temporal", "GitHub", "Jira", "Sentry", "Slack", "Bedrock", "Blobs", "Workspace"] {
         assert!(table.contains(service), "{service} is missing in:\n{table}");
@@ -24,7 +24,7 @@ async fn check(scene: &Scene) -> anyhow::Result<()> {
         assert!(!table.contains(secret.as_str()), "a secret is in the table");
     }
     scene.stack.world.sentry.set_scopes(&["event:read", "org:read"]);
-    let output = tokio::task::block_in_place(|| scene.stack.check())?;
+    let output = tokio::task::block_in_place(|| scene.stack.ticketwright(&["check"]))?;
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     for missing in ["✗ Sentry", "scope event:write", "scope project:read"] {
         assert!(table.contains(missing), "no {missing:?} in:\n{table}");

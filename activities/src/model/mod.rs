@@ -103,7 +103,7 @@ impl ModelActivities {
         })?;
         let transcript = Transcript::load(&self.blobs, spec, turn.head.as_ref()).await?;
         let asks = turn.hand_over.then(|| Remark::of_harness(hand_over::REQUEST));
-        let remarks: Vec<Remark> = turn.remarks.iter().cloned().chain(asks).collect();
+        let remarks: Vec<Remark> = asks.into_iter().chain(turn.remarks.iter().cloned()).collect();
         let told = transcript.message(&self.blobs, spec, &turn.news, &remarks).await?;
         let messages = transcript.with(&told.sent);
         let body = request::body(spec, run, turn, &transcript.system, messages, self.bedrock.guardrail.as_ref());

@@ -79,8 +79,8 @@ async fn waited_out(scene: &Scene, case: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the lost replies of a run cost at worst: their prompts at the dearest price, three bytes to a token, and as much output
-/// as the whole reply has.
+/// What the lost replies of a run cost at worst: their prompts at the dearest price, two bytes to a token and what the service adds, and
+/// as much output as the whole reply has.
 fn most_of_losses(scene: &Scene, errand: &Errand) -> MicroUsd {
     let price = price();
     let dearest = price.input.max(price.cache_write);
@@ -89,7 +89,7 @@ fn most_of_losses(scene: &Scene, errand: &Errand) -> MicroUsd {
     prompts
         .take(losses)
         .map(|request| {
-            let input = Usage { input: tokens(request.body.to_string().len()), ..Usage::default() };
+            let input = Usage { input: tokens(request.body.to_string().len()) + 1_000, ..Usage::default() };
             let output = Usage { output: tokens(200), ..Usage::default() };
             workflows::contract::money::Price { input: dearest, ..price }.cost(&input) + price.cost(&output)
         })
@@ -97,7 +97,7 @@ fn most_of_losses(scene: &Scene, errand: &Errand) -> MicroUsd {
 }
 
 fn tokens(bytes: usize) -> u64 {
-    u64::try_from(bytes.div_ceil(3)).unwrap()
+    u64::try_from(bytes.div_ceil(2)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,6 +47,19 @@ async fn a_full_conversation_is_handed_over_as_often_as_it_takes() {
             assert!(first.contains(kept) && first.contains("Look at tickets only."), "so are the notes: {first}");
             assert!(!first.contains(dropped), "all else is left behind: {first}");
         }
+        for (at, whole) in [(&*errand.id, true), ("nothing/that/runs", false)] {
+            let output = tokio::task::block_in_place(|| scene.stack.ticketwright(&["transcript", at]))?;
+            let (text, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert_eq!(output.status.success(), whole, "{error}");
+            if !whole {
+                assert!(error.contains("is no run of an agent") && error.contains("temporal workflow list"), "{error}");
+                continue;
+            }
+            // All of it, the conversations that were handed over first.
+            let places = ["case long.", "NOPE-1", "handed over and goes on", "NOPE-2", "Second notes", "Found it."];
+            let found = places.map(|part| text.find(part));
+            assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{found:?}\n{text}");
+        }
         scene.assert_script_was_played(&[]);
         Ok(())
     };
@@ -58,7 +71,7 @@ async fn what_people_say_meanwhile_is_told_in_the_new_conversation() {
     let held = and(notes("First notes"), json!({"hold": {"name": "handing over"}}));
     let answer = and(
         says("Minded."),
-        json!({"expect": "Go on from your notes.*Ana, who directs this work, says:\nOnly open ones."}),
+        json!({"expect": "Go on from your notes.*Ana, who directs this work, says:\n> Only open ones."}),
     );
     let conversations = [conversation("slack", "steered", [full(status(1)), held]), goes_on("First notes", [answer])];
     let mut scene = Scene::of_agents(&script(conversations), "").await.unwrap();
@@ -88,7 +101,11 @@ async fn a_model_that_does_not_hand_over_is_stopped() {
     let done = async {
         let errand = Errand::slack("vain");
         let result = errand.run(&scene).await?;
-        assert!(matches!(&result.end, AgentEnd::Limit(why) if why.contains("and 3 in vain")), "{:?}", result.end);
+        assert!(
+            matches!(&result.end, AgentEnd::Limit(why) if why.contains("asked 3 times for notes")),
+            "{:?}",
+            result.end
+        );
         assert_eq!(errand.turns(&scene, "repeated").len(), 2);
         // The conversation is left as it was, so the same question comes three times, and is paid for three times.
         assert_eq!(errand.turns(&scene, "answered").len(), 4);
@@ -108,8 +125,12 @@ async fn work_that_is_handed_over_for_ever_is_stopped() {
     let conversations = [conversation("discovery", "endless", fills(1))].into_iter().chain(again);
     let scene = Scene::of_agents(&script(conversations), "").await.unwrap();
     let done = async {
-        let result = Errand::discovery("endless").run(&scene).await?;
-        assert!(matches!(&result.end, AgentEnd::Limit(why) if why.contains("after 9 hand-overs")), "{:?}", result.end);
+        let result = Errand::discovery("endless").with("lease", 50_000_000).run(&scene).await?;
+        assert!(
+            matches!(&result.end, AgentEnd::Limit(why) if why.contains("even after 8 hand-overs")),
+            "{:?}",
+            result.end
+        );
         scene.assert_script_was_played(&[]);
         Ok(())
     };

@@ -15,8 +15,8 @@ async fn what_people_say_is_told_with_the_next_results() {
         and(call("list_tasks", json!({})), json!({"hold": {"name": "asked"}})),
         and(
             says("Minded."),
-            json!({"expect": "No ticket.*Ana, who directs this work, says:\nLeave the API alone.\n.*Ben, who directs this \
-                              work, says:\nNo new dependency."}),
+            json!({"expect": "No ticket.*Ana, who directs this work, says:\n> Leave the API alone.\n.*Ben, who directs this \
+                              work, says:\n> No new dependency."}),
         ),
     ];
     let scene = Scene::of_agents(&script([conversation("slack", "steered", turns)]), "").await.unwrap();

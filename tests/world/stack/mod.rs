@@ -147,12 +147,12 @@ impl Stack {
         self.worker.as_mut()
     }
 
-    /// Runs `ticketwright check` and returns its output.
-    pub fn check(&self) -> anyhow::Result<std::process::Output> {
+    /// Runs `ticketwright` to its end with these arguments, `check` for example, and returns its output.
+    pub fn ticketwright(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
         let mut command = self.product("ticketwright")?;
         let credentials = &self.world.credentials;
         command
-            .arg("check")
+            .args(arguments)
             .env("GITHUB_TOKEN", &credentials.github_token)
             .env("JIRA_EMAIL", &credentials.jira_email)
             .env("JIRA_API_TOKEN", &credentials.jira_token)
@@ -163,7 +163,7 @@ impl Stack {
             .env("AWS_ACCESS_KEY_ID", &credentials.aws_access_key_id)
             .env("AWS_SECRET_ACCESS_KEY", &credentials.aws_secret_access_key)
             .env("AWS_EC2_METADATA_DISABLED", "true");
-        command.output().context("run ticketwright check")
+        command.output().with_context(|| format!("run ticketwright {}", arguments.join(" ")))
     }
 
     /// Where a process of this stack writes its log.
