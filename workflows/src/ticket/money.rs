@@ -297,7 +297,7 @@ impl Flow {
         let update = UpdateMessage { message: message.clone(), text: decided, blocks };
         match self.call(Family::Effect, "update Slack message", Slack::update_message, update).await {
             // Only now: were this cut short, the end of the ticket has to take the buttons off.
-            Ok(_) => self.write(|s| {
+            Ok(()) => self.write(|s| {
                 s.slack.money.take_if(|(shown, _)| *shown == message);
             }),
             Err(error) => self.undelivered("Slack", &error),
