@@ -253,7 +253,11 @@ pub(crate) fn taken(ticket: &TicketKey, word: &Word) -> String {
         Word::Cancel(_) => format!("Your cancel is passed on to {ticket}; if it does not count, {TOLD}."),
         Word::Steer(_) => format!("What to mind is passed on to {ticket}; if it does not count, {TOLD}."),
         Word::ExtendBudget(extend) => {
-            format!("Your ${:.2} more are passed on to {ticket}; if they do not count, {TOLD}.", extend.usd)
+            format!(
+                "Your ${:.2} more are passed on to {ticket}: `/agent cost {ticket}` shows the new cap. If they do not count, \
+                 {TOLD}.",
+                extend.usd
+            )
         }
     }
 }

@@ -113,26 +113,25 @@ impl Config {
     /// # Errors
     /// The first thing that is missing or wrong.
     pub(crate) fn load(argument: Option<&Path>, environment: &Environment) -> Result<Self, Problem> {
-        let named = argument.map(Path::to_owned).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
-        let path = named.clone().unwrap_or_else(|| DEFAULT_FILE.into());
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => String::new(),
-            Err(error) => {
-                return Err(Problem::new(format!("{} cannot be read ({error}).", path.display()))
-                    .advice(format!("It is the configuration file. {FILE_VARIABLE} or --config names another one."))
-                    .advice("A documented example is ticketwright.example.toml."));
-            }
-        };
+        let (text, path) = read(argument, environment)?;
         Self::parse(&text, path, environment)
     }
 
+    /// The blob store alone, and the file that names it: what only reads blobs needs no secret of any service.
+    ///
+    /// # Errors
+    /// The file cannot be read or used.
+    pub(crate) fn load_blobs(
+        argument: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<(BlobSettings, PathBuf), Problem> {
+        let (text, path) = read(argument, environment)?;
+        let file: File = toml::from_str(&text).map_err(|error| unusable(&path, &error))?;
+        Ok((file.blobs, path))
+    }
+
     fn parse(text: &str, path: PathBuf, environment: &Environment) -> Result<Self, Problem> {
-        let file: File = toml::from_str(text).map_err(|error| {
-            Problem::new(format!("{} cannot be used.", path.display()))
-                .advice(error.to_string().trim_end().to_owned())
-                .advice("Every setting is documented in ticketwright.example.toml.")
-        })?;
+        let file: File = toml::from_str(text).map_err(|error| unusable(&path, &error))?;
         let github = file.github.filter(|github| !github.organisation.is_empty()).ok_or_else(|| {
             section_missing(
                 "github",
@@ -190,6 +189,28 @@ impl Config {
             policy,
         })
     }
+}
+
+fn unusable(path: &Path, error: &toml::de::Error) -> Problem {
+    Problem::new(format!("{} cannot be used.", path.display()))
+        .advice(error.to_string().trim_end().to_owned())
+        .advice("Every setting is documented in ticketwright.example.toml.")
+}
+
+/// The configuration file's text, and where it is.
+fn read(argument: Option<&Path>, environment: &Environment) -> Result<(String, PathBuf), Problem> {
+    let named = argument.map(Path::to_owned).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => String::new(),
+        Err(error) => {
+            return Err(Problem::new(format!("{} cannot be read ({error}).", path.display()))
+                .advice(format!("It is the configuration file. {FILE_VARIABLE} or --config names another one."))
+                .advice("A documented example is ticketwright.example.toml."));
+        }
+    };
+    Ok((text, path))
 }
 
 fn section_missing(section: &str, path: &Path, example: &str, purpose: &str) -> Problem {

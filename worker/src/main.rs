@@ -87,15 +87,20 @@ fn work(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
     let outcome = runtime.block_on(async {
-        let config = Config::load(arguments.config.as_deref(), &Environment::of_process())?;
+        let (file, environment) = (arguments.config.as_deref(), Environment::of_process());
         match arguments.command.unwrap_or(Command::Run { no_sandbox_queue: false }) {
-            Command::Run { no_sandbox_queue } => Box::pin(run(config, no_sandbox_queue)).await,
+            Command::Run { no_sandbox_queue } => {
+                let config = Config::load(file, &environment)?;
+                Box::pin(run(config, no_sandbox_queue)).await
+            }
             Command::Transcript { run } => {
-                let text = Box::pin(transcript::of(&config, &run)).await?;
+                let (blobs, file) = Config::load_blobs(file, &environment)?;
+                let text = Box::pin(transcript::of(&blobs, &file, &run)).await?;
                 std::io::stdout().write_all(text.as_bytes()).context("write the transcript")?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Check { spend } => {
+                let config = Config::load(file, &environment)?;
                 let spending = if spend { Spending::OneTokenPerModel } else { Spending::Nothing };
                 let (table, works) = Box::pin(check::run(&config, spending)).await;
                 std::io::stdout().write_all(table.as_bytes()).context("write the table")?;

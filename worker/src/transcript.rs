@@ -1,12 +1,13 @@
 //! `ticketwright transcript`: what an agent and its model said to each other.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ingress::execution;
 use workflows::contract::ids::Digest;
 use workflows::contract::status::AgentProgress;
 
-use crate::config::Config;
+use crate::config::BlobSettings;
 use crate::problem::Problem;
 use crate::temporal::Address;
 use crate::workers::{open_blobs, told};
@@ -18,12 +19,12 @@ const ANSWER: Duration = Duration::from_secs(35);
 ///
 /// # Errors
 /// There is no such run, it has not spoken yet, no worker answers, or a part of the conversation is gone.
-pub(crate) async fn of(config: &Config, run: &str) -> Result<String, Problem> {
+pub(crate) async fn of(settings: &BlobSettings, file: &Path, run: &str) -> Result<String, Problem> {
     let head = match run.parse::<Digest>() {
         Ok(digest) => digest,
         Err(_) => head_of(run).await?,
     };
-    let blobs = open_blobs(config).await?;
+    let blobs = open_blobs(settings, file).await?;
     activities::model::conversation(&blobs, &head)
         .await
         .map_err(|error| Problem::new(format!("the conversation {head} cannot be read.")).advice(told(&error)))
@@ -35,7 +36,8 @@ async fn head_of(run: &str) -> Result<Digest, Problem> {
     let progress = match tokio::time::timeout(ANSWER, asked).await {
         Ok(Ok(progress)) => progress,
         Ok(Err(error)) => {
-            return Err(Problem::new(format!("{run} is no run of an agent that can be asked: {error}."))
+            return Err(Problem::new(format!("{run} is no run of an agent that can be asked."))
+                .advice(format!("Temporal says: {error}"))
                 .advice(
                     "Agents' runs are children of a ticket's: temporal workflow list --query 'WorkflowType=\"agent\"'",
                 )

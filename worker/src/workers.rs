@@ -1,5 +1,6 @@
 //! The composition root: adapters from configuration, and the three workers that serve them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use workflows::sentry_issue::SentryIssueWorkflow;
 use workflows::sentry_sweep::SentrySweepWorkflow;
 use workflows::ticket::TicketWorkflow;
 
-use crate::config::Config;
+use crate::config::{BlobSettings, Config};
 use crate::problem::Problem;
 use crate::remote::GitHubRemote;
 use crate::runs::TemporalRuns;
@@ -68,7 +69,7 @@ pub(crate) async fn build(
     sandbox: Option<Sandbox>,
 ) -> anyhow::Result<Vec<(&'static str, Worker)>> {
     let runtime = Runtime::from_current_tokio(RuntimeOptions::default()).context("start Temporal's runtime")?;
-    let blobs = open_blobs(&config).await?;
+    let blobs = open_blobs(&config.blobs, &config.file).await?;
     let bedrock = Bedrock::connect(&config.bedrock).await;
     let github = Arc::new(GitHubClient::new(config.github, config.github_auth)?);
     let jira = Arc::new(JiraClient::new(&config.jira, config.jira_auth)?);
@@ -143,13 +144,13 @@ pub(crate) async fn build(
 }
 
 /// Opens the blob store and tries it: without it every ticket would fail at its first step.
-pub(crate) async fn open_blobs(config: &Config) -> Result<Blobs, Problem> {
+pub(crate) async fn open_blobs(settings: &BlobSettings, file: &Path) -> Result<Blobs, Problem> {
     let unusable = |error: ServiceError| {
-        Problem::new(format!("the blob store {} cannot be used.", config.blobs.url))
+        Problem::new(format!("the blob store {} cannot be used.", settings.url))
             .advice(told(&error))
-            .advice(format!("Set url in [blobs] of {}.", config.file.display()))
+            .advice(format!("Set url in [blobs] of {}.", file.display()))
     };
-    let blobs = Blobs::open(&config.blobs.url).map_err(unusable)?;
+    let blobs = Blobs::open(&settings.url).map_err(unusable)?;
     blobs.probe().await.map_err(unusable)?;
     Ok(blobs)
 }

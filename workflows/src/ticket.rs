@@ -200,7 +200,11 @@ impl TicketWorkflow {
             } else if self.state.stage == Stage::ReadyForReview {
                 "its work is done".to_owned()
             } else if budget::extension(extend.usd).is_none() {
-                format!("and an extension is more than $0 and at most ${}", budget::LARGEST_EXTENSION)
+                let (by, most, usd) = (extend.by.label(), budget::LARGEST_EXTENSION, extend.usd);
+                let text =
+                    format!("{by} could not extend the budget by ${usd}: more than $0 and at most ${most} at once");
+                let at = kit::sync_now(ctx);
+                return self.state.decline(at, &extend.by, text);
             } else if self.state.inbox.is_flooded() {
                 "and others who extend it are not judged yet; say so again".to_owned()
             } else {
