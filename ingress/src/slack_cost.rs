@@ -49,8 +49,7 @@ fn row(line: &CostLine) -> [String; 5] {
 }
 
 fn cells(name: String, turns: u32, usage: &Usage, usd: String) -> [String; 5] {
-    let read = usage.input + usage.cache_read + usage.cache_write;
-    [name, turns.to_string(), thousands(read), thousands(usage.output), usd]
+    [name, turns.to_string(), thousands(usage.prompt()), thousands(usage.output), usd]
 }
 
 /// `950`, `12k`, `1.2M`.

@@ -175,11 +175,8 @@ async fn extended(scene: &mut Scene) -> anyhow::Result<()> {
     assert!(cost.extensions[0].by.contains("Slack") && cost.extensions[0].amount == MicroUsd::dollars(5), "{cost:#?}");
     let (low, high) = (bill.as_usd() - 1e-6, bill.as_usd() + 1e-6);
     let query = format!("WorkflowId = 'ticket-{KEY}' AND CostUsd > {low:.7} AND CostUsd < {high:.7}");
-    let began = Instant::now();
-    while scene.observer.runs(&query).await?.len() != 1 {
-        anyhow::ensure!(began.elapsed() < STAGE, "CostUsd is not {bill}");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    let shown = async || Ok(scene.observer.runs(&query).await?.len() == 1);
+    scene.eventually(&format!("CostUsd is {bill}"), shown).await?;
     let table = scene.agent("ana", "cost SHOP-1").await?;
     assert!(
         table.contains(&format!("{} of $6.45", cost.usd.spent)) && table.contains("execution shop-api task 2"),
@@ -366,11 +363,8 @@ async fn steered(scene: &Scene) -> anyhow::Result<()> {
     scene.label();
     scene.stage(Stage::AwaitingApproval).await?;
     scene.click("ana", "approve").await?;
-    let began = Instant::now();
-    while scene.asked_of(AgentName::Execution).len() < 2 {
-        anyhow::ensure!(began.elapsed() < STAGE, "the execution agent takes no second turn");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let second = async || Ok(scene.asked_of(AgentName::Execution).len() >= 2);
+    scene.eventually("the execution agent takes its second turn", second).await?;
     let answer = scene.agent("ana", "steer SHOP-1 Mind the receipts, they round differently.").await?;
     assert!(answer.contains("passed on to SHOP-1"), "{answer}");
     scene.ready().await?;

@@ -109,6 +109,20 @@ impl Scene {
         self.observer.wait_for_stage(KEY, stage, STAGE).await
     }
 
+    /// Waits until something holds.
+    pub(crate) async fn eventually(
+        &self,
+        what: &str,
+        done: impl AsyncFn() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let began = std::time::Instant::now();
+        while !done().await? {
+            anyhow::ensure!(began.elapsed() < STAGE, "waited {STAGE:?} until {what}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
     /// Waits until the run has really ended: everyone told, nothing left to do.
     pub(crate) async fn closed(&self, status: &str) -> anyhow::Result<()> {
         let began = std::time::Instant::now();

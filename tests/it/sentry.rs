@@ -1,7 +1,5 @@
 //! Errors that Sentry reports: from the first spike to an error that stays gone, each effect once; or no effect at all.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 use workflows::contract::status::{Stage, TicketStatus};
 use world::jira::Failure;
@@ -34,15 +32,6 @@ impl Scene {
     async fn swept(&self, times: usize) -> anyhow::Result<()> {
         let over = "WorkflowType = 'sentry_sweep' AND ExecutionStatus = 'Completed'";
         self.eventually("the sweeps are over", async || Ok(self.observer.runs(over).await?.len() >= times)).await
-    }
-
-    async fn eventually(&self, what: &str, done: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-        let began = Instant::now();
-        while !done().await? {
-            anyhow::ensure!(began.elapsed() < STAGE, "waited {STAGE:?} until {what}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok(())
     }
 
     /// Waits until this run of the error is over, and says in its own words how it ended.

@@ -213,6 +213,11 @@ impl Budget {
         waiting.map(|holder| holder.missing() - free).min()
     }
 
+    /// The same, when it is something: what a person would have to add.
+    pub fn lacks(&self) -> Option<MicroUsd> {
+        self.shortfall().filter(|lacks| *lacks > MicroUsd::default())
+    }
+
     /// Some holder waits for money.
     pub fn someone_waits(&self) -> bool {
         self.holders.values().any(|holder| holder.waits.is_some())

@@ -168,35 +168,16 @@ fn classify_activity(error: &ActivityExecutionError, summary: &str) -> CallError
 /// Sends a signal to another run, of whatever type, and says whether that run is there to hear it.
 pub async fn signal<W>(
     ctx: &WorkflowContext<W>,
+    token: &WorkflowCancellationToken,
     to: &str,
     name: &'static str,
     message: &impl serde::Serialize,
-) -> bool {
-    send(ctx, to, name, message, None).await
-}
-
-/// As [`signal`], also when this run is being cancelled.
-pub async fn last_signal<W>(
-    ctx: &WorkflowContext<W>,
-    to: &str,
-    name: &'static str,
-    message: &impl serde::Serialize,
-) -> bool {
-    send(ctx, to, name, message, Some(WorkflowCancellationToken::new())).await
-}
-
-async fn send<W>(
-    ctx: &WorkflowContext<W>,
-    to: &str,
-    name: &'static str,
-    message: &impl serde::Serialize,
-    token: Option<WorkflowCancellationToken>,
 ) -> bool {
     // A value that does not serialise would be a bug of ours, and is then an empty signal.
     let value = serde_json::to_value(message).unwrap_or_default();
     let raw = RawValue::from_value(&value, ctx.payload_converter());
-    let options =
-        SignalWorkflowOptions::builder().summary(name.replace('_', " ")).maybe_cancellation_token(token).build();
+    let summary = name.replace('_', " ");
+    let options = SignalWorkflowOptions::builder().summary(summary).cancellation_token(token.clone()).build();
     ctx.external_workflow(to.to_owned(), None).signal(Named(name), raw, options).await.is_ok()
 }
 

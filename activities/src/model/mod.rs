@@ -124,7 +124,7 @@ impl ModelActivities {
         let cost = price.cost(&received.usage);
         ledger.book(cost);
         // A reply that cannot be kept was paid for all the same.
-        match self.keep_patiently(turn, &transcript, &told, &received, cost).await {
+        match patiently(|| self.keep(turn, &transcript, &told, &received, cost)).await {
             Ok(reply) => Ok(TurnOutcome::Replied(reply)),
             Err(error) => Ok(lost(error, cost)),
         }
@@ -140,27 +140,6 @@ impl ModelActivities {
             Some(digest) => serde_json::from_slice(&self.blobs.get(&digest).await?).map_err(unreadable),
             None => serde_json::from_slice(kept).map_err(unreadable),
         }
-    }
-
-    /// Keeps a reply, and tries again for a while: it is paid for.
-    async fn keep_patiently(
-        &self,
-        turn: &TakeTurn,
-        transcript: &Transcript,
-        told: &Told,
-        received: &Received,
-        cost: MicroUsd,
-    ) -> Result<Reply, ServiceError> {
-        for wait in KEEP_AGAIN {
-            match self.keep(turn, transcript, told, received, cost).await {
-                Err(error) if error.kind == FailureKind::Unavailable => {
-                    tracing::warn!(%error, "a reply cannot be kept; trying again in {} s", wait.as_secs());
-                    tokio::time::sleep(wait).await;
-                }
-                kept => return kept,
-            }
-        }
-        self.keep(turn, transcript, told, received, cost).await
     }
 
     /// Keeps a reply under the effect key, and the conversation with it.
@@ -232,6 +211,20 @@ impl ModelActivities {
         }
         Ok(said)
     }
+}
+
+/// Tries for a while: what is kept here is paid for.
+async fn patiently<T, F: Future<Output = Result<T, ServiceError>>>(keep: impl Fn() -> F) -> F::Output {
+    for wait in KEEP_AGAIN {
+        match keep().await {
+            Err(error) if error.kind == FailureKind::Unavailable => {
+                tracing::warn!(%error, "a reply cannot be kept; trying again in {} s", wait.as_secs());
+                tokio::time::sleep(wait).await;
+            }
+            kept => return kept,
+        }
+    }
+    keep().await
 }
 
 /// Where a turn tells what it spends, so that nothing is spent unseen.

@@ -93,7 +93,7 @@ fn tell(run: &str, bill: &Bill, price: &Price, report: &Report) -> anyhow::Resul
 
 fn effective(usage: &Usage, price: &Price) -> f64 {
     let input = Usage { output: 0, ..*usage };
-    let uncached = Usage { input: usage.input + usage.cache_read + usage.cache_write, ..Usage::default() };
+    let uncached = Usage { input: usage.prompt(), ..Usage::default() };
     ratio(price.cost(&input).0, price.cost(&uncached).0)
 }
 

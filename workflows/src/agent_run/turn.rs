@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use temporalio_workflow::WaitConditionOptions;
+use temporalio_workflow::{WaitConditionOptions, WorkflowCancellationToken};
 
 use super::{Cancelled, Run, Stop, guards};
-use crate::contract::agent::{AgentEnd, AgentSpent, BudgetAsk};
+use crate::contract::agent::{AgentEnd, AgentSpent, BudgetAsk, Purse};
 use crate::contract::ids::EffectKey;
 use crate::contract::model::{Model, Remark, Reply, Spending, TakeTurn, TurnOutcome};
 use crate::contract::money::MicroUsd;
@@ -119,8 +119,7 @@ impl Run {
             p.lost = MicroUsd::default();
             p.spent += reply.cost;
             p.usage += reply.usage;
-            let usage = &reply.usage;
-            p.context_tokens = usage.input + usage.cache_read + usage.cache_write + usage.output;
+            p.context_tokens = reply.usage.prompt() + reply.usage.output;
             if !hand_over || reply.handed_over {
                 p.head = Some(reply.head.clone());
                 p.news = None;
@@ -153,7 +152,7 @@ impl Run {
         let Some(purse) = &self.input.purse else { return Err(used_up()) };
         let spent = self.progress(|p| p.spent);
         let ask = BudgetAsk { agent: self.ctx.workflow_id().to_owned(), lease: self.lease(), spent, need };
-        let is_there = kit::signal(&self.ctx, &purse.owner, "budget_ask", &ask).await;
+        let is_there = kit::signal(&self.ctx, &self.token, &purse.owner, "budget_ask", &ask).await;
         if self.token.is_cancelled() {
             return Err(Stop::Cancelled);
         }
@@ -176,23 +175,28 @@ impl Run {
     /// Lets the owner of the money know, now and then, what was spent. One that is gone needs no telling.
     async fn tell_spending(&self) {
         let Some(purse) = &self.input.purse else { return };
-        let (spent, told, turns) = self.progress(|p| (p.spent, p.told_spent, p.turns));
-        if spent - told < purse.tell_every || spent == told {
-            return;
+        let (spent, told) = self.progress(|p| (p.spent, p.told_spent));
+        if spent - told >= purse.tell_every && spent != told {
+            self.tell(purse, &self.token).await;
         }
-        self.update(|p| p.told_spent = spent);
-        let agent = self.ctx.workflow_id().to_owned();
-        kit::signal(&self.ctx, &purse.owner, "agent_spent", &AgentSpent { agent, spent, turns }).await;
     }
 
     /// The last word of a run that is cancelled, and so has no result: what it spent since it told.
     pub(super) async fn tell_the_last(&self) {
         let Some(purse) = self.input.purse.as_ref().filter(|_| self.is_guarded()) else { return };
-        let (spent, told, turns) = self.progress(|p| (p.spent, p.told_spent, p.turns));
-        if spent != told {
-            let agent = self.ctx.workflow_id().to_owned();
-            kit::last_signal(&self.ctx, &purse.owner, "agent_spent", &AgentSpent { agent, spent, turns }).await;
+        if self.progress(|p| p.spent != p.told_spent) {
+            // The run's own token is cancelled.
+            self.tell(purse, &WorkflowCancellationToken::new()).await;
         }
+    }
+
+    async fn tell(&self, purse: &Purse, token: &WorkflowCancellationToken) {
+        let (spent, turns) = self.update(|p| {
+            p.told_spent = p.spent;
+            (p.spent, p.turns)
+        });
+        let agent = self.ctx.workflow_id().to_owned();
+        kit::signal(&self.ctx, token, &purse.owner, "agent_spent", &AgentSpent { agent, spent, turns }).await;
     }
 
     async fn sleep(&self, pause: Duration) -> Waited {

@@ -76,6 +76,13 @@ pub struct Usage {
     pub cache_write: u64,
 }
 
+impl Usage {
+    /// Tokens of the prompt, wherever they came from.
+    pub fn prompt(&self) -> u64 {
+        self.input + self.cache_read + self.cache_write
+    }
+}
+
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         self.input += other.input;

@@ -16,12 +16,10 @@ use crate::budget;
 use crate::contract::access::Action;
 use crate::contract::agent::{AgentSpent, Purse};
 use crate::contract::money::MicroUsd;
-use crate::contract::slack::{Slack, UpdateMessage};
 use crate::contract::status::{Extension, ParkReason, Parked, Stage};
 use crate::contract::trigger::ExtendBudget;
 use crate::kit::{self, Waited, now, wait_until};
 use crate::messages::{self, Template};
-use crate::policy::Family;
 use crate::search_attributes::COST_USD;
 
 /// Parts of the cap at which the cost is shown anew while an agent works.
@@ -155,7 +153,7 @@ impl Flow {
         let mut granted = false;
         for (agent, grant) in &grants {
             let name = agent.strip_prefix(self.ctx.workflow_id()).unwrap_or(agent).trim_start_matches('/');
-            if kit::signal(&self.ctx, agent, "budget_grant", grant).await {
+            if kit::signal(&self.ctx, &self.ctx.cancellation_token(), agent, "budget_grant", grant).await {
                 self.log(format!("{name} may spend {} in all", grant.lease));
                 granted = true;
             } else {
@@ -183,7 +181,7 @@ impl Flow {
     /// The cap was raised and still covers nobody's next call: what people see says so, with a button that works. True then.
     fn ask_again(&self) -> bool {
         let parked = self.write(|s| {
-            s.money.park.as_ref().filter(|_| s.budget.shortfall().is_some_and(|lacks| lacks > MicroUsd::default()))?;
+            s.money.park.as_ref().and(s.budget.lacks())?;
             let parked = Parked { reason: ParkReason::Budget, message: s.lack() };
             s.parked = Some(parked.clone());
             s.doing = format!("budget. {}", parked.message);
@@ -275,10 +273,7 @@ impl Flow {
             Some(message.clone())
         });
         let Some(message) = renewed else { return };
-        let update = UpdateMessage { message, text, blocks };
-        if let Err(error) = self.call(Family::Effect, "update Slack message", Slack::update_message, update).await {
-            self.undelivered("Slack", &error);
-        }
+        self.update_message(message, text, blocks).await;
     }
 
     /// The ticket ends, and needs no money any more.
@@ -294,13 +289,9 @@ impl Flow {
     async fn close_money_message(&self, decided: String) {
         let Some((message, text)) = self.read(|s| s.slack.money.clone()) else { return };
         let blocks = messages::slack::decided(&text, &decided);
-        let update = UpdateMessage { message: message.clone(), text: decided, blocks };
-        match self.call(Family::Effect, "update Slack message", Slack::update_message, update).await {
+        if self.update_message(message.clone(), decided, blocks).await {
             // Only now: were this cut short, the end of the ticket has to take the buttons off.
-            Ok(()) => self.write(|s| {
-                s.slack.money.take_if(|(shown, _)| *shown == message);
-            }),
-            Err(error) => self.undelivered("Slack", &error),
+            self.write(|s| s.slack.money.take_if(|(shown, _)| *shown == message));
         }
     }
 
@@ -390,25 +381,27 @@ impl Flow {
 impl TicketState {
     /// An agent has told what it spent so far. Others than those at work are not listened to.
     pub(super) fn hear_spending(&mut self, told: &AgentSpent) {
-        let Some(holder) = self.budget.holder_of(&told.agent) else { return };
         if self.budget.tell(told) {
-            self.money.ledger.tell(&holder, self.budget.turns(&holder));
-            self.money.news = true;
+            self.note_account(&told.agent);
         }
     }
 
     /// An agent of a watch has ended, with what it spent in all.
     pub(super) fn hear_end(&mut self, told: &AgentSpent, lost: bool) {
-        let Some(holder) = self.budget.holder_of(&told.agent) else { return };
         if self.budget.ended(told, lost) {
-            self.money.ledger.tell(&holder, self.budget.turns(&holder));
-            self.money.news = true;
+            self.note_account(&told.agent);
         }
+    }
+
+    fn note_account(&mut self, agent: &str) {
+        let Some(holder) = self.budget.holder_of(agent) else { return };
+        self.money.ledger.tell(&holder, self.budget.turns(&holder));
+        self.money.news = true;
     }
 
     /// Shows that an agent waits for money that others at work hold.
     pub(super) fn note_waiting(&mut self, at: i64, agent: &str) {
-        let Some(lacks) = self.budget.shortfall().filter(|lacks| *lacks > MicroUsd::default()) else { return };
+        let Some(lacks) = self.budget.lacks() else { return };
         if !self.budget.is_stuck() {
             let held = self.budget.held();
             self.note(at, format!("{agent} waits for {lacks} more than is free; {held} are held by others at work"));
@@ -431,8 +424,7 @@ impl TicketState {
 
     fn lack_of(&self, needed: Option<MicroUsd>) -> String {
         let (spent, cap) = (self.budget.spent_so_far(), self.budget.cap);
-        let lacks = self.budget.shortfall().filter(|lacks| *lacks > MicroUsd::default());
-        let lacks = lacks.map_or_else(String::new, |lacks| format!(", {lacks} more than is left"));
+        let lacks = self.budget.lacks().map_or_else(String::new, |lacks| format!(", {lacks} more than is left"));
         let needed =
             needed.map_or_else(String::new, |needed| format!("; the next model call may cost {needed}{lacks}"));
         format!(

@@ -148,7 +148,7 @@ impl Flow {
         }
         let steered = Steered { n: remark.n, by: remark.by.label(), text: remark.text };
         for agent in agents {
-            kit::signal(&self.ctx, &agent, "steer", &steered).await;
+            kit::signal(&self.ctx, &self.ctx.cancellation_token(), &agent, "steer", &steered).await;
         }
     }
 

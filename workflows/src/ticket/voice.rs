@@ -169,13 +169,21 @@ impl Flow {
             variables.extend(extra);
         }
         let decided = messages::render(Template::SlackDecided, &view, variables);
-        let update =
-            UpdateMessage { message, text: decided.clone(), blocks: messages::slack::decided(&plan, &decided) };
-        match self.call(Family::Effect, "update Slack message", Slack::update_message, update).await {
+        let blocks = messages::slack::decided(&plan, &decided);
+        if self.update_message(message, decided, blocks).await {
             // Only now: were this cut short, the clean-up has to take the buttons off.
-            Ok(()) => self.write(|s| s.slack.approval = None),
-            Err(error) => self.undelivered("Slack", &error),
+            self.write(|s| s.slack.approval = None);
         }
+    }
+
+    /// Has a message say something else; false when Slack did not take that, which is noted.
+    pub(super) async fn update_message(&self, message: MessageRef, text: String, blocks: Vec<Value>) -> bool {
+        let update = UpdateMessage { message, text, blocks };
+        let updated = self.call(Family::Effect, "update Slack message", Slack::update_message, update).await;
+        if let Err(error) = &updated {
+            self.undelivered("Slack", error);
+        }
+        updated.is_ok()
     }
 
     /// Names of the plan's repositories, without their owner.
