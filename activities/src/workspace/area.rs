@@ -5,6 +5,7 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use temporalio_sdk::activities::ActivityInfo;
 use workflows::contract::ids::{CommitSha, Digest};
@@ -13,7 +14,7 @@ use super::git::Git;
 use super::mirror::Mirror;
 use super::{Settings, disk, lock};
 use crate::failure::ServiceError;
-use crate::sandbox::{self, Bind};
+use crate::sandbox::{self, Bind, Command};
 
 /// Whose directory it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Area {
     }
 
     /// File that names the process group this attempt runs.
-    pub(super) fn group(&self) -> PathBuf {
+    fn group(&self) -> PathBuf {
         with(&self.directory, "group")
     }
 
@@ -109,7 +110,7 @@ impl Area {
             Bind { from: view, to: Path::new(sandbox::ROOT).join(".git"), writable: false },
             Bind { from: mirror.objects(), to: OBJECTS.into(), writable: false },
         ];
-        Ok(Checkout { files, git, binds, tree: tree.to_owned() })
+        Ok(Checkout { files, git, binds, env: Vec::new(), tree: tree.to_owned(), group: self.group() })
     }
 }
 
@@ -131,8 +132,24 @@ pub(super) struct Checkout {
     pub(super) git: Git,
     /// What the sandbox shows beside them.
     pub(super) binds: Vec<Bind>,
+    /// Variables that tell commands about it.
+    pub(super) env: Vec<(String, String)>,
     /// The tree they were checked out from.
     pub(super) tree: String,
+    /// File that names the process group of a command.
+    group: PathBuf,
+}
+
+impl Checkout {
+    /// A bash script in these files.
+    pub(super) fn script(&self, script: &str, limit: Duration) -> Command {
+        Command {
+            binds: self.binds.clone(),
+            env: self.env.clone(),
+            record: Some(self.group.clone()),
+            ..Command::script(script, Some(self.files.clone()), limit)
+        }
+    }
 }
 
 /// Where the sandbox shows the repository's objects.

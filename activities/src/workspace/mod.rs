@@ -18,6 +18,7 @@ mod repository;
 mod rules;
 mod snapshot;
 mod suite;
+mod survey;
 mod symbols;
 mod text;
 mod tools;
@@ -32,13 +33,14 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::sync::OnceCell;
 use workflows::contract::failure::FailureKind;
 use workflows::contract::workspace::{
-    Fix, Fixed, JudgedFix, ProofOutcome, Prove, Push, Pushed, Workspace, WorkspaceCall, WorkspaceReply, definitions,
+    Fix, Fixed, JudgedFix, ProofOutcome, Prove, Push, Pushed, Survey, Workspace, WorkspaceCall, WorkspaceReply,
+    definitions,
 };
 
 use crate::blobs::Blobs;
 use crate::failure::ServiceError;
 use crate::heartbeat::while_beating;
-use crate::sandbox::{Command, Exit, Sandbox};
+use crate::sandbox::{Command, Exit, Finished, Sandbox};
 use judge::Demand;
 use mirror::Mirror;
 use repository::Tools;
@@ -135,6 +137,20 @@ impl WorkspaceActivities {
         Mirror::open(&self.settings, &*self.remote, &workspace.repository, &workspace.base).await
     }
 
+    /// Runs a command that a repository or a model chose, to an end that is its own.
+    async fn run(&self, command: Command) -> Result<Finished, ServiceError> {
+        let finished = self.sandbox.run(command).await?;
+        match &finished.exit {
+            Exit::Cancelled => {
+                Err(ServiceError::new(FailureKind::Unavailable, "a newer attempt of this call ended the command"))
+            }
+            Exit::LaunchFailed(why) => {
+                Err(ServiceError::new(FailureKind::Unsupported, format!("the sandbox does not start: {why}")))
+            }
+            _ => Ok(finished),
+        }
+    }
+
     /// What the sandbox offers; asked once.
     async fn tools(&self) -> Result<Tools, ServiceError> {
         let ask = || async {
@@ -156,6 +172,12 @@ impl WorkspaceActivities {
         call: WorkspaceCall,
     ) -> Result<WorkspaceReply, ActivityError> {
         while_beating(&ctx, self.call_tool_for(&Claim::of(ctx.info()), call)).await
+    }
+
+    /// Looks a repository over; no effect outside the caches.
+    #[activity(definition = definitions::Survey)]
+    pub async fn survey(self: Arc<Self>, ctx: ActivityContext, workspace: Workspace) -> Result<Survey, ActivityError> {
+        while_beating(&ctx, self.survey_for(&Claim::of(ctx.info()), workspace)).await
     }
 
     /// Makes a proof; no effect but the log.

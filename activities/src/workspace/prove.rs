@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use workflows::contract::ids::CommitSha;
-use workflows::contract::workspace::{Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace};
+use workflows::contract::workspace::{Evidence, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace};
 
 use super::area::{Area, Claim};
 use super::judge::{Demand, Refusal};
@@ -57,7 +57,9 @@ impl WorkspaceActivities {
         let log = self.blobs.put(making.log).await?;
         Ok(match outcome {
             Ok((command, new_tests, suite)) => {
-                ProofOutcome::Proven(Proof { command, base: red_on, new_tests, suite, log })
+                let without_tests = request.without_tests;
+                let evidence = Evidence::default();
+                ProofOutcome::Proven(Proof { command, base: red_on, new_tests, suite, evidence, without_tests, log })
             }
             Err(reason) => ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log },
         })
@@ -192,7 +194,7 @@ impl Making<'_> {
     pub(super) async fn run(&mut self, suite: &Suite, name: &str, tree: &str) -> Result<Run, ServiceError> {
         let folder = name.replace(' ', "-");
         let checkout = self.area.check_out(&self.mirror, &folder, tree, &self.base).await?;
-        let run = suite.run(&self.activities.sandbox, &self.area, &checkout, &folder, self.limit).await?;
+        let run = suite.run(self.activities, &self.area, &checkout, &folder, self.limit).await?;
         let _ = writeln!(self.log, "== {} on {name}: {:?}\n{}", suite.command, run.exit, run.output.trim_end());
         Ok(run)
     }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use workflows::contract::failure::FailureKind;
 use workflows::contract::tools::{
     EditFile, ListFiles, ReadWorkspaceFile, RunCommand, RunTests, SearchText, ToolReply, WriteFile,
 };
@@ -33,7 +32,6 @@ type Reply = Result<String, String>;
 struct Work<'a> {
     activities: &'a WorkspaceActivities,
     mirror: &'a Mirror<'a>,
-    area: &'a Area,
     checkout: &'a Checkout,
     workspace: &'a Workspace,
     limit: Duration,
@@ -55,7 +53,6 @@ impl WorkspaceActivities {
         let work = Work {
             activities: self,
             mirror: &mirror,
-            area: &area,
             checkout: &checkout,
             workspace: &workspace,
             limit: Duration::from_secs(command_seconds),
@@ -324,23 +321,9 @@ impl Work<'_> {
     }
 
     async fn sandboxed(&self, script: &str) -> Result<Finished, ServiceError> {
-        let command = Command {
-            binds: self.checkout.binds.clone(),
-            // Room for the first line and the changed files.
-            output_cap: REPLY_CAP - 4096,
-            record: Some(self.area.group()),
-            ..Command::script(script, Some(self.checkout.files.clone()), self.limit)
-        };
-        let finished = self.activities.sandbox.run(command).await?;
-        match &finished.exit {
-            Exit::Cancelled => {
-                Err(ServiceError::new(FailureKind::Unavailable, "a newer attempt of this call ended the command"))
-            }
-            Exit::LaunchFailed(why) => {
-                Err(ServiceError::new(FailureKind::Unsupported, format!("the sandbox does not start: {why}")))
-            }
-            _ => Ok(finished),
-        }
+        // Room for the first line and the changed files.
+        let command = Command { output_cap: REPLY_CAP - 4096, ..self.checkout.script(script, self.limit) };
+        self.activities.run(command).await
     }
 
     /// One line that names the files a command changed.

@@ -165,6 +165,10 @@ pub struct PlannedTask {
     pub depends_on: Vec<String>,
     /// Which tests it adds.
     pub tests: Vec<String>,
+    /// Only for a task that changes nothing but documents or settings: why no test can fail before it. The approver reads it,
+    /// and nothing but documents and settings may change then.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub without_tests: String,
     /// Command that runs them; empty: the repository's own.
     #[serde(default)]
     pub test_command: String,
@@ -179,7 +183,7 @@ impl Plan {
         if self.tasks.is_empty() {
             faults.push("tasks is empty: a plan has at least one task".to_owned());
         }
-        if self.tests.is_empty() {
+        if self.tests.is_empty() && self.tasks.iter().any(|task| task.without_tests.trim().is_empty()) {
             faults.push("tests is empty: name the tests before the tasks".to_owned());
         }
         for (n, task) in self.tasks.iter().enumerate() {
@@ -189,8 +193,16 @@ impl Plan {
             if !known.is_empty() && !known.contains(&task.repository) {
                 faults.push(format!("task {:?} names {}, which discovery did not find", task.id, task.repository));
             }
-            if task.tests.is_empty() {
-                faults.push(format!("task {:?} names no test: a task contains its tests", task.id));
+            match (task.tests.is_empty(), task.without_tests.trim().is_empty()) {
+                (true, true) => faults.push(format!(
+                    "task {:?} names no test: a task contains its tests. One that changes only documents or settings says why \
+                     in without_tests",
+                    task.id
+                )),
+                (false, false) => {
+                    faults.push(format!("task {:?} has tests, so without_tests must be empty", task.id));
+                }
+                _ => {}
             }
             for needed in &task.depends_on {
                 let position = self.tasks.iter().position(|other| &other.id == needed);

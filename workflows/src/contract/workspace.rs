@@ -53,6 +53,31 @@ pub struct WorkspaceReply {
     pub reply: ToolReply,
 }
 
+/// What a repository says about itself, for the agents that work in it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Survey {
+    /// Its `AGENTS.md` files, the root's first; at most 20 of them and 32 KB in all. Untrusted.
+    pub conventions: Vec<Conventions>,
+    /// Command of the whole suite, written in `ticketwright.toml` or detected.
+    pub test: Option<String>,
+    /// Command of the linter.
+    pub lint: Option<String>,
+    /// Command of the formatter.
+    pub format: Option<String>,
+    /// What is out of the ordinary, one line each: submodules that are not there, pointers instead of large files, a set-up
+    /// that failed. At most 20.
+    pub notes: Vec<String>,
+}
+
+/// One `AGENTS.md`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Conventions {
+    /// Path from the repository's root; it holds for everything in its directory.
+    pub path: String,
+    /// Its text, cut with a note where it is too long.
+    pub text: String,
+}
+
 /// A proof to make: the tests that `head` adds to `base` fail there and pass here, and nothing else broke.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prove {
@@ -62,6 +87,9 @@ pub struct Prove {
     pub head: Workspace,
     /// Seconds each run may take.
     pub command_seconds: u64,
+    /// Why the change has no new test, as the approved plan says. Then only documents and settings may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_tests: Option<String>,
 }
 
 /// Result of a proof run.
@@ -90,8 +118,33 @@ pub struct Proof {
     pub new_tests: Vec<ProvenTest>,
     /// The whole suite on the head.
     pub suite: SuiteCount,
+    /// What else was checked.
+    #[serde(default)]
+    pub evidence: Evidence,
+    /// Why there is no new test, as the approved plan says; `None`: there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_tests: Option<String>,
     /// Full output of all runs.
     pub log: Digest,
+}
+
+/// What the harness checked beside red and green. What a runner does not allow to be checked stays at its default, and is not
+/// claimed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Evidence {
+    /// A passing and a failing test of the harness's own, beside the new ones, were reported as what they are.
+    pub canaries: bool,
+    /// Literals of the new tests that were changed; with all of them changed, each new test that has one went red.
+    pub flipped: u32,
+    /// Parts of the change that were taken back, one at a time, each turning a new test red.
+    pub undone: u32,
+    /// Parts that no new test misses, `shop/pricing.py:42`; at most 20.
+    pub unnoticed: Vec<String>,
+    /// The new tests pass with the test settings and support files of the base, too.
+    pub base_settings: bool,
+    /// What a person should look at: changed snapshots, tests that read files or the environment. At most 20.
+    pub look_at: Vec<String>,
 }
 
 /// One new test.
@@ -224,6 +277,13 @@ impl Workspaces {
     /// Runs one tool call. Workspace effects happen once: a repeated call starts from the same snapshot.
     #[activity(name = "workspace.call_tool")]
     pub fn call_tool(_call: WorkspaceCall) -> Result<WorkspaceReply, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Reads what the repository says about itself at the workspace's base, and sets its dependencies up. No effect outside the
+    /// workspace's cache.
+    #[activity(name = "workspace.survey")]
+    pub fn survey(_workspace: Workspace) -> Result<Survey, ActivityError> {
         unimplemented!()
     }
 

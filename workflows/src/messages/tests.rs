@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::contract::plan::{PlannedTask, PlannedTest, TestKind};
 use crate::contract::status::ParkReason;
-use crate::contract::workspace::{ProvenTest, SuiteCount};
+use crate::contract::workspace::{Evidence, ProvenTest, SuiteCount};
 
 fn plan() -> Plan {
     Plan {
@@ -28,6 +28,7 @@ fn plan() -> Plan {
             description: "Clamp it.".into(),
             files: vec!["shop/pricing.py".into()],
             depends_on: vec![],
+            without_tests: String::new(),
             tests: vec!["larger discount".into()],
             test_command: String::new(),
             hours: 1.5,
@@ -49,6 +50,8 @@ fn view() -> TicketView {
         base: sha.clone(),
         new_tests: vec![ProvenTest { id: "tests.test_pricing.Larger".into(), red: "AssertionError: -500 != 0".into() }],
         suite: SuiteCount { passed: 43, failed: 0, skipped: 0 },
+        evidence: Evidence::default(),
+        without_tests: None,
         log: digest,
     };
     TicketView {

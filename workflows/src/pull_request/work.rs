@@ -175,7 +175,7 @@ impl Desk {
     /// Checks by running the suite on both sides. New tests are listed where they turn from red to green.
     async fn check(&self, base: &Workspace, head: &Workspace) -> Result<ProofOutcome, Stop> {
         let command_seconds = self.read(|s| s.policy.execution.command_seconds);
-        let request = Prove { base: base.clone(), head: head.clone(), command_seconds };
+        let request = Prove { base: base.clone(), head: head.clone(), command_seconds, without_tests: None };
         let commands = Duration::from_secs(command_seconds * 4);
         Ok(self.call(Family::Sandbox { commands }, "run the suite on both sides", Workspaces::check, request).await?)
     }

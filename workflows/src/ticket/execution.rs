@@ -249,7 +249,7 @@ impl Flow {
 
     async fn prove(&self, base: &Workspace, head: &Workspace, title: &str) -> Result<ProofOutcome, Stop> {
         let command_seconds = self.read(|s| s.policy.execution.command_seconds);
-        let request = Prove { base: base.clone(), head: head.clone(), command_seconds };
+        let request = Prove { base: base.clone(), head: head.clone(), command_seconds, without_tests: None };
         let commands = Duration::from_secs(command_seconds * 4);
         let summary = format!("prove red to green: {title}");
         Ok(self.call(Family::Sandbox { commands }, &summary, Workspaces::prove, request).await?)

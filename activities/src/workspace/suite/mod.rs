@@ -9,14 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use workflows::contract::failure::FailureKind;
-
 use super::area::{Area, Checkout};
-use super::disk;
 use super::paths::InnerPath;
 use super::repository::Repository;
+use super::{WorkspaceActivities, disk};
 use crate::failure::ServiceError;
-use crate::sandbox::{Bind, Command, Exit, Sandbox};
+use crate::sandbox::{Bind, Command, Exit};
 
 /// Output kept of one run: enough for `cargo test` and `go test -json` of a big suite.
 const OUTPUT_CAP: usize = 8 << 20;
@@ -178,7 +176,7 @@ impl Suite {
     /// Runs it on the files of `checkout`. `name`: of this run, unique in `area`.
     pub(super) async fn run(
         &self,
-        sandbox: &Sandbox,
+        activities: &WorkspaceActivities,
         area: &Area,
         checkout: &Checkout,
         name: &str,
@@ -191,9 +189,6 @@ impl Suite {
             // A report that lies in the repository is not one of this run.
             let _ = path.write(&checkout.files, b"");
         }
-        let mut binds = checkout.binds.clone();
-        binds.push(Bind { from: harness, to: "/run/harness".into(), writable: false });
-        binds.push(Bind { from: report.clone(), to: "/run/report".into(), writable: true });
         let env = [
             ("PYTHONPATH", "/run/harness"),
             ("TICKETWRIGHT_REPORT", "/run/report/tests.jsonl"),
@@ -202,24 +197,12 @@ impl Suite {
                 "-p no:cacheprovider -p no:rerunfailures -p ticketwright_pytest --continue-on-collection-errors",
             ),
         ];
-        let command = Command {
-            binds,
-            env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-            output_cap: OUTPUT_CAP,
-            record: Some(area.group()),
-            ..Command::script(&self.script, Some(checkout.files.clone()), limit)
-        };
-        let finished = sandbox.run(command).await?;
+        let mut command = Command { output_cap: OUTPUT_CAP, ..checkout.script(&self.script, limit) };
+        command.binds.push(Bind { from: harness, to: "/run/harness".into(), writable: false });
+        command.binds.push(Bind { from: report.clone(), to: "/run/report".into(), writable: true });
+        command.env.extend(env.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let finished = activities.run(command).await?;
         let output = finished.stdout.text();
-        match &finished.exit {
-            Exit::Cancelled => {
-                return Err(ServiceError::new(FailureKind::Unavailable, "a newer attempt ended this test run"));
-            }
-            Exit::LaunchFailed(why) => {
-                return Err(ServiceError::new(FailureKind::Unsupported, format!("the sandbox does not start: {why}")));
-            }
-            _ => {}
-        }
         let report = match &self.reader {
             Reader::Python => python::read(&text_of(&report, InnerPath::parse("tests.jsonl").ok())),
             Reader::Go => go::read(&output),

@@ -10,7 +10,7 @@ const NEW_TEST: &str = "
 
 impl Bench {
     async fn prove(&self, head: &Workspace) -> Result<workflows::contract::workspace::Proof, (String, String)> {
-        let request = Prove { base: self.base(), head: head.clone(), command_seconds: 60 };
+        let request = Prove { base: self.base(), head: head.clone(), command_seconds: 60, without_tests: None };
         match self.worker.prove_for(&self.claim(), request, Demand::RedToGreen).await.unwrap() {
             ProofOutcome::Proven(proof) => Ok(proof),
             ProofOutcome::Refused { reason, log } => Err((reason, self.text(&log).await)),
@@ -31,7 +31,7 @@ impl Bench {
 async fn a_change_that_needs_no_new_test_is_checked_all_the_same() {
     let bench = Bench::new().await;
     let check = async |head: &Workspace| {
-        let request = Prove { base: bench.base(), head: head.clone(), command_seconds: 60 };
+        let request = Prove { base: bench.base(), head: head.clone(), command_seconds: 60, without_tests: None };
         bench.worker.prove_for(&bench.claim(), request, Demand::Green).await.unwrap()
     };
     let refused = async |head: &Workspace| match check(head).await {

@@ -122,8 +122,12 @@ impl Watch {
         analysis: &FailureAnalysis,
         workspace: Workspace,
     ) -> Result<(), Stop> {
-        let request =
-            Prove { base: self.workspace(), head: workspace.clone(), command_seconds: mending.command_seconds };
+        let request = Prove {
+            base: self.workspace(),
+            head: workspace.clone(),
+            command_seconds: mending.command_seconds,
+            without_tests: None,
+        };
         let family = Family::Sandbox { commands: Duration::from_secs(mending.command_seconds * 3) };
         let judged =
             match self.call(family, "look what the fix does to the tests", Workspaces::judge_fix, request).await? {

@@ -1,0 +1,63 @@
+//! What a repository says about itself, for the agents that work in it: conventions, commands, and what is out of the ordinary.
+
+use workflows::contract::workspace::{Conventions, Survey, Workspace};
+
+use super::area::{Area, Claim};
+use super::{WorkspaceActivities, repository, text};
+use crate::failure::ServiceError;
+
+/// Name of the files with conventions for agents, in any directory (<https://agents.md>).
+const CONVENTIONS: &str = "AGENTS.md";
+/// Files with conventions that are read.
+const FILES: usize = 20;
+/// Bytes of all of them.
+const BYTES: usize = 32 * 1024;
+/// Notes.
+const NOTES: usize = 20;
+
+impl WorkspaceActivities {
+    /// Looks at the base commit; the files are not checked out.
+    pub(super) async fn survey_for(&self, claim: &Claim, workspace: Workspace) -> Result<Survey, ServiceError> {
+        let area = Area::claim(&self.settings, claim).await?;
+        let mirror = self.mirror(&workspace).await?;
+        mirror.ensure(&workspace, &self.blobs, area.path()).await?;
+        let commit = workspace.base.as_str();
+        let names = repository::names(&mirror.git, commit).await?;
+        let mut survey = Survey::default();
+        let mut room = BYTES;
+        for path in conventions(&names).into_iter().take(FILES) {
+            let text = text::cap(&repository::show(&mirror.git, commit, path).await?, room);
+            room = room.saturating_sub(text.len());
+            survey.conventions.push(Conventions { path: path.to_owned(), text });
+            if room == 0 {
+                break;
+            }
+        }
+        match repository::read(&mirror.git, commit, self.tools().await?).await? {
+            Ok(found) => (survey.test, survey.lint, survey.format) = (found.test, found.lint, found.format),
+            Err(why) => survey.notes.push(why),
+        }
+        survey.notes.truncate(NOTES);
+        Ok(survey)
+    }
+}
+
+/// The files with conventions, those of outer directories first.
+fn conventions(names: &[String]) -> Vec<&str> {
+    let mut found: Vec<&str> =
+        names.iter().map(String::as_str).filter(|path| path.rsplit('/').next() == Some(CONVENTIONS)).collect();
+    found.sort_by_key(|path| (path.matches('/').count(), *path));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conventions_of_outer_directories_come_first() {
+        let names = ["web/app/AGENTS.md", "web/AGENTS.md", "AGENTS.md", "docs/AGENTS.md.txt", "api/AGENTS.md"];
+        let names = names.map(str::to_owned);
+        assert_eq!(conventions(&names), ["AGENTS.md", "api/AGENTS.md", "web/AGENTS.md", "web/app/AGENTS.md"]);
+    }
+}
