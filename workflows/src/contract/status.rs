@@ -363,6 +363,8 @@ pub struct AgentProgress {
     pub spent: MicroUsd,
     /// Answers that did not fit.
     pub bad_answers: u32,
+    /// An answer that fits, while its author reviews the change once more.
+    pub answer: Option<serde_json::Value>,
     /// Seconds of active work.
     pub active_seconds: u64,
     /// The files as they stand.

@@ -4,6 +4,7 @@
 //! tests here; at run time such a text says what is wrong instead of failing a workflow task.
 
 pub mod checks;
+mod evidence;
 mod quiet;
 pub mod replies;
 pub mod slack;
@@ -210,6 +211,7 @@ fn environment() -> Environment<'static> {
     environment.add_filter("cell", |text: String| one_line(&text).replace('|', "\\|"));
     environment.add_filter("quiet", |text: String| quiet(&text));
     environment.add_filter("code_span", |text: String| format!("`{}`", one_line(&text).replace('`', "'")));
+    environment.add_filter("evidence", evidence::evidence);
     environment.add_filter("slack_date", slack::date);
     environment.add_filter("utc", slack::utc);
     environment.add_filter("code", |text: String| one_line(&text).replace("```", "'''"));
