@@ -59,7 +59,16 @@ impl WorkspaceActivities {
             Ok((command, new_tests, suite)) => {
                 let without_tests = request.without_tests;
                 let evidence = Evidence::default();
-                ProofOutcome::Proven(Proof { command, base: red_on, new_tests, suite, evidence, without_tests, log })
+                ProofOutcome::Proven(Proof {
+                    command,
+                    base: red_on,
+                    new_tests,
+                    suite,
+                    evidence,
+                    without_tests,
+                    log,
+                    kept: None,
+                })
             }
             Err(reason) => ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log },
         })

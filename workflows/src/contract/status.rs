@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::agent::{AgentName, Steered};
 use super::ids::{Digest, RepositoryName};
 use super::money::{MicroUsd, Usage};
-use super::workspace::Workspace;
+use super::workspace::{Proof, Workspace};
 
 /// Stage of a ticket. Also the `Stage` search attribute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +227,17 @@ pub struct TicketStatus {
     /// Link of the run in Temporal's Web UI, or empty.
     #[serde(default)]
     pub run_url: String,
+}
+
+/// Answer of the `proofs` query, one per proven task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskProof {
+    /// The task's title.
+    pub task: String,
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// What was proven.
+    pub proof: Proof,
 }
 
 /// Answer of the `cost` query. Amounts are integers in millionths of a US dollar, with a text for people beside them.

@@ -126,6 +126,9 @@ pub struct Proof {
     pub without_tests: Option<String>,
     /// Full output of all runs.
     pub log: Digest,
+    /// Where this proof is kept: JSON in the blob store, without this field. `None` in proofs of 0.2.0.
+    #[serde(default)]
+    pub kept: Option<Digest>,
 }
 
 /// What the harness checked beside red and green. What a runner does not allow to be checked stays at its default, and is not

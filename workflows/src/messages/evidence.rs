@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{counted, one_line};
+use crate::contract::ids::Digest;
 use crate::contract::workspace::{Evidence, Proof};
 
 /// Places named in one message.
@@ -17,6 +18,8 @@ pub(super) struct Told {
     unnoticed: Vec<String>,
     /// What a person should look at.
     look_at: Vec<String>,
+    /// Where the proofs are kept.
+    kept: Vec<Digest>,
 }
 
 /// Tells the evidence of [`Proof`]s. Used as a template filter: `{% set found = proofs | evidence %}`.
@@ -64,13 +67,17 @@ fn tell(proofs: &[Proof]) -> Told {
         }
         named
     };
-    Told { checked, unnoticed: named(|evidence| &evidence.unnoticed), look_at: named(|evidence| &evidence.look_at) }
+    Told {
+        checked,
+        unnoticed: named(|evidence| &evidence.unnoticed),
+        look_at: named(|evidence| &evidence.look_at),
+        kept: proofs.iter().filter_map(|proof| proof.kept.clone()).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::ids::Digest;
     use crate::contract::workspace::{ProvenTest, SuiteCount};
 
     fn proof(evidence: Evidence) -> Proof {
@@ -82,6 +89,7 @@ mod tests {
             evidence,
             without_tests: None,
             log: Digest::of("log"),
+            kept: None,
         }
     }
 

@@ -177,6 +177,8 @@ templates! {
     SlackErrorEnd = "slack_error_end.md";
     /// Current details of an error's run.
     ErrorDetails = "error_details.md";
+    /// A proof with the output of its runs, on the command line.
+    Proof = "proof.md";
 }
 
 /// Renders a template with the view and extra variables.

@@ -53,6 +53,7 @@ fn view() -> TicketView {
         evidence: Evidence::default(),
         without_tests: None,
         log: digest,
+        kept: None,
     };
     TicketView {
         key: "SHOP-1".into(),
@@ -119,7 +120,7 @@ fn extra() -> Value {
     json!({
         "tasks": view().tasks, "base": "main", "ci": "green", "ci_notes": ["ran ruff check --fix ."], "look_here": [], "not_done": [], "plan_text": "...",
         "repositories": ["shop-api"], "decision": "approved", "by": "Ana", "at": 0, "comment": "", "left_behind": "", "new_tests": 1,
-        "suite": {"passed": 43, "skipped": 0}, "tests": [{"id": "tests.A", "red": "assert 1 == 2"}], "without_tests": ["It is a text."], "proofs": [], "issue": issue(), "event": event(), "analysis": analysis(), "ticket": "SHOP-9",
+        "suite": {"passed": 43, "skipped": 0}, "tests": [{"id": "tests.A", "red": "assert 1 == 2"}], "without_tests": ["It is a text."], "proofs": [], "title": "Clamp", "log": "== python3 -m unittest on base", "proof": view().tasks[0].proof, "issue": issue(), "event": event(), "analysis": analysis(), "ticket": "SHOP-9",
         "ticket_url": "http://jira/browse/SHOP-9", "why": "It is back.", "how": "It stayed gone.", "doing": "at work", "spent": "$0.10", "notes": ["approve without a name"],
         "extension": {"by": "Ana (Slack)", "usd": "$5.00", "at": 1_795_330_157},
         "over": "", "funded": "", "lacked": null,
