@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::{Command, Settings};
+use super::{Command, INSIDE, Settings};
 
 /// First descriptor that bubblewrap inherits: its arguments. They are not on the command line, which the command can read.
 const ARGUMENTS_FD: usize = 3;
@@ -62,12 +62,12 @@ pub(super) fn files() -> impl Iterator<Item = &'static str> {
 }
 
 /// bubblewrap's command line: only this is visible inside.
-pub(super) fn command_line(command: &Command) -> Vec<OsString> {
-    ["--args", &ARGUMENTS_FD.to_string(), "--"].map(OsString::from).into_iter().chain(command.argv.clone()).collect()
+pub(super) fn command_line(argv: Vec<OsString>) -> Vec<OsString> {
+    ["--args", &ARGUMENTS_FD.to_string(), "--"].map(OsString::from).into_iter().chain(argv).collect()
 }
 
 /// bubblewrap's options, NUL-separated, for the descriptor.
-pub(super) fn options(command: &Command, settings: &Settings, programs: usize) -> Vec<u8> {
+pub(super) fn options(command: &Command, settings: &Settings, helper: Option<&Path>, programs: usize) -> Vec<u8> {
     let mut options = Options::default();
     options.words(ISOLATION);
     for path in ETC.iter().map(PathBuf::from).chain(java_settings()) {
@@ -79,6 +79,9 @@ pub(super) fn options(command: &Command, settings: &Settings, programs: usize) -
     }
     for path in &settings.read_only {
         options.add(["--ro-bind-try".as_ref(), path.as_os_str(), path.as_os_str()]);
+    }
+    if let Some(helper) = helper {
+        options.add(["--ro-bind".as_ref(), helper.as_os_str(), INSIDE.as_ref()]);
     }
     match &command.workspace {
         Some(directory) => options.add(["--bind".as_ref(), directory.as_os_str(), ROOT.as_ref()]),
