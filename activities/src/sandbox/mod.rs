@@ -33,7 +33,7 @@ use slots::Slots;
 use tree::Tree;
 
 pub use output::Output;
-pub use profile::ROOT;
+pub use profile::{PATH, ROOT};
 pub use tree::end_recorded;
 
 /// What a sandbox may use. The defaults suit a worker with 4 GB of memory.

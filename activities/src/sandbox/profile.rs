@@ -15,6 +15,9 @@ const FIRST_PROGRAM_FD: usize = 5;
 /// The workspace inside. Short and without any tenant's name.
 pub const ROOT: &str = "/w";
 
+/// Where commands look for programs.
+pub const PATH: &str = "/usr/local/go/bin:/usr/local/cargo/bin:/usr/local/bin:/usr/bin:/usr/sbin";
+
 /// Everything off; the user namespace is closed for further nesting. `/dev/shm` is mounted before `/dev` turns read-only.
 const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 65534 --gid 65534 --cap-drop ALL \
     --die-with-parent --new-session --clearenv --hostname sandbox \
@@ -36,7 +39,7 @@ const FILES: [(&str, &str); 5] = [
 
 /// Tools stay quiet, leave no caches in the workspace, and fail at once instead of waiting for a network.
 const ENVIRONMENT: [(&str, &str); 18] = [
-    ("PATH", "/usr/local/go/bin:/usr/local/cargo/bin:/usr/local/bin:/usr/bin:/usr/sbin"),
+    ("PATH", PATH),
     ("HOME", "/home/u"),
     ("USER", "agent"),
     ("SHELL", "/bin/bash"),
