@@ -3,170 +3,55 @@
 //! Nothing of the worker's environment, descriptors or files enters, so no secret can. What the host lacks is an error when
 //! the sandbox is probed, never a weaker sandbox.
 
+mod command;
+mod groups;
+mod inside;
 mod launcher;
 mod output;
+mod probe;
 mod profile;
 mod raw;
 mod seccomp;
+mod settings;
 mod slots;
 mod tree;
+mod walk;
 mod watch;
 
-use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use workflows::contract::failure::FailureKind;
 
 use crate::failure::ServiceError;
+use groups::{Group, Groups};
 use launcher::Launcher;
 use slots::Slots;
 use tree::Tree;
 
+pub use command::{Bind, Command, Errors, Exit, Finished};
+pub use inside::INSIDE;
 pub use output::Output;
-pub use profile::{PATH, ROOT};
+pub use profile::ROOT;
+pub use settings::Settings;
 pub use tree::end_recorded;
-
-/// What a sandbox may use. The defaults suit a worker with 4 GB of memory.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// The bubblewrap program, 0.8 or later. Default `/usr/bin/bwrap`.
-    pub bubblewrap: PathBuf,
-    /// First of the user ids to run as when the worker is root; nothing else on the host should have them. Default 64,100.
-    pub first_uid: u32,
-    /// Sandboxes at the same time; as root each has its own user id. Default 64.
-    pub slots: u32,
-    /// Where workers that run as root note which of these ids are in use. Default `/run/ticketwright`.
-    pub locks: PathBuf,
-    /// Memory of a whole process tree, and of each process in it. Default 2 GB.
-    pub memory_bytes: u64,
-    /// Disk that a workspace may take; looked at every two seconds. Default 5 GB.
-    pub disk_bytes: u64,
-    /// Largest file. Default 1 GB.
-    pub file_bytes: u64,
-    /// Processes and threads. Default 256.
-    pub processes: u64,
-    /// Open files per process. Default 1,024.
-    pub open_files: u64,
-    /// Further directories with tools, visible at the same path, read-only.
-    pub read_only: Vec<PathBuf>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            bubblewrap: "/usr/bin/bwrap".into(),
-            first_uid: 64_100,
-            slots: 64,
-            locks: "/run/ticketwright".into(),
-            memory_bytes: 2 << 30,
-            disk_bytes: 5 << 30,
-            file_bytes: 1 << 30,
-            processes: 256,
-            open_files: 1024,
-            read_only: Vec::new(),
-        }
-    }
-}
-
-/// A command to run.
-#[derive(Debug, Clone)]
-pub struct Command {
-    /// Program and arguments. The program is looked up on the sandbox's own path.
-    pub argv: Vec<OsString>,
-    /// Directory that is writable at `/w`, where the command starts. As root it changes owner. `None`: an empty, read-only one.
-    pub workspace: Option<PathBuf>,
-    /// Further directories and files of the host.
-    pub binds: Vec<Bind>,
-    /// Variables beside the sandbox's own.
-    pub env: Vec<(String, String)>,
-    /// Wall time.
-    pub limit: Duration,
-    /// Bytes of output kept per stream.
-    pub output_cap: usize,
-    /// Where error output goes.
-    pub errors: Errors,
-    /// File that names the process group while it runs, for [`end_recorded`].
-    pub record: Option<PathBuf>,
-}
-
-impl Command {
-    /// A bash script, in `workspace`, with both streams in one: what a person sees in a terminal.
-    pub fn script(script: &str, workspace: Option<PathBuf>, limit: Duration) -> Self {
-        Self {
-            argv: ["/bin/bash", "-c", script].map(OsString::from).to_vec(),
-            workspace,
-            binds: Vec::new(),
-            env: Vec::new(),
-            limit,
-            output_cap: 64 * 1024,
-            errors: Errors::WithOutput,
-            record: None,
-        }
-    }
-}
-
-/// Where error output goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Errors {
-    /// Into [`Finished::stdout`], in the order it was written.
-    WithOutput,
-    /// Into [`Finished::stderr`].
-    Apart,
-}
-
-/// A directory or file of the host, visible inside.
-#[derive(Debug, Clone)]
-pub struct Bind {
-    /// On the host.
-    pub from: PathBuf,
-    /// Inside; absolute.
-    pub to: PathBuf,
-    /// As root, a writable one changes owner.
-    pub writable: bool,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself. A signal comes out as 128 + its number, which `exit` can also say.
-    Code(i32),
-    /// It ran longer than its limit; everything it started was killed.
-    TimedOut,
-    /// It took more memory or disk than it may, as told; everything was killed.
-    OverLimit(String),
-    /// Somebody ended it from outside: a newer attempt of the same call, or an operator.
-    Cancelled,
-    /// It never started; bubblewrap's words.
-    LaunchFailed(String),
-}
-
-/// A command that has ended, and everything it started with it.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    /// How.
-    pub exit: Exit,
-    /// Standard output, both streams with [`Errors::WithOutput`].
-    pub stdout: Output,
-    /// Error output with [`Errors::Apart`].
-    pub stderr: Output,
-    /// Wall time it took.
-    pub duration: Duration,
-}
+pub use walk::remove_all;
 
 /// A sandbox that was seen to work on this host. A clone shares its places.
 #[derive(Debug, Clone)]
-pub struct Sandbox(Arc<Inner>);
+pub struct Sandbox {
+    inner: Arc<Inner>,
+    landlock: bool,
+    warnings: Vec<String>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -174,6 +59,9 @@ struct Inner {
     programs: Vec<Vec<u8>>,
     launcher: Launcher,
     slots: Slots,
+    groups: Groups,
+    /// `ticketwright-inside` on the host.
+    helper: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -182,40 +70,47 @@ impl Sandbox {
     /// # Errors
     /// [`FailureKind::Unsupported`], with what is missing on this host and how to get it.
     pub async fn probe(settings: Settings) -> Result<Self, ServiceError> {
-        let unsupported = |what: String| ServiceError::new(FailureKind::Unsupported, what);
-        if !settings.bubblewrap.exists() {
-            return Err(unsupported(format!(
-                "{} is missing: install bubblewrap 0.8 or later",
-                settings.bubblewrap.display()
-            )));
-        }
-        let programs = seccomp::programs()
-            .map_err(|error| unsupported("the system-call filters do not compile here".into()).caused_by(error))?;
-        let launcher = Launcher::start()
-            .map_err(|error| unsupported("the sandbox launcher cannot start a thread".into()).caused_by(error))?;
-        let slots = Slots::new(settings.first_uid, settings.slots, &settings.locks).map_err(|error| {
-            unsupported(format!("{} cannot be used to keep the sandboxes' users apart", settings.locks.display()))
-                .caused_by(error)
-        })?;
-        let sandbox = Self(Arc::new(Inner { settings, programs, launcher, slots }));
+        probe::run(settings).await
+    }
 
-        let look = "grep -q '^Seccomp:.2' /proc/self/status && grep -q '^NoNewPrivs:.1' /proc/self/status \
-                    && [ -z \"$(ls /sys/class/net 2>/dev/null)\" ] && git --version && echo works";
-        let finished = sandbox.run(Command::script(look, None, Duration::from_secs(30))).await?;
-        let said = finished.stdout.text();
-        match finished.exit {
-            Exit::Code(0) if said.ends_with("works\n") => Ok(sandbox),
-            Exit::LaunchFailed(why) => Err(unsupported(format!("the sandbox does not start: {why}{}", hint(&why)))),
-            other => Err(unsupported(format!(
-                "the sandbox starts but is not complete ({other:?}): {}. It needs bash, grep and git in /usr, and seccomp",
-                said.trim_end()
-            ))),
-        }
+    fn new(
+        settings: Settings,
+        programs: Vec<Vec<u8>>,
+        launcher: Launcher,
+        slots: Slots,
+        groups: Groups,
+        helper: Option<PathBuf>,
+    ) -> Self {
+        let inner = Arc::new(Inner { settings, programs, launcher, slots, groups, helper });
+        Self { inner, landlock: false, warnings: Vec::new() }
+    }
+
+    /// What of the second line of defence this host lacks, one sentence each, for an operator.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+
+    fn use_landlock(&mut self) {
+        self.landlock = true;
+    }
+
+    /// Where commands look for programs.
+    pub fn path(&self) -> String {
+        self.inner.settings.path()
+    }
+
+    /// Whether commands find the helper at [`INSIDE`]. Without it a set-up command cannot reach its proxy.
+    pub fn has_helper(&self) -> bool {
+        self.inner.helper.is_some()
     }
 
     /// The settings it was probed with.
     pub fn settings(&self) -> &Settings {
-        &self.0.settings
+        &self.inner.settings
     }
 
     /// Runs `command` to its end. Dropping the future kills everything it started before the drop returns.
@@ -234,23 +129,40 @@ impl Sandbox {
     }
 
     async fn run_inner(&self, command: Command) -> io::Result<Finished> {
-        let Inner { settings, launcher, slots, .. } = &*self.0;
-        let slot = slots.take().await?;
-        if let Some(uid) = slot.uid() {
-            let owned = command.workspace.iter().chain(command.binds.iter().filter(|b| b.writable).map(|b| &b.from));
-            let owned: Vec<PathBuf> = owned.cloned().collect();
-            blocking(move || owned.iter().try_for_each(|path| slots::give_to(uid, path))).await?;
+        let Inner { settings, launcher, slots, groups, .. } = &*self.inner;
+        if let Some(why) = command.malformed() {
+            return Ok(Finished::not_started(format!("the command cannot be started: {why}")));
         }
+        let slot = slots.take().await?;
+        let writable: Vec<PathBuf> = command.writable().cloned().collect();
+        if let Some(uid) = slot.uid() {
+            let owned = writable.clone();
+            let given = blocking(move || owned.iter().try_for_each(|path| slots::give_to(uid, path))).await;
+            match given {
+                Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
+                    return Ok(Finished::not_started(format!("the workspace cannot be handed over: {error}")));
+                }
+                given => given?,
+            }
+        }
+        let group = groups.make()?;
 
         let started = Instant::now();
-        let (status_pipe, process, output, errors) = self.prepare(&command, slot.uid())?;
-        let mut tree = Tree::new(launcher.launch(process).await?, command.record.clone())?;
+        let (status_pipe, process, output, errors) = self.prepare(&command, slot.uid(), &group)?;
+        let launched = match launcher.launch(process).await {
+            // execve(2): one argument above 128 KB, or all of them above a quarter of the stack's limit.
+            Err(error) if error.kind() == io::ErrorKind::ArgumentListTooLong => {
+                return Ok(Finished::not_started("the command cannot be started: it is longer than 128 KB".into()));
+            }
+            launched => launched?,
+        };
+        let mut tree = Tree::new(launched, command.record.clone())?;
 
         let running = async {
             let exit = tokio::select! {
                 ended = tree.ended() => { ended?; None }
                 () = tokio::time::sleep(command.limit) => Some(Exit::TimedOut),
-                which = watch::over_limit(&tree, settings, command.workspace.clone()) => Some(Exit::OverLimit(which)),
+                which = watch::over_limit(&tree, settings, &group, writable) => Some(Exit::OverLimit(which)),
             };
             if exit.is_some() {
                 tree.kill();
@@ -271,9 +183,13 @@ impl Sandbox {
         )?;
         let ended = tree.reap()?;
         let duration = started.elapsed();
+        let starved = group.ran_out_of_memory();
+        drop(group);
         drop(slot);
 
         let exit = match (forced, status) {
+            // Also when the command went on without what the kernel had killed: its result is not to be trusted.
+            _ if starved => Exit::OverLimit(watch::out_of_memory(settings.memory_bytes)),
             (Some(forced), _) => forced,
             (None, Some(code)) => Exit::Code(code),
             (None, None) if tree::was_killed(ended) => Exit::Cancelled,
@@ -290,11 +206,12 @@ impl Sandbox {
         &self,
         command: &Command,
         uid: Option<u32>,
+        group: &Group<'_>,
     ) -> io::Result<(Receiver, std::process::Command, Receiver, Option<Receiver>)> {
-        let Inner { settings, programs, .. } = &*self.0;
+        let Inner { settings, programs, helper, .. } = &*self.inner;
         let (status, status_inside) = pipe()?;
         let (output, output_inside) = pipe()?;
-        let options = profile::options(command, settings, programs.len());
+        let options = profile::options(command, settings, helper.as_deref(), programs.len());
         let mut descriptors = vec![memory_file(&options)?, status_inside];
         for program in programs {
             descriptors.push(memory_file(program)?);
@@ -305,7 +222,8 @@ impl Sandbox {
 
         let mut process = std::process::Command::new(&settings.bubblewrap);
         // Without this the worker's environment could be read in /proc/1/environ.
-        process.env_clear().args(profile::command_line(command)).stdin(Stdio::null());
+        let argv = if self.landlock { inside::confined(command) } else { command.argv.clone() };
+        process.env_clear().args(profile::command_line(argv)).stdin(Stdio::null());
         let errors = match command.errors {
             Errors::WithOutput => {
                 process.stderr(output_inside.try_clone()?);
@@ -331,7 +249,7 @@ impl Sandbox {
             processes: settings.processes + shared,
             open_files: settings.open_files,
         };
-        raw::confine(&mut process, descriptors, limits);
+        raw::confine(&mut process, descriptors, group.doors()?, limits);
         Ok((status, process, output, errors))
     }
 }
@@ -373,20 +291,6 @@ fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
-}
-
-/// What to do about bubblewrap's most common complaints.
-fn hint(complaint: &str) -> &'static str {
-    if complaint.contains("uid map") || complaint.contains("namespace") || complaint.contains("clone") {
-        ". Allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1 and \
-         user.max_user_namespaces > 0; on Ubuntu 24.04 an AppArmor profile for bwrap; in a container seccomp=unconfined"
-    } else if complaint.contains("Unknown option") {
-        ". Install bubblewrap 0.8 or later"
-    } else if complaint.contains("Permission denied") {
-        ". Every directory above the workspaces must be open to other users (chmod o+x)"
-    } else {
-        ""
-    }
 }
 
 #[cfg(test)]

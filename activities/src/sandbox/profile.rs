@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::{Command, Settings};
+use super::{Command, INSIDE, Settings};
 
 /// First descriptor that bubblewrap inherits: its arguments. They are not on the command line, which the command can read.
 const ARGUMENTS_FD: usize = 3;
@@ -16,7 +16,7 @@ const FIRST_PROGRAM_FD: usize = 5;
 pub const ROOT: &str = "/w";
 
 /// Where commands look for programs.
-pub const PATH: &str = "/usr/local/go/bin:/usr/local/cargo/bin:/usr/local/bin:/usr/bin:/usr/sbin";
+pub(super) const PATH: &str = "/usr/local/go/bin:/usr/local/cargo/bin:/usr/local/bin:/usr/bin:/usr/sbin";
 
 /// Everything off; the user namespace is closed for further nesting. `/dev/shm` is mounted before `/dev` turns read-only.
 const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 65534 --gid 65534 --cap-drop ALL \
@@ -26,7 +26,15 @@ const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 655
     --perms 1777 --size 536870912 --tmpfs /tmp --size 536870912 --tmpfs /home/u --dir /run --dir /etc";
 
 /// Parts of the host's `/etc` that tools in `/usr` point into. Nothing about the host's users or network.
-const ETC: [&str; 5] = ["/etc/alternatives", "/etc/ssl", "/etc/ca-certificates", "/etc/ld.so.cache", "/etc/localtime"];
+const ETC: [&str; 7] = [
+    "/etc/alternatives",
+    "/etc/ssl",
+    "/etc/ca-certificates",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/maven/m2.conf",
+    "/etc/maven/logging",
+];
 
 /// What replaces the rest of `/etc`.
 const FILES: [(&str, &str); 5] = [
@@ -38,8 +46,7 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// Tools stay quiet, leave no caches in the workspace, and fail at once instead of waiting for a network.
-const ENVIRONMENT: [(&str, &str); 18] = [
-    ("PATH", PATH),
+const ENVIRONMENT: [(&str, &str); 17] = [
     ("HOME", "/home/u"),
     ("USER", "agent"),
     ("SHELL", "/bin/bash"),
@@ -65,12 +72,12 @@ pub(super) fn files() -> impl Iterator<Item = &'static str> {
 }
 
 /// bubblewrap's command line: only this is visible inside.
-pub(super) fn command_line(command: &Command) -> Vec<OsString> {
-    ["--args", &ARGUMENTS_FD.to_string(), "--"].map(OsString::from).into_iter().chain(command.argv.clone()).collect()
+pub(super) fn command_line(argv: Vec<OsString>) -> Vec<OsString> {
+    ["--args", &ARGUMENTS_FD.to_string(), "--"].map(OsString::from).into_iter().chain(argv).collect()
 }
 
 /// bubblewrap's options, NUL-separated, for the descriptor.
-pub(super) fn options(command: &Command, settings: &Settings, programs: usize) -> Vec<u8> {
+pub(super) fn options(command: &Command, settings: &Settings, helper: Option<&Path>, programs: usize) -> Vec<u8> {
     let mut options = Options::default();
     options.words(ISOLATION);
     for path in ETC.iter().map(PathBuf::from).chain(java_settings()) {
@@ -83,6 +90,9 @@ pub(super) fn options(command: &Command, settings: &Settings, programs: usize) -
     for path in &settings.read_only {
         options.add(["--ro-bind-try".as_ref(), path.as_os_str(), path.as_os_str()]);
     }
+    if let Some(helper) = helper {
+        options.add(["--ro-bind".as_ref(), helper.as_os_str(), INSIDE.as_ref()]);
+    }
     match &command.workspace {
         Some(directory) => options.add(["--bind".as_ref(), directory.as_os_str(), ROOT.as_ref()]),
         None => options.words("--dir /w"),
@@ -93,6 +103,7 @@ pub(super) fn options(command: &Command, settings: &Settings, programs: usize) -
     }
     // Last: mount points have been made by now.
     options.words("--remount-ro / --chdir /w");
+    options.add(["--setenv".as_ref(), "PATH".as_ref(), settings.path().as_ref()]);
     for (name, value) in ENVIRONMENT {
         options.add(["--setenv", name, value].map(OsStr::new));
     }

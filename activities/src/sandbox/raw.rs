@@ -28,8 +28,9 @@ pub(super) struct Limits {
 }
 
 /// Makes `command` start as leader of its own process group, with `descriptors` as 3, 4, 5, ... and no other above 2,
-/// under `limits`. Keeps the descriptors open until the command was started and dropped.
-pub(super) fn confine(command: &mut Command, descriptors: Vec<OwnedFd>, limits: Limits) {
+/// under `limits`, in the control groups whose `cgroup.procs` are open as `doors`. Keeps the descriptors open until the
+/// command was started and dropped.
+pub(super) fn confine(command: &mut Command, descriptors: Vec<OwnedFd>, doors: Vec<OwnedFd>, limits: Limits) {
     let values = [
         (libc::RLIMIT_CORE, 0),
         (libc::RLIMIT_DATA, limits.data),
@@ -42,6 +43,10 @@ pub(super) fn confine(command: &mut Command, descriptors: Vec<OwnedFd>, limits: 
         // SAFETY: plain system calls on our own numbers; nothing here allocates or takes a lock, as the hook must not.
         unsafe {
             check(libc::setpgid(0, 0))?;
+            for door in &doors {
+                // "0" is the process that writes. The right to do so is that of the one who opened the file.
+                check_size(libc::write(door.as_raw_fd(), c"0".as_ptr().cast(), 1))?;
+            }
             // bubblewrap passes every descriptor it inherits on to the command.
             check_long(libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC))?;
             for (place, descriptor) in parked.iter_mut().zip(&descriptors) {
@@ -73,6 +78,17 @@ pub(super) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     }
 }
 
+/// A system call that the sandbox cannot do without and this kernel, or the container's filter, refuses.
+pub(super) fn missing_call() -> Option<&'static str> {
+    if pidfd_open(std::process::id()).is_err() {
+        return Some("pidfd_open (Linux 5.3)");
+    }
+    // SAFETY: a range above every possible descriptor: nothing is closed or marked.
+    let marked =
+        unsafe { libc::syscall(libc::SYS_close_range, libc::c_uint::MAX, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) };
+    (marked < 0).then_some("close_range with CLOSE_RANGE_CLOEXEC (Linux 5.11)")
+}
+
 /// Hands `fd` to the runtime, to be awaited until it is readable.
 ///
 /// # Errors
@@ -90,6 +106,10 @@ pub(super) fn readable_within(fd: BorrowedFd<'_>, milliseconds: i32) -> bool {
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn check_size(result: libc::ssize_t) -> io::Result<libc::ssize_t> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 

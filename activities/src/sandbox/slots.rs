@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::walk::walk;
+
 /// Time between two looks for a user id, when other workers of this host have them all.
 const PERIOD: Duration = Duration::from_millis(100);
 
@@ -69,14 +71,14 @@ impl Slot {
 }
 
 /// Gives `path` and all below it to `uid`. Links themselves change owner, never what they point to.
-pub(super) fn give_to(uid: u32, path: &Path) -> std::io::Result<()> {
-    lchown(path, Some(uid), Some(uid))?;
-    if path.symlink_metadata()?.is_dir() {
-        for entry in std::fs::read_dir(path)? {
-            give_to(uid, &entry?.path())?;
-        }
-    }
-    Ok(())
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidFilename`]: directories are nested deeper than can be followed.
+pub(super) fn give_to(uid: u32, path: &Path) -> io::Result<()> {
+    walk(path, |path, data| {
+        let is_given = data.uid() == uid && data.gid() == uid;
+        if is_given { Ok(()) } else { lchown(path, Some(uid), Some(uid)) }
+    })
 }
 
 /// Processes and threads that user `uid` has on this host now: they count against the limit of a sandbox that runs as the

@@ -6,8 +6,10 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 
@@ -15,6 +17,10 @@ use super::raw;
 
 /// Time the kernel gets to tear a process tree down, in milliseconds. It needs one or two.
 const TEAR_DOWN_MILLISECONDS: i32 = 5_000;
+
+/// Looks for an orphan that is being torn down, and the time between them: 100 ms together.
+const ORPHAN_LOOKS: u32 = 50;
+const ORPHAN_PERIOD: Duration = Duration::from_millis(2);
 
 /// bubblewrap and everything it started. Dropping it kills all and waits until nothing is left.
 #[derive(Debug)]
@@ -66,10 +72,26 @@ impl Tree {
     pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
         let status = self.bubblewrap.wait()?;
         self.reaped = true;
+        self.reap_orphan();
         if let Some(record) = &self.record {
             let _ = std::fs::remove_file(record);
         }
         Ok(status)
+    }
+
+    /// When bubblewrap was killed before the first process inside, that one becomes a child of the first process of this
+    /// container. If that is us, nobody else takes it off the kernel's list.
+    fn reap_orphan(&self) {
+        let init = self.init();
+        let mut left = ORPHAN_LOOKS;
+        while init > 0 && left > 0 {
+            match waitpid(Pid::from_raw(init), Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => std::thread::sleep(ORPHAN_PERIOD),
+                // Taken, or not ours.
+                _ => return,
+            }
+            left -= 1;
+        }
     }
 
     /// Kills everything and waits until nothing is left. The death of the first process inside takes all others of its
@@ -122,7 +144,7 @@ pub fn end_recorded(record: &Path) {
 }
 
 /// Field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)): ticks since boot when the process started.
-fn start_time(pid: u32) -> Option<String> {
+pub(super) fn start_time(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold anything; the fields after it are numbers.
     let (_, fields) = stat.rsplit_once(')')?;

@@ -111,7 +111,15 @@ impl Area {
             Bind { from: view, to: Path::new(sandbox::ROOT).join(".git"), writable: false },
             Bind { from: mirror.objects(), to: OBJECTS.into(), writable: false },
         ];
-        Ok(Checkout { files, git, binds, env: Vec::new(), tree: tree.to_owned(), prepared: Prepared::default(), group: self.group() })
+        Ok(Checkout {
+            files,
+            git,
+            binds,
+            env: Vec::new(),
+            tree: tree.to_owned(),
+            prepared: Prepared::default(),
+            group: self.group(),
+        })
     }
 }
 

@@ -41,16 +41,16 @@ fn owned<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Variables {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The search path, with Python's environment first.
-fn path() -> String {
-    format!("{PYTHON}/bin:{}", sandbox::PATH)
+/// The search path, with Python's environment first. `path`: the sandbox's own.
+fn path(path: &str) -> String {
+    format!("{PYTHON}/bin:{path}")
 }
 
-/// Where package managers put things, while they run.
-pub(super) fn writing() -> Variables {
+/// Where package managers put things, while they run. `search`: the sandbox's path.
+pub(super) fn writing(search: &str) -> Variables {
     let scratch = |name: &str| format!("{}/{SCRATCH}/{name}", sandbox::ROOT);
     owned([
-        ("PATH", path()),
+        ("PATH", path(search)),
         ("TMPDIR", scratch("tmp")),
         ("XDG_CACHE_HOME", scratch("cache")),
         ("npm_config_cache", scratch("cache/npm")),
@@ -177,12 +177,12 @@ fn trust_store(pem: &str) -> io::Result<Vec<u8>> {
     Ok([&0xfeed_feed_u32.to_be_bytes()[..], &2u32.to_be_bytes(), &count.to_be_bytes(), &entries, &digest].concat())
 }
 
-/// Variables for commands that find these mounts, and no network.
-pub(super) fn offline(mounts: &[Mount]) -> Variables {
+/// Variables for commands that find these mounts, and no network. `search`: the sandbox's path.
+pub(super) fn offline(mounts: &[Mount], search: &str) -> Variables {
     let there = |path: &str| mounts.iter().any(|mount| mount.to == Path::new(path));
     let mut variables = Variables::new();
     if there(PYTHON) {
-        variables.extend(owned([("PATH", path()), ("VIRTUAL_ENV", PYTHON.into())]));
+        variables.extend(owned([("PATH", path(search)), ("VIRTUAL_ENV", PYTHON.into())]));
     }
     if there(CARGO) {
         variables.extend(owned([("CARGO_HOME", CARGO.into())]));
@@ -194,7 +194,7 @@ pub(super) fn offline(mounts: &[Mount]) -> Variables {
         variables.extend(owned([("GOCACHE", GO_BUILD.into())]));
     }
     if there(MAVEN) {
-        variables.extend(owned([("MAVEN_OPTS", format!("-Dmaven.repo.local={MAVEN} -Dorg.slf4j.simpleLogger.log.org.apache.maven.cli.transfer.Slf4jMavenTransferListener=warn"))]));
+        variables.extend(owned([("MAVEN_OPTS", format!("-Dmaven.repo.local={MAVEN}"))]));
     }
     if there(GRADLE) {
         // Read-only caches have a variable of their own; the home stays writable.
@@ -242,10 +242,10 @@ mod tests {
     #[test]
     fn only_what_is_mounted_is_pointed_to() {
         let mount = |to: &str| Mount { from: "0".into(), to: to.into() };
-        assert!(offline(&[mount("/w/node_modules")]).is_empty());
-        let python = offline(&[mount(PYTHON)]);
-        assert!(python.iter().any(|(name, value)| name == "PATH" && value.starts_with("/deps/python/bin:")));
-        let go = offline(&[mount(GO), mount(GO_BUILD)]);
+        assert!(offline(&[mount("/w/node_modules")], "/bin").is_empty());
+        let python = offline(&[mount(PYTHON)], "/bin");
+        assert!(python.iter().any(|(name, value)| name == "PATH" && value == "/deps/python/bin:/bin"));
+        let go = offline(&[mount(GO), mount(GO_BUILD)], "/bin");
         assert_eq!(go.len(), 3);
     }
 }

@@ -10,14 +10,12 @@ use super::plan::Part;
 use super::proxy::{Proxy, SOCKET, Traffic};
 use super::stage::Stage;
 use crate::failure::ServiceError;
-use crate::sandbox::{self, Bind, Command, Exit, Finished};
+use crate::sandbox::{self, Bind, Command, Exit, Finished, INSIDE};
 use crate::workspace::area::Area;
 use crate::workspace::git::GitFailed;
 use crate::workspace::mirror::Mirror;
 use crate::workspace::{WorkspaceActivities, disk, lock, text};
 
-/// TEMP
-const INSIDE: &str = "/run/ticketwright-inside";
 /// Most bytes that are copied into each check-out.
 const COPIES: u64 = 256 << 20;
 /// Longest note.
@@ -66,7 +64,8 @@ pub(super) async fn install(
         return Ok(if transient { Result::Unreachable(note) } else { Result::Failed(note) });
     }
     let mut layer = Layer { notes: part.notes.clone(), ..Layer::default() };
-    let left = super::super::paths::InnerPath::parse(&in_place(&part.root, LEFT_NOTE)).and_then(|path| path.read(&run.files));
+    let left =
+        super::super::paths::InnerPath::parse(&in_place(&part.root, LEFT_NOTE)).and_then(|path| path.read(&run.files));
     if let Ok(left) = left {
         let left = String::from_utf8_lossy(&left);
         layer.notes.push(text::cap(&format!("{}: {}", part.title, left.trim()), NOTE));
@@ -108,7 +107,8 @@ impl<'a> Run<'a> {
             std::fs::create_dir(&path).and_then(|()| lock::open_to_others(&path)).map_err(disk)?;
             Ok::<_, ServiceError>(path)
         };
-        let (files, deps, socket, certificates) = (make("files")?, make("deps")?, make("proxy")?, make("certificates")?);
+        let (files, deps, socket, certificates) =
+            (make("files")?, make("deps")?, make("proxy")?, make("certificates")?);
         for name in ["tmp", "cache"] {
             std::fs::create_dir_all(files.join(SCRATCH).join(name)).map_err(disk)?;
         }
@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
         let limit = self.activities.setup.settings.limit();
         let mut command = Command::script(script, Some(self.files.clone()), limit);
         command.binds.push(Bind { from: self.deps.clone(), to: DEPENDENCIES.into(), writable: true });
-        command.env = environment::writing();
+        command.env = environment::writing(&self.activities.sandbox.path());
         command.record = Some(self.area.group());
         command
     }
@@ -269,7 +269,17 @@ pub(super) fn why(finished: &Finished, traffic: &Traffic, seconds: u64) -> (Stri
     if !traffic.unreachable.is_empty() {
         return (format!("{said} ({})", list(&traffic.unreachable)), true);
     }
-    let out_of_order = ["502 Bad Gateway", "503 Service", "504 Gateway", "500 Internal Server Error", "429 Too Many", "E503", "E502", "E500", "E429"];
+    let out_of_order = [
+        "502 Bad Gateway",
+        "503 Service",
+        "504 Gateway",
+        "500 Internal Server Error",
+        "429 Too Many",
+        "E503",
+        "E502",
+        "E500",
+        "E429",
+    ];
     let transient = out_of_order.iter().any(|mark| output.contains(mark));
     (said, transient)
 }

@@ -103,7 +103,9 @@ impl Layers {
     /// Keys with a file of this extension.
     fn names(&self, extension: &str) -> Vec<String> {
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten().filter_map(Result::ok);
-        let name = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(&format!(".{extension}")).map(str::to_owned);
+        let name = |entry: std::fs::DirEntry| {
+            entry.file_name().to_str()?.strip_suffix(&format!(".{extension}")).map(str::to_owned)
+        };
         entries.filter_map(name).collect()
     }
 
@@ -168,8 +170,14 @@ impl Layers {
         let mut layers: Vec<(Duration, String, u64)> = Vec::new();
         for key in self.names("layer") {
             let path = self.path(&key, "layer").join(DESCRIPTION);
-            let unused = path.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
-            let layer: Layer = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+            let unused = path
+                .metadata()
+                .and_then(|data| data.modified())
+                .ok()
+                .and_then(|at| at.elapsed().ok())
+                .unwrap_or_default();
+            let layer: Layer =
+                std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
             layers.push((unused, key, layer.bytes));
         }
         layers.sort();
@@ -381,7 +389,11 @@ mod tests {
         let held = layers.find("a").await.unwrap().unwrap();
         assert_eq!(held.layer.bytes, 10);
         let file = held.directory.join(&held.layer.mounts[0].from).join("file");
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o755, "readable for all, and no set-user-id");
+        assert_eq!(
+            file.metadata().unwrap().permissions().mode() & 0o7777,
+            0o755,
+            "readable for all, and no set-user-id"
+        );
         assert!(!layers.path("a", "tmp").exists());
 
         // Given up half-way, by an error and by the death of the worker.

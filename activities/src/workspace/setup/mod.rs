@@ -207,7 +207,7 @@ impl WorkspaceActivities {
         std::fs::create_dir(&scratch).map_err(disk)?;
         lock::open_to_others(&scratch).map_err(disk)?;
         for held in &held {
-            show(held, checkout, &scratch).map_err(disk)?;
+            show(held, checkout, &scratch, &self.sandbox.path()).map_err(disk)?;
         }
         checkout.prepared = Prepared { notes, _held: held };
         Ok(())
@@ -317,8 +317,8 @@ pub(super) async fn brings_pytest(git: &super::git::Git, commit: &str, names: &[
     Ok(plan::brings_pytest(&stage::files(git, commit).await?))
 }
 
-/// Lets the commands of `checkout` find a layer. `scratch`: a directory for what goes with it.
-fn show(held: &Held, checkout: &mut Checkout, scratch: &Path) -> io::Result<()> {
+/// Lets the commands of `checkout` find a layer. `scratch`: a directory for what goes with it. `search`: the sandbox's path.
+fn show(held: &Held, checkout: &mut Checkout, scratch: &Path, search: &str) -> io::Result<()> {
     for mount in &held.layer.mounts {
         let from = held.directory.join(&mount.from);
         if let Ok(place) = mount.to.strip_prefix(sandbox::ROOT) {
@@ -339,7 +339,7 @@ fn show(held: &Held, checkout: &mut Checkout, scratch: &Path) -> io::Result<()> 
             layers::copy_tree(&held.directory.join(layers::COPIES).join(path), &checkout.files.join(path))?;
         }
     }
-    checkout.env.extend(environment::offline(&held.layer.mounts));
+    checkout.env.extend(environment::offline(&held.layer.mounts, search));
     checkout.binds.extend(environment::offline_files(&held.layer.mounts, scratch)?);
     Ok(())
 }

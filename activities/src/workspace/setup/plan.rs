@@ -58,7 +58,9 @@ impl Files {
                 names.contains(&file).then(|| directory.to_owned())
             })
             .collect();
-        found.sort_by_key(|directory| (directory.matches('/').count() + usize::from(!directory.is_empty()), directory.clone()));
+        found.sort_by_key(|directory| {
+            (directory.matches('/').count() + usize::from(!directory.is_empty()), directory.clone())
+        });
         found.dedup();
         found
     }
@@ -143,7 +145,10 @@ pub(super) fn is_manifest(path: &str) -> bool {
     if folders.split('/').any(|folder| FOREIGN.contains(&folder)) {
         return false;
     }
-    python::is_manifest(folders, file) || node::is_manifest(file) || native::is_manifest(folders, file) || java::is_manifest(folders, file)
+    python::is_manifest(folders, file)
+        || node::is_manifest(file)
+        || native::is_manifest(folders, file)
+        || java::is_manifest(folders, file)
 }
 
 /// The manifests of a tree, at most so many as are looked at.

@@ -175,9 +175,8 @@ async fn accept(listener: UnixListener, state: Arc<State>) {
 /// One connection, from its request to its end.
 async fn serve(mut client: UnixStream, state: &State) {
     let Ok(Ok((request, early))) = tokio::time::timeout(STEP, read_head(&mut client)).await else { return };
-    let admitted = authority(&request).and_then(|authority| {
-        state.rules.allowed.admit(authority).inspect_err(|why| state.refused(authority, why))
-    });
+    let admitted = authority(&request)
+        .and_then(|authority| state.rules.allowed.admit(authority).inspect_err(|why| state.refused(authority, why)));
     let host = match admitted {
         Ok(host) => host,
         Err(why) => return refuse(client, "403 Forbidden", &why).await,
@@ -513,7 +512,8 @@ mod tests {
     async fn only_the_name_that_was_asked_for_passes() {
         let (port, _) = server().await;
         let running = Running::new(rules(port));
-        for first in [client_hello(&["evil.example"], 999), client_hello(&[], 999), b"GET / HTTP/1.1\r\n\r\n".to_vec()] {
+        for first in [client_hello(&["evil.example"], 999), client_hello(&[], 999), b"GET / HTTP/1.1\r\n\r\n".to_vec()]
+        {
             let mut client = running.open(&format!("localhost:{port}")).await;
             client.write_all(&first).await.unwrap();
             assert_eq!(all(client).await, b"", "nothing of it reached the server");
@@ -574,11 +574,8 @@ mod tests {
             let _ = stream.read(&mut head).await.unwrap();
             stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.unwrap();
         });
-        let running = Running::new(Rules {
-            upstream_proxy: Some(address),
-            upstream_addresses: Vec::new(),
-            ..rules(port)
-        });
+        let running =
+            Running::new(Rules { upstream_proxy: Some(address), upstream_addresses: Vec::new(), ..rules(port) });
         let mut client = running.open(&format!("localhost:{port}")).await;
         let hello = client_hello(&["localhost"], 999);
         client.write_all(&hello).await.unwrap();

@@ -97,7 +97,9 @@ impl Stage {
             input.extend_from_slice(format!("{mode} {object}\t{path}\0").as_bytes());
         }
         if !input.is_empty() {
-            git.feed(["update-index", "--add", "-z", "--index-info"], &[], &input).await.map_err(GitFailed::unexpected)?;
+            git.feed(["update-index", "--add", "-z", "--index-info"], &[], &input)
+                .await
+                .map_err(GitFailed::unexpected)?;
             git.run(["checkout-index", "--all", "--force"]).await.map_err(GitFailed::unexpected)?;
         }
         // Only regular files were checked out, so no path leads elsewhere.

@@ -74,7 +74,8 @@ impl Tooling {
     /// Programs and versions, for people: `python3 3.11.2, node 20.20.2`.
     pub fn describe(&self) -> String {
         let short = |(program, line): (&String, &String)| {
-            let number = |word: &&str| word.trim_matches(['"', 'v', '(', ')']).starts_with(|c: char| c.is_ascii_digit());
+            let number =
+                |word: &&str| word.trim_matches(['"', 'v', '(', ')']).starts_with(|c: char| c.is_ascii_digit());
             let words = line.split([' ', '"']).map(|word| word.strip_prefix("go").unwrap_or(word));
             let version = words.into_iter().find(number).unwrap_or(line);
             format!("{program} {}", version.trim_matches(['"', 'v', '(', ')']))

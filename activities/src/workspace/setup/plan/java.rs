@@ -5,10 +5,16 @@ use super::{Files, Part, Plan, below, missing, outermost, quote};
 use crate::workspace::setup::tooling::Tooling;
 
 pub(super) fn is_manifest(folders: &str, file: &str) -> bool {
-    let of_maven = folders.rsplit('/').next() == Some(".mvn") && matches!(file, "maven.config" | "jvm.config" | "extensions.xml");
+    let of_maven =
+        folders.rsplit('/').next() == Some(".mvn") && matches!(file, "maven.config" | "jvm.config" | "extensions.xml");
     let of_gradle = matches!(
         file,
-        "build.gradle" | "build.gradle.kts" | "settings.gradle" | "settings.gradle.kts" | "gradle.properties" | "gradle.lockfile"
+        "build.gradle"
+            | "build.gradle.kts"
+            | "settings.gradle"
+            | "settings.gradle.kts"
+            | "gradle.properties"
+            | "gradle.lockfile"
     ) || file.ends_with(".versions.toml");
     of_maven || of_gradle || file == "pom.xml"
 }

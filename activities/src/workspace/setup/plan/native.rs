@@ -14,7 +14,8 @@ pub(super) fn cargo(files: &Files, tooling: &Tooling, plan: &mut Plan) {
     let roots = outermost(files.directories_with(&["Cargo.toml"]));
     let lists = |path: &String| has_dependencies(files.text(path));
     let manifests = files.manifests(|file| matches!(file, "Cargo.toml" | "Cargo.lock" | "config.toml" | "config"));
-    let vendored = files.texts.iter().any(|(path, text)| split(path).0.ends_with(".cargo") && text.contains("vendored-sources"));
+    let vendored =
+        files.texts.iter().any(|(path, text)| split(path).0.ends_with(".cargo") && text.contains("vendored-sources"));
     if roots.is_empty() || vendored || !manifests.iter().any(lists) {
         return;
     }

@@ -6,7 +6,8 @@ use crate::workspace::setup::tooling::Tooling;
 const LOCKS: [&str; 4] = ["package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml"];
 
 pub(super) fn is_manifest(file: &str) -> bool {
-    LOCKS.contains(&file) || matches!(file, "package.json" | "pnpm-workspace.yaml" | ".npmrc" | ".yarnrc" | ".nvmrc" | ".pnpmfile.cjs")
+    LOCKS.contains(&file)
+        || matches!(file, "package.json" | "pnpm-workspace.yaml" | ".npmrc" | ".yarnrc" | ".nvmrc" | ".pnpmfile.cjs")
 }
 
 /// Adds each place with a lock file, and the outermost without one.
@@ -18,11 +19,13 @@ pub(super) fn detect(files: &Files, tooling: &Tooling, plan: &mut Plan) {
         }
     }
     for root in roots {
-        let json: serde_json::Value = serde_json::from_str(files.text(&below(&root, "package.json"))).unwrap_or_default();
+        let json: serde_json::Value =
+            serde_json::from_str(files.text(&below(&root, "package.json"))).unwrap_or_default();
         let some = |field: &str| json[field].as_object().is_some_and(|listed| !listed.is_empty());
-        let needs = ["dependencies", "devDependencies", "optionalDependencies", "peerDependencies"].into_iter().any(some)
-            || !json["workspaces"].is_null()
-            || files.has(&below(&root, "pnpm-workspace.yaml"));
+        let needs =
+            ["dependencies", "devDependencies", "optionalDependencies", "peerDependencies"].into_iter().any(some)
+                || !json["workspaces"].is_null()
+                || files.has(&below(&root, "pnpm-workspace.yaml"));
         if !needs {
             continue;
         }
@@ -53,7 +56,9 @@ fn part(files: &Files, tooling: &Tooling, root: &str, package: &serde_json::Valu
         let pnpm = program(tooling, "pnpm", &pnpm_version(package, files.text(&below(root, "pnpm-lock.yaml"))));
         part.title = "pnpm install".into();
         part.tools.push("pnpm".into());
-        let install = format!("{pnpm} install --ignore-scripts --store-dir /w/.ticketwright/cache/pnpm --package-import-method copy");
+        let install = format!(
+            "{pnpm} install --ignore-scripts --store-dir /w/.ticketwright/cache/pnpm --package-import-method copy"
+        );
         part.online = format!("{install} --frozen-lockfile || {install} --no-frozen-lockfile");
         part.offline = Some(format!("{pnpm} --offline rebuild --recursive --store-dir /w/.ticketwright/cache/pnpm"));
     } else if has("yarn.lock") {
@@ -61,10 +66,11 @@ fn part(files: &Files, tooling: &Tooling, root: &str, package: &serde_json::Valu
         part.title = "yarn install".into();
         part.tools.push("yarn".into());
         if lock.contains("__metadata:") {
-            part.online = "export YARN_NODE_LINKER=node-modules YARN_ENABLE_SCRIPTS=false YARN_ENABLE_GLOBAL_CACHE=false \
+            part.online =
+                "export YARN_NODE_LINKER=node-modules YARN_ENABLE_SCRIPTS=false YARN_ENABLE_GLOBAL_CACHE=false \
                            YARN_CACHE_FOLDER=/w/.ticketwright/cache/berry YARN_ENABLE_IMMUTABLE_INSTALLS=false\n\
                            npx --yes @yarnpkg/cli-dist@4 install"
-                .into();
+                    .into();
         } else {
             let yarn = program(tooling, "yarn", "1.22.22");
             part.online = format!(
@@ -76,9 +82,10 @@ fn part(files: &Files, tooling: &Tooling, root: &str, package: &serde_json::Valu
     } else if LOCKS.iter().any(|lock| has(lock)) {
         part.title = "npm ci".into();
         // A manifest that was just changed is ahead of its lock file; the tests of that change need its packages.
-        part.online = "npm ci --ignore-scripts || { echo 'the lock file does not fit package.json' > .ticketwright-note; \
+        part.online =
+            "npm ci --ignore-scripts || { echo 'the lock file does not fit package.json' > .ticketwright-note; \
                        npm install --ignore-scripts --no-package-lock; }"
-            .into();
+                .into();
         part.offline = rebuild;
     } else {
         part.title = "npm install".into();
@@ -110,4 +117,3 @@ fn pnpm_version(package: &serde_json::Value, lock: &str) -> String {
         _ => "9".into(),
     }
 }
-

@@ -32,8 +32,17 @@ pub(super) fn is_manifest(folders: &str, file: &str) -> bool {
         std::path::Path::new(name).extension().is_some_and(|extension| extension == "txt" || extension == "in")
             && (name.contains("requirements") || name.contains("constraints"))
     };
-    matches!(file, "pyproject.toml" | "uv.lock" | "poetry.lock" | "Pipfile.lock" | "setup.cfg" | "setup.py" | "uv.toml" | "pip.conf")
-        || of_requirements(file)
+    matches!(
+        file,
+        "pyproject.toml"
+            | "uv.lock"
+            | "poetry.lock"
+            | "Pipfile.lock"
+            | "setup.cfg"
+            | "setup.py"
+            | "uv.toml"
+            | "pip.conf"
+    ) || of_requirements(file)
         || folders.rsplit('/').next() == Some("requirements") && file.ends_with(".txt")
 }
 
@@ -68,7 +77,9 @@ fn roots(files: &Files) -> Vec<String> {
     let mut roots = files.directories_with(&names);
     let requirements = REQUIREMENTS.map(|name| name.rsplit('/').next().unwrap_or(name));
     for directory in files.directories_with(&requirements) {
-        let directory = directory.strip_suffix("requirements").map_or(directory.clone(), |outer| outer.trim_end_matches('/').to_owned());
+        let directory = directory
+            .strip_suffix("requirements")
+            .map_or(directory.clone(), |outer| outer.trim_end_matches('/').to_owned());
         if !roots.contains(&directory) {
             roots.push(directory);
         }
@@ -81,7 +92,8 @@ fn roots(files: &Files) -> Vec<String> {
 /// What is to be installed for `root`, if anything.
 fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, String>> {
     let has = |name: &str| files.has(&below(root, name));
-    let manifests = files.texts.keys().filter(|path| is_manifest(super::split(path).0, super::split(path).1)).cloned().collect();
+    let manifests =
+        files.texts.keys().filter(|path| is_manifest(super::split(path).0, super::split(path).1)).cloned().collect();
     let mut part = Part {
         root: root.to_owned(),
         manifests: Some(manifests),
@@ -175,11 +187,15 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
     left_out.sort_unstable();
     left_out.dedup();
     if !left_out.is_empty() {
-        part.notes.push(format!("Not installed: {}. Modules of this repository are found where they lie.", left_out.join(", ")));
+        part.notes.push(format!(
+            "Not installed: {}. Modules of this repository are found where they lie.",
+            left_out.join(", ")
+        ));
     }
     let shown = if listed.is_empty() { arguments.join(" ") } else { "of the project's dependencies".to_owned() };
     part.title = format!("pip install {shown}");
-    part.online = format!("set -e\n{ENVIRONMENT}python -m pip install --quiet --only-binary :all: {}{end}", arguments.join(" "));
+    part.online =
+        format!("set -e\n{ENVIRONMENT}python -m pip install --quiet --only-binary :all: {}{end}", arguments.join(" "));
     Some(Ok(part))
 }
 
@@ -195,7 +211,13 @@ fn is_local(line: &str) -> bool {
 fn pyproject(text: &str) -> Vec<String> {
     let Ok(table) = text.parse::<toml::Table>() else { return Vec::new() };
     let strings = |value: Option<&toml::Value>| -> Vec<String> {
-        value.and_then(toml::Value::as_array).into_iter().flatten().filter_map(toml::Value::as_str).map(str::to_owned).collect()
+        value
+            .and_then(toml::Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(toml::Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     let project = table.get("project");
     let mut listed = strings(project.and_then(|project| project.get("dependencies")));
@@ -248,7 +270,9 @@ fn of_poetry(version: &str) -> String {
                 None => String::new(),
             }
         }
-        tilde if tilde.starts_with('~') && !tilde.starts_with("~=") => format!(">={0},=={1}.*", &tilde[1..], short(&tilde[1..])),
+        tilde if tilde.starts_with('~') && !tilde.starts_with("~=") => {
+            format!(">={0},=={1}.*", &tilde[1..], short(&tilde[1..]))
+        }
         plain if plain.starts_with(|c: char| c.is_ascii_digit()) => format!("=={plain}"),
         other => other.to_owned(),
     }

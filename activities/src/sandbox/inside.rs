@@ -1,0 +1,102 @@
+//! The helper that goes inside, `ticketwright-inside`: found beside the worker, bound read-only, run before the command.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::command::Command;
+use super::{ROOT, Settings};
+
+/// Where commands find it.
+pub const INSIDE: &str = "/run/ticketwright-inside";
+
+const NAME: &str = "ticketwright-inside";
+/// What every command may write to; its workspace and writable binds come on top.
+const WRITABLE: [&str; 3] = ["/tmp", "/home/u", "/dev/shm"];
+
+/// The helper's file on the host, if there is one that the sandbox's user can reach.
+///
+/// # Errors
+/// Why there is none, for an operator.
+pub(super) fn find(settings: &Settings) -> Result<PathBuf, String> {
+    let candidates: Vec<PathBuf> = match &settings.inside {
+        Some(path) => vec![path.clone()],
+        None => {
+            let program = env::current_exe().unwrap_or_default();
+            // Tests and examples are built into directories below the programs.
+            program.ancestors().skip(1).take(2).map(|directory| directory.join(NAME)).collect()
+        }
+    };
+    let Some(found) = candidates.iter().find(|path| path.is_file()) else {
+        let places: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
+        return Err(format!("{NAME} is not there: {}", places.join(", ")));
+    };
+    let found = found.canonicalize().map_err(|error| format!("{}: {error}", found.display()))?;
+    match closed_to_others(&found) {
+        Some(path) if nix::unistd::geteuid().is_root() => {
+            Err(format!("{} is closed to the sandbox's user: chmod o+rx", path.display()))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// The part of `path` that keeps other users from running it.
+fn closed_to_others(path: &Path) -> Option<&Path> {
+    let open = |path: &Path, bits: u32| path.metadata().is_ok_and(|data| data.mode() & bits == bits);
+    if !open(path, 0o005) {
+        return Some(path);
+    }
+    path.ancestors().skip(1).find(|directory| !open(directory, 0o001))
+}
+
+/// `command` behind Landlock's rules: it may write where it can anyway, and nowhere else even if a mount should be lost.
+pub(super) fn confined(command: &Command) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec![INSIDE.into(), "confine".into()];
+    let workspace = command.workspace.iter().map(|_| OsString::from(ROOT));
+    let binds = command.binds.iter().filter(|bind| bind.writable).map(|bind| bind.to.clone().into_os_string());
+    for path in WRITABLE.map(OsString::from).into_iter().chain(workspace).chain(binds) {
+        words.extend(["--write".into(), path]);
+    }
+    words.push("--".into());
+    words.extend(command.argv.iter().cloned());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sandbox::Bind;
+
+    #[test]
+    fn the_rules_name_what_a_command_may_write() {
+        let bind = |to: &str, writable| Bind { from: "/x".into(), to: to.into(), writable };
+        let command = Command {
+            binds: vec![bind("/w/.git", false), bind("/opt/cache", true)],
+            ..Command::script("true", Some("/y".into()), Duration::ZERO)
+        };
+        let words: Vec<String> = confined(&command).into_iter().map(|word| word.into_string().unwrap()).collect();
+        let expected = "/run/ticketwright-inside confine --write /tmp --write /home/u --write /dev/shm --write /w \
+                        --write /opt/cache -- /bin/bash -c true";
+        assert_eq!(words.join(" "), expected);
+    }
+
+    #[test]
+    fn a_helper_that_is_missing_or_closed_is_named() {
+        let missing = Settings { inside: Some("/nonexistent/helper".into()), ..Settings::default() };
+        assert!(find(&missing).unwrap_err().contains("/nonexistent/helper"));
+
+        let directory = tempfile::tempdir().unwrap();
+        let helper = directory.path().join("helper");
+        std::fs::write(&helper, "").unwrap();
+        let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(&helper, 0o755);
+        mode(directory.path(), 0o700);
+        assert_eq!(closed_to_others(&helper), Some(directory.path()));
+        mode(directory.path(), 0o711);
+        assert_eq!(closed_to_others(&helper), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! Whether this host can run the sandbox: the real profile run once, and what is missing said by name.
+
+use std::path::Path;
+use std::time::Duration;
+
+use workflows::contract::failure::FailureKind;
+
+use super::command::{Command, Exit};
+use super::groups::Groups;
+use super::launcher::Launcher;
+use super::slots::Slots;
+use super::{INSIDE, Sandbox, Settings, inside, raw, seccomp};
+use crate::failure::ServiceError;
+
+/// The oldest bubblewrap that can close the user namespace behind itself (`--disable-userns`).
+const OLDEST_BUBBLEWRAP: (u32, u32) = (0, 8);
+
+/// What a command must find inside; prints one line for each that it does not find.
+const LOOK: &str = r#"
+status() { grep -q "^$1:.$2\$" /proc/self/status; }
+for tool in grep ls git; do command -v $tool >/dev/null || echo "missing: $tool in /usr"; done
+status Seccomp 2 || echo "missing: seccomp filters (CONFIG_SECCOMP_FILTER)"
+status NoNewPrivs 1 || echo "missing: no_new_privs"
+status CapEff 0000000000000000 || echo "missing: dropped capabilities"
+[ -z "$(ls /sys/class/net 2>/dev/null)" ] || echo "missing: an empty /sys"
+[ "$(grep -c : /proc/net/dev)" = 1 ] || echo "missing: a network namespace of its own"
+"#;
+
+/// See [`Sandbox::probe`].
+pub(super) async fn run(settings: Settings) -> Result<Sandbox, ServiceError> {
+    if let Some(call) = raw::missing_call() {
+        return Err(unsupported(format!("this kernel refuses {call}: run the worker where it is allowed")));
+    }
+    check_version(&settings.bubblewrap).await?;
+    let programs = seccomp::programs()
+        .map_err(|error| unsupported("the system-call filters do not compile here".into()).caused_by(error))?;
+    let launcher = Launcher::start()
+        .map_err(|error| unsupported("the sandbox launcher cannot start a thread".into()).caused_by(error))?;
+    let slots = Slots::new(settings.first_uid, settings.slots, &settings.locks).map_err(|error| {
+        unsupported(format!("{} cannot be used to keep the sandboxes' users apart", settings.locks.display()))
+            .caused_by(error)
+    })?;
+
+    let mut warnings = Vec::new();
+    let (groups, missing) = if settings.control_groups {
+        Groups::find(settings.memory_bytes, settings.processes)
+    } else {
+        (Groups::none(), vec!["switched off by control_groups = false".into()])
+    };
+    if !missing.is_empty() {
+        let then =
+            if groups.count_memory() { "limits per process hold" } else { "memory is watched four times a second" };
+        warnings.push(format!("No control groups ({}); {then}.", missing.join("; ")));
+    }
+    let helper = inside::find(&settings);
+    if let Err(why) = &helper {
+        warnings.push(format!("No Landlock ({why}); the other layers hold."));
+    }
+    let mib = settings.disk_bytes >> 20;
+    warnings.push(format!("Disk is a soft cap: a command is stopped within a quarter of a second after {mib} MB."));
+    let mut sandbox = Sandbox::new(settings, programs, launcher, slots, groups, helper.ok());
+
+    look(&sandbox).await?;
+    if sandbox.has_helper()
+        && let Some(why) = sandbox.try_landlock().await?
+    {
+        sandbox.warn(format!("No Landlock ({why}); the other layers hold."));
+    }
+    warnings.into_iter().for_each(|warning| sandbox.warn(warning));
+    Ok(sandbox)
+}
+
+async fn look(sandbox: &Sandbox) -> Result<(), ServiceError> {
+    let script = format!("{LOOK}\necho looked");
+    let finished = sandbox.run(Command::script(&script, None, Duration::from_secs(30))).await?;
+    let said = finished.stdout.text();
+    let missing: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("missing: ")).collect();
+    match finished.exit {
+        Exit::Code(0) if said == "looked\n" => Ok(()),
+        Exit::Code(0) if !missing.is_empty() => {
+            Err(unsupported(format!("the sandbox starts but is not complete, it lacks: {}", missing.join(", "))))
+        }
+        Exit::LaunchFailed(why) => Err(unsupported(format!("the sandbox does not start: {why}{}", hint(&why)))),
+        other => Err(unsupported(format!(
+            "the sandbox starts but bash does not work in it ({other:?}): {}. It needs bash, grep, ls and git in /usr",
+            said.trim_end()
+        ))),
+    }
+}
+
+impl Sandbox {
+    /// Lets the helper say how far Landlock goes, from inside, and uses it if it goes anywhere. Otherwise: why not.
+    async fn try_landlock(&mut self) -> Result<Option<String>, ServiceError> {
+        let about = Command::script(&format!("exec {INSIDE} about"), None, Duration::from_secs(30));
+        let finished = self.run(about).await?;
+        let said = finished.stdout.text();
+        Ok(match (finished.exit, said.trim()) {
+            (Exit::Code(0), "fully" | "partially") => {
+                self.use_landlock();
+                None
+            }
+            (Exit::Code(0), "not") => Some("this kernel has none, it came with 5.13".to_owned()),
+            (exit, said) => Some(format!("{INSIDE} does not run: {exit:?}, {said}")),
+        })
+    }
+}
+
+fn unsupported(what: String) -> ServiceError {
+    ServiceError::new(FailureKind::Unsupported, what)
+}
+
+async fn check_version(bubblewrap: &Path) -> Result<(), ServiceError> {
+    let (major, minor) = OLDEST_BUBBLEWRAP;
+    let install = format!("install bubblewrap {major}.{minor} or later");
+    let named = bubblewrap.display();
+    let mut version = tokio::process::Command::new(bubblewrap);
+    version.arg("--version").env_clear().kill_on_drop(true);
+    let output = match tokio::time::timeout(Duration::from_secs(10), version.output()).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(unsupported(format!("{named} is missing: {install}")));
+        }
+        Ok(Err(error)) => return Err(unsupported(format!("{named} cannot be run: {error}; {install}"))),
+        Err(_) => return Err(unsupported(format!("{named} --version does not answer; {install}"))),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let found = said.trim().rsplit(' ').next().unwrap_or_default();
+    let mut numbers = found.split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(a)), Some(Ok(b))) if (a, b) >= OLDEST_BUBBLEWRAP => Ok(()),
+        (Some(Ok(_)), Some(Ok(_))) => {
+            Err(unsupported(format!("{named} is version {found}, which is too old: {install}")))
+        }
+        _ => Err(unsupported(format!("{named} does not tell a version: {install}"))),
+    }
+}
+
+/// What to do about bubblewrap's most common complaints.
+fn hint(complaint: &str) -> &'static str {
+    if complaint.contains("Unknown option") {
+        ". Install bubblewrap 0.8 or later"
+    } else if ["uid map", "namespace", "clone", "No permissions", "userns"].iter().any(|word| complaint.contains(word))
+    {
+        ". Allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1 and \
+         user.max_user_namespaces > 0; on Ubuntu 24.04 an AppArmor profile for bwrap; in a container seccomp=unconfined"
+    } else if complaint.contains("seccomp") || complaint.contains("SECCOMP") {
+        ". The kernel needs CONFIG_SECCOMP_FILTER"
+    } else if complaint.contains("Permission denied") {
+        ". Every directory above the workspaces must be open to other users (chmod o+x)"
+    } else {
+        ""
+    }
+}
