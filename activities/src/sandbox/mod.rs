@@ -98,6 +98,11 @@ impl Sandbox {
         self.landlock = true;
     }
 
+    /// Where commands look for programs.
+    pub fn path(&self) -> String {
+        self.inner.settings.path()
+    }
+
     /// Whether commands find the helper at [`INSIDE`]. Without it a set-up command cannot reach its proxy.
     pub fn has_helper(&self) -> bool {
         self.inner.helper.is_some()

@@ -15,6 +15,9 @@ const FIRST_PROGRAM_FD: usize = 5;
 /// The workspace inside. Short and without any tenant's name.
 pub const ROOT: &str = "/w";
 
+/// Where commands look for programs.
+pub(super) const PATH: &str = "/usr/local/go/bin:/usr/local/cargo/bin:/usr/local/bin:/usr/bin:/usr/sbin";
+
 /// Everything off; the user namespace is closed for further nesting. `/dev/shm` is mounted before `/dev` turns read-only.
 const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 65534 --gid 65534 --cap-drop ALL \
     --die-with-parent --new-session --clearenv --hostname sandbox \
@@ -23,7 +26,15 @@ const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 655
     --perms 1777 --size 536870912 --tmpfs /tmp --size 536870912 --tmpfs /home/u --dir /run --dir /etc";
 
 /// Parts of the host's `/etc` that tools in `/usr` point into. Nothing about the host's users or network.
-const ETC: [&str; 5] = ["/etc/alternatives", "/etc/ssl", "/etc/ca-certificates", "/etc/ld.so.cache", "/etc/localtime"];
+const ETC: [&str; 7] = [
+    "/etc/alternatives",
+    "/etc/ssl",
+    "/etc/ca-certificates",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/maven/m2.conf",
+    "/etc/maven/logging",
+];
 
 /// What replaces the rest of `/etc`.
 const FILES: [(&str, &str); 5] = [
@@ -35,8 +46,7 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// Tools stay quiet, leave no caches in the workspace, and fail at once instead of waiting for a network.
-const ENVIRONMENT: [(&str, &str); 18] = [
-    ("PATH", "/usr/local/go/bin:/usr/local/cargo/bin:/usr/local/bin:/usr/bin:/usr/sbin"),
+const ENVIRONMENT: [(&str, &str); 17] = [
     ("HOME", "/home/u"),
     ("USER", "agent"),
     ("SHELL", "/bin/bash"),
@@ -93,6 +103,7 @@ pub(super) fn options(command: &Command, settings: &Settings, helper: Option<&Pa
     }
     // Last: mount points have been made by now.
     options.words("--remount-ro / --chdir /w");
+    options.add(["--setenv".as_ref(), "PATH".as_ref(), settings.path().as_ref()]);
     for (name, value) in ENVIRONMENT {
         options.add(["--setenv", name, value].map(OsStr::new));
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::profile::PATH;
+
 /// What a sandbox may use. The defaults suit a worker with 4 GB of memory.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -32,7 +34,7 @@ pub struct Settings {
     pub processes: u64,
     /// Open files per process. Default 1,024.
     pub open_files: u64,
-    /// Further directories with tools, visible at the same path, read-only.
+    /// Further directories with tools, visible at the same path, read-only. One that has a `bin` is searched for programs.
     pub read_only: Vec<PathBuf>,
 }
 
@@ -53,5 +55,13 @@ impl Default for Settings {
             open_files: 1024,
             read_only: Vec::new(),
         }
+    }
+}
+
+impl Settings {
+    /// Where commands look for programs.
+    pub(super) fn path(&self) -> String {
+        let own = self.read_only.iter().map(|directory| directory.join("bin")).filter(|directory| directory.is_dir());
+        own.map(|directory| format!("{}:", directory.display())).collect::<String>() + PATH
     }
 }

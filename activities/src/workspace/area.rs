@@ -12,6 +12,7 @@ use workflows::contract::ids::{CommitSha, Digest};
 
 use super::git::Git;
 use super::mirror::Mirror;
+use super::setup::Prepared;
 use super::{Settings, disk, lock};
 use crate::failure::ServiceError;
 use crate::sandbox::{self, Bind, Command};
@@ -76,7 +77,7 @@ impl Area {
     }
 
     /// File that names the process group this attempt runs.
-    fn group(&self) -> PathBuf {
+    pub(super) fn group(&self) -> PathBuf {
         with(&self.directory, "group")
     }
 
@@ -110,7 +111,15 @@ impl Area {
             Bind { from: view, to: Path::new(sandbox::ROOT).join(".git"), writable: false },
             Bind { from: mirror.objects(), to: OBJECTS.into(), writable: false },
         ];
-        Ok(Checkout { files, git, binds, env: Vec::new(), tree: tree.to_owned(), group: self.group() })
+        Ok(Checkout {
+            files,
+            git,
+            binds,
+            env: Vec::new(),
+            tree: tree.to_owned(),
+            prepared: Prepared::default(),
+            group: self.group(),
+        })
     }
 }
 
@@ -136,6 +145,8 @@ pub(super) struct Checkout {
     pub(super) env: Vec<(String, String)>,
     /// The tree they were checked out from.
     pub(super) tree: String,
+    /// What is installed for it.
+    pub(super) prepared: Prepared,
     /// File that names the process group of a command.
     group: PathBuf,
 }

@@ -7,6 +7,7 @@ use workflows::contract::workspace::{Fix, FixKind, Fixed};
 
 use super::area::{Area, Claim};
 use super::repository::{self, Repository};
+use super::setup::FIXERS;
 use super::snapshot::{self, Taken};
 use super::{WorkspaceActivities, text};
 use crate::failure::ServiceError;
@@ -31,8 +32,16 @@ impl WorkspaceActivities {
             Err(why) => return Ok(Fixed { workspace, commands: vec![why], changed: false }),
         };
         let files = Files::read(&mirror.git, base).await?;
-        let checkout = area.check_out(&mirror, "fix", &tree, &workspace.base).await?;
+        let checkout = self.check_out(&area, &mirror, "fix", &tree, &workspace.base).await?;
         let mut commands = Vec::new();
+        let mut kinds = kinds;
+        if kinds.contains(&FixKind::Lockfile) && self.reaches_registries() {
+            kinds.retain(|kind| *kind != FixKind::Lockfile);
+            for fixer in FIXERS.iter().filter(|fixer| files.has(fixer.lock)) {
+                let how = self.update_lock(&area, &mirror, &checkout, fixer).await?;
+                commands.push(text::cap(&format!("{} ({how})", fixer.shown), WORDS));
+            }
+        }
         for fixer in fixers(&kinds, &settings, &files) {
             let limit = Duration::from_secs(command_seconds);
             let command = Command { output_cap: OUTPUT, ..checkout.script(&fixer, limit) };

@@ -16,6 +16,7 @@ mod push;
 mod remote;
 mod repository;
 mod rules;
+mod setup;
 mod snapshot;
 mod suite;
 mod survey;
@@ -45,9 +46,11 @@ use crate::sandbox::{Command, Exit, Finished, Sandbox};
 use judge::Demand;
 use mirror::Mirror;
 use repository::Tools;
+use setup::Setup;
 
 pub use area::Claim;
 pub use remote::{GitRemote, Remote};
+pub use setup::{Destination, Range, Settings as SetupSettings, Tooling};
 
 /// Where workspaces live and how repositories are reached.
 #[derive(Debug, Clone, Deserialize)]
@@ -62,6 +65,8 @@ pub struct Settings {
     pub allow_file: bool,
     /// Variables for git's transfers, as hosts behind a proxy need: `HTTPS_PROXY`, `GIT_SSL_CAINFO`.
     pub transfer_env: Vec<(String, String)>,
+    /// `[workspaces.setup]`: how dependencies are installed.
+    pub setup: SetupSettings,
 }
 
 impl Default for Settings {
@@ -71,6 +76,7 @@ impl Default for Settings {
             allow_http: false,
             allow_file: false,
             transfer_env: Vec::new(),
+            setup: SetupSettings::default(),
         }
     }
 }
@@ -92,6 +98,7 @@ pub struct WorkspaceActivities {
     sandbox: Sandbox,
     remote: Arc<dyn Remote>,
     tools: OnceCell<Tools>,
+    setup: Setup,
 }
 
 impl WorkspaceActivities {
@@ -117,6 +124,7 @@ impl WorkspaceActivities {
             std::fs::create_dir_all(&path).and_then(|()| lock::open_to_others(&path)).map_err(unusable)?;
         }
         area::sweep(&settings);
+        let setup = Setup::open(settings.setup.clone(), settings.directory.join("layers")).map_err(unusable)?;
 
         let claim = Claim { workflow: "start".into(), activity: std::process::id().to_string(), attempt: 1 };
         let area = area::Area::claim(&settings, &claim).await?;
@@ -131,7 +139,7 @@ impl WorkspaceActivities {
                 )));
             }
         }
-        Ok(Self { settings, blobs, sandbox, remote, tools: OnceCell::new() })
+        Ok(Self { settings, blobs, sandbox, remote, tools: OnceCell::new(), setup })
     }
 
     async fn mirror(&self, workspace: &Workspace) -> Result<Mirror<'_>, ServiceError> {

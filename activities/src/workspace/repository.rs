@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::git::Git;
+use super::setup::Commands;
 use crate::failure::ServiceError;
 
 /// Name of the settings file, at the root. Always read from the base commit: a change cannot change how it is judged.
@@ -12,8 +13,8 @@ pub(super) const FILE: &str = "ticketwright.toml";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Repository {
-    /// Run before `test`; without network.
-    pub(super) setup: Option<String>,
+    /// Installs dependencies, with package registries in reach; detected if it is not there.
+    pub(super) setup: Option<Commands>,
     /// Runs the whole suite.
     pub(super) test: Option<String>,
     /// Checks style; may fix with its own flags.
@@ -52,7 +53,8 @@ pub(super) async fn read(git: &Git, commit: &str, tools: Tools) -> Result<Result
         let package =
             if names.contains(&"package.json") { show(git, commit, "package.json").await? } else { String::new() };
         let makefile = if names.contains(&"Makefile") { show(git, commit, "Makefile").await? } else { String::new() };
-        repository.test = detect(&names, &package, &makefile, tools);
+        let pytest = tools.pytest || super::setup::brings_pytest(git, commit, &names).await?;
+        repository.test = detect(&names, &package, &makefile, Tools { pytest });
     }
     Ok(Ok(repository))
 }

@@ -40,6 +40,8 @@ impl WorkspaceActivities {
             Ok(found) => (survey.test, survey.lint, survey.format) = (found.test, found.lint, found.format),
             Err(why) => survey.notes.push(why),
         }
+        let tree = mirror.tree_of(&workspace.base).await?;
+        survey.notes.extend(self.set_up(&area, &mirror, &tree, &workspace.base).await?);
         survey.notes.truncate(NOTES);
         Ok(survey)
     }

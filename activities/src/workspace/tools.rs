@@ -49,7 +49,11 @@ impl WorkspaceActivities {
         let area = Area::claim(&self.settings, claim).await?;
         let mirror = self.mirror(&workspace).await?;
         let tree = mirror.ensure(&workspace, &self.blobs, area.path()).await?;
-        let checkout = area.check_out(&mirror, "call", &tree, &workspace.base).await?;
+        let checkout = match call.name.as_str() {
+            "run_command" | "run_tests" => self.check_out(&area, &mirror, "call", &tree, &workspace.base).await?,
+            // Nothing runs, so nothing needs to be installed.
+            _ => area.check_out(&mirror, "call", &tree, &workspace.base).await?,
+        };
         let work = Work {
             activities: self,
             mirror: &mirror,
@@ -287,6 +291,10 @@ impl Work<'_> {
         if let (Some(changes), Ok(said) | Err(said)) = (changes, &mut reply) {
             *said = format!("{changes}\n{said}");
         }
+        if let Err(said) = &mut reply {
+            // A command that failed may have missed what is not there.
+            *said = format!("{}{said}", self.set_up_notes());
+        }
         Ok((reply, after))
     }
 
@@ -300,9 +308,9 @@ impl Work<'_> {
             Some(_) => Ok(settings),
             None => repository::read(&self.mirror.git, &self.checkout.tree, tools).await?,
         };
-        let (setup, test) = match of_head.map(|settings| (settings.setup, settings.test)) {
-            Ok((setup, Some(test))) => (setup, test),
-            Ok((_, None)) => {
+        let test = match of_head.map(|settings| settings.test) {
+            Ok(Some(test)) => test,
+            Ok(None) => {
                 return Ok(Err(
                     "I found no test command: the repository has no ticketwright.toml with one, and no file that \
                                tells. Use run_command to run tests."
@@ -311,18 +319,19 @@ impl Work<'_> {
             }
             Err(why) => return Ok(Err(why)),
         };
-        let script = match setup {
-            Some(setup) => format!("( {setup}\n) || {{ echo 'setup failed'; exit 97; }}\n{test}"),
-            None => test.clone(),
-        };
-        let finished = self.sandboxed(&script).await?;
-        let with_command = |said: String| format!("$ {test}\n{said}");
+        let finished = self.sandboxed(&test).await?;
+        let with_command = |said: String| format!("{}$ {test}\n{said}", self.set_up_notes());
         Ok(describe(&finished, self.limit).map(with_command).map_err(with_command))
     }
 
+    /// What could not be installed, a line each.
+    fn set_up_notes(&self) -> String {
+        self.checkout.prepared.notes.iter().map(|note| format!("{note}\n")).collect()
+    }
+
     async fn sandboxed(&self, script: &str) -> Result<Finished, ServiceError> {
-        // Room for the first line and the changed files.
-        let command = Command { output_cap: REPLY_CAP - 4096, ..self.checkout.script(script, self.limit) };
+        // Room for notes, the first line and the changed files.
+        let command = Command { output_cap: REPLY_CAP - 8192, ..self.checkout.script(script, self.limit) };
         self.activities.run(command).await
     }
 

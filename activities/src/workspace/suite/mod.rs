@@ -166,11 +166,7 @@ impl Suite {
                  junit = \"path/of/the/report.xml\" to ticketwright.toml on the base branch."
             ));
         };
-        let script = match &repository.setup {
-            Some(setup) => format!("( {setup}\n) || {{ echo 'setup failed'; exit 97; }}\n{run}"),
-            None => run,
-        };
-        Ok(Self { command, script, reader })
+        Ok(Self { command, script: run, reader })
     }
 
     /// Runs it on the files of `checkout`. `name`: of this run, unique in `area`.

@@ -4,6 +4,7 @@ mod fix;
 mod kept;
 mod prove;
 mod push;
+mod setup;
 mod tools;
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -208,7 +208,7 @@ async fn tests_run_by_the_base_commits_command() {
     let bench = Bench::with(&[
         ("shop/pricing.py", PRICING),
         ("tests/test_pricing.py", TESTS),
-        ("ticketwright.toml", "setup = \"echo prepared > prepared.txt\"\ntest = \"cat prepared.txt; python3 -m unittest discover -s tests\"\n"),
+        ("ticketwright.toml", "setup = []\ntest = \"echo prepared; python3 -m unittest discover -s tests\"\n"),
     ])
     .await;
     let changed = bench.write(&bench.base(), "ticketwright.toml", "test = \"echo fine\"\n").await;

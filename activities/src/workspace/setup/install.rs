@@ -1,0 +1,314 @@
+//! Runs a set-up: first with the registries in reach, then the packages' own scripts without them, and collects the result.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::environment::{self, Certificates, DEPENDENCIES, PORT, SCRATCH, SOCKET_DIRECTORY};
+use super::layers::{self, Layer, Making};
+use super::plan::Part;
+use super::proxy::{Proxy, SOCKET, Traffic};
+use super::stage::Stage;
+use crate::failure::ServiceError;
+use crate::sandbox::{self, Bind, Command, Exit, Finished, INSIDE};
+use crate::workspace::area::Area;
+use crate::workspace::git::GitFailed;
+use crate::workspace::mirror::Mirror;
+use crate::workspace::{WorkspaceActivities, disk, lock, text};
+
+/// Most bytes that are copied into each check-out.
+const COPIES: u64 = 256 << 20;
+/// Longest note.
+const NOTE: usize = 700;
+/// Where a set-up leaves a line for people, in its root.
+const LEFT_NOTE: &str = ".ticketwright-note";
+/// Folders with installed packages that are shown instead of copied.
+const ENVIRONMENTS: [&str; 2] = [".venv", "venv"];
+
+/// What came of a set-up.
+pub(super) enum Result {
+    /// It is in the result's directory.
+    Made(Layer),
+    /// It failed by itself; a note for people and models.
+    Failed(String),
+    /// A registry could not be reached, or was out of order.
+    Unreachable(String),
+}
+
+/// Installs `part` into the place of `making`.
+pub(super) async fn install(
+    activities: &WorkspaceActivities,
+    area: &Area,
+    mirror: &Mirror<'_>,
+    part: &Part,
+    stage: &Stage,
+    making: &Making,
+) -> std::result::Result<Result, ServiceError> {
+    let run = Run::new(activities, area, making.work.clone())?;
+    stage.lay_out(&mirror.git, &run.files, &run.index).await?;
+    let script = in_root(&part.root, &part.online);
+    let started = Instant::now();
+    let (finished, traffic) = run.online(&script).await?;
+    tracing::info!(
+        set_up = part.title,
+        seconds = started.elapsed().as_secs(),
+        exit = ?finished.exit,
+        hosts = ?traffic.hosts,
+        refused = ?traffic.refused,
+        unreachable = ?traffic.unreachable,
+        "a set-up used the registries"
+    );
+    if finished.exit != Exit::Code(0) {
+        let (why, transient) = why(&finished, &traffic, activities.setup.settings.limit_seconds);
+        let note = text::cap(&format!("Set-up failed, so nothing of it is installed: {}: {why}", part.title), NOTE);
+        return Ok(if transient { Result::Unreachable(note) } else { Result::Failed(note) });
+    }
+    let mut layer = Layer { notes: part.notes.clone(), ..Layer::default() };
+    let left =
+        super::super::paths::InnerPath::parse(&in_place(&part.root, LEFT_NOTE)).and_then(|path| path.read(&run.files));
+    if let Ok(left) = left {
+        let left = String::from_utf8_lossy(&left);
+        layer.notes.push(text::cap(&format!("{}: {}", part.title, left.trim()), NOTE));
+    }
+    if let Some(script) = &part.offline {
+        let finished = run.offline(&in_root(&part.root, script)).await?;
+        if finished.exit != Exit::Code(0) {
+            let (why, _) = why(&finished, &Traffic::default(), activities.setup.settings.limit_seconds);
+            let note = format!("{} worked, but scripts of packages failed without network: {why}", part.title);
+            layer.notes.push(text::cap(&note, NOTE));
+        }
+    }
+    collect(part, &run, mirror, making, &mut layer).await?;
+    Ok(Result::Made(layer))
+}
+
+/// A directory of files with the way out beside it.
+pub(super) struct Run<'a> {
+    activities: &'a WorkspaceActivities,
+    area: &'a Area,
+    /// The files, `/w` inside.
+    pub(super) files: PathBuf,
+    /// For git.
+    pub(super) index: PathBuf,
+    deps: PathBuf,
+    socket: PathBuf,
+    certificates: Vec<Bind>,
+}
+
+impl<'a> Run<'a> {
+    /// `work`: an empty directory.
+    pub(super) fn new(
+        activities: &'a WorkspaceActivities,
+        area: &'a Area,
+        work: PathBuf,
+    ) -> std::result::Result<Self, ServiceError> {
+        let make = |name: &str| {
+            let path = work.join(name);
+            std::fs::create_dir(&path).and_then(|()| lock::open_to_others(&path)).map_err(disk)?;
+            Ok::<_, ServiceError>(path)
+        };
+        let (files, deps, socket, certificates) =
+            (make("files")?, make("deps")?, make("proxy")?, make("certificates")?);
+        for name in ["tmp", "cache"] {
+            std::fs::create_dir_all(files.join(SCRATCH).join(name)).map_err(disk)?;
+        }
+        let certificates = match &activities.setup.settings.ca_bundle {
+            Some(bundle) => environment::certificates(bundle, &certificates).map_err(|error| {
+                let what = format!("ca_bundle {} under [workspaces.setup] cannot be used: {error}", bundle.display());
+                ServiceError::new(workflows::contract::failure::FailureKind::Unsupported, what)
+            })?,
+            None => Vec::new(),
+        };
+        Ok(Self { activities, area, index: work.join("index"), files, deps, socket, certificates })
+    }
+
+    fn command(&self, script: &str) -> Command {
+        let limit = self.activities.setup.settings.limit();
+        let mut command = Command::script(script, Some(self.files.clone()), limit);
+        command.binds.push(Bind { from: self.deps.clone(), to: DEPENDENCIES.into(), writable: true });
+        command.env = environment::writing(&self.activities.sandbox.path());
+        command.record = Some(self.area.group());
+        command
+    }
+
+    /// Runs a script with the registries in reach.
+    pub(super) async fn online(&self, script: &str) -> std::result::Result<(Finished, Traffic), ServiceError> {
+        // A socket of an earlier run is nobody's.
+        let _ = std::fs::remove_file(self.socket.join(SOCKET));
+        let proxy = Proxy::start(&self.socket, self.activities.setup.settings.rules()).map_err(disk)?;
+        let mut command = self.command(script);
+        let forward = [INSIDE, "forward", &PORT.to_string(), &format!("{SOCKET_DIRECTORY}/{SOCKET}"), "--"];
+        command.argv = forward.map(OsString::from).into_iter().chain(command.argv).collect();
+        command.binds.push(Bind { from: self.socket.clone(), to: SOCKET_DIRECTORY.into(), writable: false });
+        command.binds.extend(self.certificates.iter().cloned());
+        let whose = if self.certificates.is_empty() { Certificates::System } else { Certificates::Own };
+        command.env.extend(environment::online(whose));
+        let finished = self.activities.run(command).await?;
+        Ok((finished, proxy.traffic()))
+    }
+
+    /// Runs a script without any network.
+    async fn offline(&self, script: &str) -> std::result::Result<Finished, ServiceError> {
+        self.activities.run(self.command(script)).await
+    }
+}
+
+/// Moves what was made into the result.
+async fn collect(
+    part: &Part,
+    run: &Run<'_>,
+    mirror: &Mirror<'_>,
+    making: &Making,
+    layer: &mut Layer,
+) -> std::result::Result<(), ServiceError> {
+    std::fs::remove_dir_all(run.files.join(SCRATCH)).map_err(disk)?;
+    let whole = part.deps.iter().any(|path| path == DEPENDENCIES);
+    let mut entries: Vec<_> = std::fs::read_dir(&run.deps).map_err(disk)?.filter_map(std::result::Result::ok).collect();
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let to = Path::new(DEPENDENCIES).join(entry.file_name());
+        let wanted = whole || part.deps.iter().any(|path| Path::new(path) == to);
+        if wanted && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            making.mount(layer, &entry.path(), to).map_err(disk)?;
+        }
+    }
+    if part.node_modules {
+        for path in layers::directories_named(&run.files, "node_modules", ".git") {
+            let made = run.files.join(&path);
+            for name in super::CACHES_OF_TOOLS {
+                // Empty, as a place to mount something writable on.
+                let cache = made.join(name);
+                let _ = std::fs::remove_dir_all(&cache);
+                std::fs::create_dir(&cache).map_err(disk)?;
+            }
+            making.mount(layer, &made, Path::new(sandbox::ROOT).join(path)).map_err(disk)?;
+        }
+    }
+    if part.manifests.is_none() {
+        keep_others(run, mirror, making, layer).await?;
+    }
+    Ok(())
+}
+
+/// What a repository's own command left in the check-out: what git ignores is kept, since it never becomes part of a change.
+async fn keep_others(
+    run: &Run<'_>,
+    mirror: &Mirror<'_>,
+    making: &Making,
+    layer: &mut Layer,
+) -> std::result::Result<(), ServiceError> {
+    let git = mirror.git.with_index(&run.index).with_work_tree(&run.files);
+    let list = async |ignored: &[&str]| {
+        let args = ["ls-files", "-z", "--others", "--directory", "--no-empty-directory"].iter().chain(ignored);
+        let listed = git.run(args).await.map_err(GitFailed::unexpected)?;
+        let listed = String::from_utf8_lossy(&listed);
+        let paths = listed.split_terminator('\0').map(|path| path.trim_end_matches('/').to_owned());
+        Ok::<Vec<String>, ServiceError>(paths.filter(|path| !path.ends_with('\u{fffd}')).collect())
+    };
+    let ignored = list(&["--ignored", "--exclude-per-directory=.gitignore"]).await?;
+    let others = list(&["--exclude-per-directory=.gitignore"]).await?;
+    let mut room = COPIES;
+    let mut too_large = Vec::new();
+    for path in ignored.iter().filter(|path| !path.starts_with(".git/")) {
+        let made = run.files.join(path);
+        let is_environment = ENVIRONMENTS.iter().any(|name| path.rsplit('/').next() == Some(name));
+        if is_environment && made.is_dir() && !made.is_symlink() {
+            making.mount(layer, &made, Path::new(sandbox::ROOT).join(path)).map_err(disk)?;
+            continue;
+        }
+        let size = layers::size_of(&made);
+        if size > room {
+            too_large.push(path.as_str());
+            continue;
+        }
+        room -= size;
+        let to = making.result.join(layers::COPIES).join(path);
+        std::fs::create_dir_all(to.parent().unwrap_or(&to)).map_err(disk)?;
+        std::fs::rename(&made, to).map_err(disk)?;
+        layer.copies.push(path.clone());
+    }
+    let mut name = |paths: &[&str], why: &str| {
+        if !paths.is_empty() {
+            let shown = paths.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+            layer.notes.push(text::cap(&format!("Not kept of what `setup` made: {shown} ({why})."), NOTE));
+        }
+    };
+    name(&too_large, "larger than 256 MB");
+    name(&others.iter().map(String::as_str).collect::<Vec<_>>(), "git does not ignore it; add it to .gitignore");
+    Ok(())
+}
+
+/// `script` in a directory of the check-out.
+fn in_root(root: &str, script: &str) -> String {
+    if root.is_empty() { script.to_owned() } else { format!("cd '{}'\n{script}", root.replace('\'', r"'\''")) }
+}
+
+fn in_place(root: &str, name: &str) -> String {
+    if root.is_empty() { name.to_owned() } else { format!("{root}/{name}") }
+}
+
+/// Why a set-up failed, and whether it may work later without anybody doing anything.
+pub(super) fn why(finished: &Finished, traffic: &Traffic, seconds: u64) -> (String, bool) {
+    let output = finished.stdout.text();
+    let said = match &finished.exit {
+        Exit::TimedOut => format!("it was stopped after {seconds} s"),
+        Exit::OverLimit(which) => format!("it was stopped: it used too much {which}"),
+        _ => last_words(&output),
+    };
+    let list = |of: &std::collections::BTreeMap<String, String>| {
+        of.iter().take(5).map(|(host, why)| format!("{host}: {why}")).collect::<Vec<_>>().join("; ")
+    };
+    if matches!(finished.exit, Exit::TimedOut | Exit::OverLimit(_)) {
+        return (said, false);
+    }
+    if !traffic.refused.is_empty() {
+        let asked = list(&traffic.refused);
+        let told = "An operator can add hosts to `allow` under [workspaces.setup].";
+        return (format!("{said} (refused: {asked}). {told}"), false);
+    }
+    if !traffic.unreachable.is_empty() {
+        return (format!("{said} ({})", list(&traffic.unreachable)), true);
+    }
+    let out_of_order = [
+        "502 Bad Gateway",
+        "503 Service",
+        "504 Gateway",
+        "500 Internal Server Error",
+        "429 Too Many",
+        "E503",
+        "E502",
+        "E500",
+        "E429",
+    ];
+    let transient = out_of_order.iter().any(|mark| output.contains(mark));
+    (said, transient)
+}
+
+/// The lines that say what went wrong: those marked as errors, else the last ones.
+fn last_words(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let marked = |line: &&&str| {
+        let line = line.to_ascii_lowercase();
+        ["error", "npm error", "fatal", "[error]", "go: "].iter().any(|mark| line.starts_with(mark))
+    };
+    let noise = |line: &&&str| line.contains("A complete log of this run") || line.contains("npm-debug");
+    let errors: Vec<&str> = lines.iter().filter(marked).filter(|line| !noise(line)).copied().take(4).collect();
+    if errors.is_empty() {
+        lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join(" / ")
+    } else {
+        errors.join(" / ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_that_say_what_went_wrong_are_told() {
+        let npm = "npm warn x\nnpm error code E404\nnpm error 404 Not Found - GET https://registry/x\nnpm error A complete log of this run can be found in: /w\n";
+        assert_eq!(last_words(npm), "npm error code E404 / npm error 404 Not Found - GET https://registry/x");
+        assert_eq!(last_words("a\n\nb\nc\nd\n"), "b / c / d");
+        assert_eq!(last_words(""), "");
+    }
+}

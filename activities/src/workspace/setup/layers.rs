@@ -1,0 +1,468 @@
+//! Installed dependencies on this worker's disk: made once per content of the lock files, shown read-only to every sandbox
+//! that needs them, and removed when they grow old or too many. A cache; any worker can make them again.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::ServiceError;
+use crate::workspace::{disk, lock};
+
+/// Name of the description in a layer.
+const DESCRIPTION: &str = "layer.json";
+
+/// The directory of all layers.
+#[derive(Debug, Clone)]
+pub(super) struct Layers {
+    directory: PathBuf,
+}
+
+/// What a layer holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Layer {
+    /// What is shown where.
+    pub(super) mounts: Vec<Mount>,
+    /// Files that are copied into a check-out, by their path there; in the layer they lie in [`COPIES`].
+    pub(super) copies: Vec<String>,
+    /// What people and models should know.
+    pub(super) notes: Vec<String>,
+    /// Its size.
+    pub(super) bytes: u64,
+}
+
+/// Where a layer keeps what is copied.
+pub(super) const COPIES: &str = "copies";
+
+/// A directory of a layer, and where the sandbox shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mount {
+    /// In the layer.
+    pub(super) from: String,
+    /// Inside.
+    pub(super) to: PathBuf,
+}
+
+/// A layer that nobody removes while this lives.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Where it is.
+    pub(super) directory: PathBuf,
+    /// What it holds.
+    pub(super) layer: Layer,
+    _lock: File,
+}
+
+/// A layer being made, by us alone.
+#[derive(Debug)]
+pub(super) struct Making {
+    /// An empty directory for the work; gone afterwards.
+    pub(super) work: PathBuf,
+    /// An empty directory for the result.
+    pub(super) result: PathBuf,
+    new: PathBuf,
+    place: PathBuf,
+    _lock: File,
+}
+
+/// A set-up that failed, remembered for a while.
+#[derive(Debug, Serialize, Deserialize)]
+struct Failed {
+    note: String,
+}
+
+impl Layers {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Makes the directory, and removes what was being made when a worker died.
+    ///
+    /// # Errors
+    /// The directory cannot be used.
+    pub(super) fn open(&self) -> io::Result<()> {
+        std::fs::create_dir_all(&self.directory)?;
+        lock::open_to_others(&self.directory)?;
+        for name in self.names("tmp") {
+            if let Some(_held) = lock::try_now(&self.path(&name, "lock")) {
+                let _ = std::fs::remove_dir_all(self.path(&name, "tmp"));
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, key: &str, extension: &str) -> PathBuf {
+        self.directory.join(format!("{key}.{extension}"))
+    }
+
+    /// Keys with a file of this extension.
+    fn names(&self, extension: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten().filter_map(Result::ok);
+        let name = |entry: std::fs::DirEntry| {
+            entry.file_name().to_str()?.strip_suffix(&format!(".{extension}")).map(str::to_owned)
+        };
+        entries.filter_map(name).collect()
+    }
+
+    /// The layer of this key, if it was made.
+    ///
+    /// # Errors
+    /// The directory cannot be used.
+    pub(super) async fn find(&self, key: &str) -> Result<Option<Held>, ServiceError> {
+        let place = self.path(key, "layer");
+        if !place.exists() {
+            return Ok(None);
+        }
+        let lock = lock::wait_shared(self.path(key, "lock")).await?;
+        let Ok(text) = std::fs::read(place.join(DESCRIPTION)) else { return Ok(None) };
+        let Ok(layer) = serde_json::from_slice(&text) else { return Ok(None) };
+        // Its age counts from the last use.
+        if let Ok(description) = File::open(place.join(DESCRIPTION)) {
+            let _ = description.set_modified(SystemTime::now());
+        }
+        Ok(Some(Held { directory: place, layer, _lock: lock }))
+    }
+
+    /// Whether the layer of this key was made.
+    pub(super) fn there(&self, key: &str) -> bool {
+        self.path(key, "layer").join(DESCRIPTION).exists()
+    }
+
+    /// Takes the place of a layer to make it. Waits while somebody else does.
+    ///
+    /// # Errors
+    /// The directory cannot be used.
+    pub(super) async fn make(&self, key: &str) -> Result<Making, ServiceError> {
+        let held = lock::wait(self.path(key, "lock")).await?;
+        let new = self.path(key, "tmp");
+        let (work, result) = (new.join("work"), new.join("result"));
+        remove(&new).map_err(disk)?;
+        for directory in [&new, &work, &result] {
+            std::fs::create_dir(directory).map_err(disk)?;
+            std::fs::set_permissions(directory, Permissions::from_mode(0o755)).map_err(disk)?;
+        }
+        Ok(Making { work, result, new, place: self.path(key, "layer"), _lock: held })
+    }
+
+    /// Why the set-up of this key failed, within the last `period`.
+    pub(super) fn failure(&self, key: &str, period: Duration) -> Option<String> {
+        let path = self.path(key, "failed");
+        let age = path.metadata().ok()?.modified().ok()?.elapsed().ok()?;
+        let failed: Failed = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        (age < period).then_some(failed.note)
+    }
+
+    /// Remembers that the set-up of this key failed.
+    pub(super) fn remember_failure(&self, key: &str, note: &str) {
+        let text = serde_json::to_vec(&Failed { note: note.to_owned() }).unwrap_or_default();
+        if let Err(error) = std::fs::write(self.path(key, "failed"), text) {
+            tracing::warn!(%error, "a failed set-up could not be remembered");
+        }
+    }
+
+    /// Removes layers that were not used for `age`, and the oldest of those over `bytes`. Those in use stay.
+    pub(super) fn evict(&self, age: Duration, bytes: u64) {
+        let mut layers: Vec<(Duration, String, u64)> = Vec::new();
+        for key in self.names("layer") {
+            let path = self.path(&key, "layer").join(DESCRIPTION);
+            let unused = path
+                .metadata()
+                .and_then(|data| data.modified())
+                .ok()
+                .and_then(|at| at.elapsed().ok())
+                .unwrap_or_default();
+            let layer: Layer =
+                std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+            layers.push((unused, key, layer.bytes));
+        }
+        layers.sort();
+        let mut sum = 0u64;
+        for (unused, key, size) in layers {
+            sum = sum.saturating_add(size);
+            if unused <= age && sum <= bytes {
+                continue;
+            }
+            if let Some(_held) = lock::try_now(&self.path(&key, "lock")) {
+                match self.discard(&key) {
+                    Ok(()) => sum = sum.saturating_sub(size),
+                    Err(error) => tracing::warn!(%error, key, "a layer of dependencies could not be removed"),
+                }
+            }
+        }
+        for key in self.names("failed") {
+            let path = self.path(&key, "failed");
+            let old = path.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
+            if old.is_some_and(|old| old > age) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Removes a layer, so that half a layer is never found.
+    fn discard(&self, key: &str) -> io::Result<()> {
+        let away = self.path(key, "tmp");
+        remove(&away)?;
+        std::fs::rename(self.path(key, "layer"), &away)?;
+        remove(&away)
+    }
+}
+
+impl Making {
+    /// Moves something that the work made into the result, and notes where it is to be shown.
+    ///
+    /// # Errors
+    /// It cannot be moved.
+    pub(super) fn mount(&self, layer: &mut Layer, made: &Path, to: PathBuf) -> io::Result<()> {
+        let from = layer.mounts.len().to_string();
+        std::fs::rename(made, self.result.join(&from))?;
+        layer.mounts.push(Mount { from, to });
+        Ok(())
+    }
+
+    /// Puts the result in its place, whole and on disk.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn finish(self, mut layer: Layer) -> io::Result<()> {
+        layer.bytes = settle(&self.result)?;
+        let description = self.result.join(DESCRIPTION);
+        std::fs::write(&description, serde_json::to_vec(&layer).map_err(io::Error::other)?)?;
+        // One call for the file system: a layer has tens of thousands of files.
+        nix::unistd::syncfs(File::open(&self.result)?.as_fd())?;
+        remove(&self.place)?;
+        std::fs::rename(&self.result, &self.place)?;
+        if let Some(directory) = self.place.parent() {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.new) {
+            tracing::warn!(%error, "what a set-up worked with could not be removed");
+        }
+    }
+}
+
+/// Removes a directory if it is there. What installed it may have closed directories to their own owner.
+fn remove(directory: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            settle(directory)?;
+            std::fs::remove_dir_all(directory)
+        }
+        other => other,
+    }
+}
+
+/// Makes files ours, readable for everybody and writable for nobody else, and counts their bytes. As root, no sandbox has
+/// our user id, so none can change them even where they are not mounted read-only.
+fn settle(path: &Path) -> io::Result<u64> {
+    let data = path.symlink_metadata()?;
+    if nix::unistd::geteuid().is_root() {
+        lchown(path, Some(0), Some(0))?;
+    }
+    if data.is_symlink() {
+        return Ok(0);
+    }
+    let mode = data.permissions().mode();
+    let run = if data.is_dir() || mode & 0o111 != 0 { 0o111 } else { 0 };
+    let wanted = 0o644 | run;
+    if mode & 0o7777 != wanted {
+        std::fs::set_permissions(path, Permissions::from_mode(wanted))?;
+    }
+    if !data.is_dir() {
+        return Ok(data.len());
+    }
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(path)? {
+        bytes += settle(&entry?.path())?;
+    }
+    Ok(bytes)
+}
+
+/// Lets the sandbox's user read a file of ours.
+///
+/// # Errors
+/// The mode cannot be set.
+pub(super) fn readable(path: &Path) -> io::Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(0o644))
+}
+
+/// Copies a file, a link or a directory. What is there already stays.
+///
+/// # Errors
+/// Reading or writing failed.
+pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    let data = from.symlink_metadata()?;
+    if data.is_symlink() {
+        return match symlink(std::fs::read_link(from)?, to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        };
+    }
+    if data.is_dir() {
+        match std::fs::create_dir(to) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        // A link in this place would lead the copies elsewhere.
+        if !to.symlink_metadata()?.is_dir() {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            copy_tree(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    if to.symlink_metadata().is_err() {
+        std::fs::copy(from, to)?;
+    }
+    Ok(())
+}
+
+/// Bytes of all files below a path, by path of its parts; links are not followed.
+pub(super) fn size_of(path: &Path) -> u64 {
+    let Ok(data) = path.symlink_metadata() else { return 0 };
+    if !data.is_dir() {
+        return data.len();
+    }
+    std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok).map(|entry| size_of(&entry.path())).sum()
+}
+
+/// Directories of this name below `root`, none inside another, by their path there. Links are not followed.
+pub(super) fn directories_named(root: &Path, name: &str, skip: &str) -> Vec<PathBuf> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(below) = open.pop() {
+        for entry in std::fs::read_dir(root.join(&below)).into_iter().flatten().filter_map(Result::ok) {
+            let path = below.join(entry.file_name());
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || entry.file_name() == skip {
+                continue;
+            }
+            if entry.file_name() == name {
+                found.insert(path, ());
+            } else {
+                open.push(path);
+            }
+        }
+    }
+    found.into_keys().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layers() -> (tempfile::TempDir, Layers) {
+        let directory = tempfile::tempdir().unwrap();
+        let layers = Layers::new(directory.path().join("layers"));
+        layers.open().unwrap();
+        (directory, layers)
+    }
+
+    async fn made(layers: &Layers, key: &str, bytes: usize) {
+        let making = layers.make(key).await.unwrap();
+        let made = making.work.join("made");
+        std::fs::create_dir(&made).unwrap();
+        std::fs::write(made.join("file"), vec![b'x'; bytes]).unwrap();
+        std::fs::set_permissions(made.join("file"), Permissions::from_mode(0o4700)).unwrap();
+        let mut layer = Layer::default();
+        making.mount(&mut layer, &made, "/deps/python".into()).unwrap();
+        making.finish(layer).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_layer_is_found_whole_or_not_at_all() {
+        let (_directory, layers) = layers();
+        assert!(layers.find("a").await.unwrap().is_none());
+        made(&layers, "a", 10).await;
+        let held = layers.find("a").await.unwrap().unwrap();
+        assert_eq!(held.layer.bytes, 10);
+        let file = held.directory.join(&held.layer.mounts[0].from).join("file");
+        assert_eq!(
+            file.metadata().unwrap().permissions().mode() & 0o7777,
+            0o755,
+            "readable for all, and no set-user-id"
+        );
+        assert!(!layers.path("a", "tmp").exists());
+
+        // Given up half-way, by an error and by the death of the worker.
+        drop(layers.make("b").await.unwrap());
+        assert!(layers.find("b").await.unwrap().is_none() && !layers.path("b", "tmp").exists());
+        let making = layers.make("c").await.unwrap();
+        let left = making.new.clone();
+        layers.open().unwrap();
+        assert!(left.exists(), "somebody works in it");
+        drop(making);
+        std::fs::create_dir(&left).unwrap();
+        layers.open().unwrap();
+        assert!(!left.exists());
+    }
+
+    #[tokio::test]
+    async fn old_layers_and_those_over_the_limit_go_unless_they_are_used() {
+        let (_directory, layers) = layers();
+        let age = |key: &str, seconds| {
+            let description = File::open(layers.path(key, "layer").join(DESCRIPTION)).unwrap();
+            description.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+        };
+        for (key, seconds) in [("new", 10), ("middle", 20), ("old", 30), ("ancient", 9000)] {
+            made(&layers, key, 100).await;
+            age(key, seconds);
+        }
+        let kept = || {
+            let mut names = layers.names("layer");
+            names.sort();
+            names
+        };
+        layers.evict(Duration::from_secs(3600), 1000);
+        assert_eq!(kept(), ["middle", "new", "old"]);
+        let held = layers.find("old").await.unwrap().unwrap();
+        age("old", 30);
+        layers.evict(Duration::from_secs(3600), 150);
+        assert_eq!(kept(), ["new", "old"], "one is in use");
+        drop(held);
+        layers.evict(Duration::from_secs(3600), 150);
+        assert_eq!(kept(), ["new"]);
+    }
+
+    #[test]
+    fn failures_are_remembered_for_a_while() {
+        let (_directory, layers) = layers();
+        layers.remember_failure("a", "npm ci: no such package");
+        assert_eq!(layers.failure("a", Duration::from_secs(60)).unwrap(), "npm ci: no such package");
+        assert_eq!(layers.failure("a", Duration::ZERO), None);
+        assert_eq!(layers.failure("b", Duration::from_secs(60)), None);
+    }
+
+    #[test]
+    fn copies_follow_no_links_and_replace_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir_all(path("from/build/deep")).unwrap();
+        std::fs::write(path("from/build/deep/a"), "a").unwrap();
+        symlink("/etc/passwd", path("from/build/link")).unwrap();
+        std::fs::create_dir_all(path("outside")).unwrap();
+        std::fs::create_dir_all(path("to/build")).unwrap();
+        symlink(path("outside"), path("to/build/deep")).unwrap();
+        copy_tree(&path("from/build"), &path("to/build")).unwrap();
+        assert!(std::fs::read_dir(path("outside")).unwrap().next().is_none());
+        assert_eq!(std::fs::read_link(path("to/build/link")).unwrap(), Path::new("/etc/passwd"));
+
+        std::fs::create_dir_all(path("work/web/node_modules/a/node_modules")).unwrap();
+        std::fs::create_dir_all(path("work/node_modules")).unwrap();
+        symlink("/etc", path("work/link")).unwrap();
+        let found = directories_named(&path("work"), "node_modules", ".git");
+        assert_eq!(found, [Path::new("node_modules"), Path::new("web/node_modules")]);
+    }
+}

@@ -1,0 +1,389 @@
+//! The set-up phase: installs what a repository's lock files name, through a proxy that knows only package registries, into
+//! layers that later commands see read-only and without any network.
+//!
+//! Detected set-ups see lock files and manifests, never source, so that what they run while the registries are in reach has
+//! nothing to tell. `setup` in `ticketwright.toml` sees everything: the base commit's authors chose it.
+
+mod allow;
+mod environment;
+mod hello;
+mod install;
+mod layers;
+mod lockfiles;
+mod plan;
+mod proxy;
+mod stage;
+mod tooling;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+use workflows::contract::failure::FailureKind;
+use workflows::contract::ids::{CommitSha, Digest};
+
+use super::area::{Area, Checkout};
+use super::mirror::Mirror;
+use super::{WorkspaceActivities, disk, lock, repository};
+use crate::failure::ServiceError;
+use crate::sandbox::{self, Bind, Sandbox};
+use allow::AllowList;
+use layers::{Held, Layers};
+use plan::{Part, Plan};
+use proxy::Rules;
+
+pub use allow::{Destination, Range};
+pub(super) use lockfiles::FIXERS;
+pub use tooling::Tooling;
+
+/// Changes when layers made by older versions of this program no longer fit.
+const VERSION: u32 = 1;
+/// Attempts at a registry that cannot be reached, before work goes on without it.
+const ATTEMPTS: u32 = 3;
+/// Directories of JavaScript's packages into which tools write while they run.
+const CACHES_OF_TOOLS: [&str; 3] = [".cache", ".vite", ".vite-temp"];
+
+/// How dependencies are installed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Whether anything is installed at all. Default true.
+    pub enabled: bool,
+    /// Hosts beside the usual registries, as `host` or `host:port`. Exact names.
+    pub allow: Vec<Destination>,
+    /// Addresses that are not public and yet fine, as those of a company's mirror.
+    pub upstream_addresses: Vec<Range>,
+    /// A proxy that leads out of this network, as `host:port`.
+    pub upstream_proxy: Option<String>,
+    /// Certificates to trust instead of the system's, in PEM.
+    pub ca_bundle: Option<PathBuf>,
+    /// Seconds that installing one kind of dependencies may take. Default 10 minutes.
+    pub limit_seconds: u64,
+    /// Most bytes from registries in that time. Default 4 GB.
+    pub download_bytes: u64,
+    /// Most bytes to them: requests, nothing else. Default 64 MB.
+    pub upload_bytes: u64,
+    /// Disk for installed dependencies; those unused for longest go first. Default 20 GB.
+    pub layers_bytes: u64,
+    /// Days after which unused ones go. Default 14.
+    pub layers_days: u64,
+    /// Seconds until a set-up that failed is tried again. Default 10 minutes.
+    pub retry_seconds: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            allow: Vec::new(),
+            upstream_addresses: Vec::new(),
+            upstream_proxy: None,
+            ca_bundle: None,
+            limit_seconds: 600,
+            download_bytes: 4 << 30,
+            upload_bytes: 64 << 20,
+            layers_bytes: 20 << 30,
+            layers_days: 14,
+            retry_seconds: 600,
+        }
+    }
+}
+
+impl Settings {
+    /// The hosts a set-up may reach, for people.
+    pub fn hosts(&self) -> Vec<String> {
+        AllowList::new(&self.allow).hosts().map(ToString::to_string).collect()
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            allowed: AllowList::new(&self.allow),
+            upstream_addresses: self.upstream_addresses.clone(),
+            upstream_proxy: self.upstream_proxy.clone(),
+            down: self.download_bytes,
+            up: self.upload_bytes,
+            connections: 128,
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit_seconds)
+    }
+}
+
+/// Installs dependencies, and remembers what came of it.
+#[derive(Debug)]
+pub(super) struct Setup {
+    settings: Settings,
+    layers: Layers,
+    tooling: OnceCell<Tooling>,
+    /// How often a registry could not be reached, by key.
+    unreachable: Mutex<HashMap<String, u32>>,
+}
+
+/// What was installed for a check-out.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    /// What people and models should know, one line each: what could not be installed, and why.
+    pub(super) notes: Vec<String>,
+    /// Layers that must not go while the check-out is used.
+    _held: Vec<Held>,
+}
+
+/// What became of one part.
+enum Outcome {
+    Installed(Held),
+    Failed(String),
+}
+
+impl Setup {
+    /// Makes the directory for layers, and removes what was half-made.
+    ///
+    /// # Errors
+    /// The directory cannot be used.
+    pub(super) fn open(settings: Settings, directory: PathBuf) -> io::Result<Self> {
+        let layers = Layers::new(directory);
+        layers.open()?;
+        Ok(Self { settings, layers, tooling: OnceCell::new(), unreachable: Mutex::default() })
+    }
+
+    /// What the sandbox has to install with; asked once.
+    async fn tooling(&self, sandbox: &Sandbox) -> Result<&Tooling, ServiceError> {
+        self.tooling.get_or_try_init(|| Tooling::of(sandbox)).await
+    }
+
+    /// Counts a failure to reach a registry; says whether to go on without it.
+    fn given_up(&self, key: &str) -> bool {
+        let mut unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = unreachable.entry(key.to_owned()).or_default();
+        *times += 1;
+        let given_up = *times >= ATTEMPTS;
+        if given_up {
+            unreachable.remove(key);
+        }
+        given_up
+    }
+}
+
+impl WorkspaceActivities {
+    /// Puts the files of `tree` into a directory `name`, with what they need installed. `base`: the commit whose settings count.
+    pub(super) async fn check_out(
+        &self,
+        area: &Area,
+        mirror: &Mirror<'_>,
+        name: &str,
+        tree: &str,
+        base: &CommitSha,
+    ) -> Result<Checkout, ServiceError> {
+        let mut checkout = area.check_out(mirror, name, tree, base).await?;
+        self.prepare(area, mirror, base, &mut checkout).await?;
+        Ok(checkout)
+    }
+
+    /// What is installed for `tree`; installs what is missing. Notes for people.
+    pub(super) async fn set_up(
+        &self,
+        area: &Area,
+        mirror: &Mirror<'_>,
+        tree: &str,
+        base: &CommitSha,
+    ) -> Result<Vec<String>, ServiceError> {
+        Ok(self.installed(area, mirror, tree, base).await?.1)
+    }
+
+    async fn prepare(
+        &self,
+        area: &Area,
+        mirror: &Mirror<'_>,
+        base: &CommitSha,
+        checkout: &mut Checkout,
+    ) -> Result<(), ServiceError> {
+        let (held, notes) = self.installed(area, mirror, &checkout.tree, base).await?;
+        let scratch = checkout.files.with_file_name("set-up");
+        std::fs::create_dir(&scratch).map_err(disk)?;
+        lock::open_to_others(&scratch).map_err(disk)?;
+        for held in &held {
+            show(held, checkout, &scratch, &self.sandbox.path()).map_err(disk)?;
+        }
+        checkout.prepared = Prepared { notes, _held: held };
+        Ok(())
+    }
+
+    async fn installed(
+        &self,
+        area: &Area,
+        mirror: &Mirror<'_>,
+        tree: &str,
+        base: &CommitSha,
+    ) -> Result<(Vec<Held>, Vec<String>), ServiceError> {
+        if !self.setup.settings.enabled {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let own = match repository::read(&mirror.git, base.as_str(), self.tools().await?).await? {
+            Ok(repository) => repository.setup,
+            // Whoever needs the settings says what is wrong with them.
+            Err(_) => None,
+        };
+        let files = stage::files(&mirror.git, tree).await?;
+        // Nothing to install is the most common case, and needs no program.
+        if own.is_none() && files.texts.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let tooling = self.setup.tooling(&self.sandbox).await?;
+        let Plan { parts, mut notes } = match &own {
+            Some(commands) => plan::own(commands.lines(), tooling),
+            None => plan::detect(&files, tooling),
+        };
+        let mut all = Vec::new();
+        for part in &parts {
+            let stage = stage::of(part, &files, &mirror.git, base).await?;
+            let key = key(part, &stage, tooling);
+            match self.layer(area, mirror, part, &stage, &key).await? {
+                Outcome::Installed(held) => {
+                    notes.extend(held.layer.notes.iter().cloned());
+                    all.push(held);
+                }
+                Outcome::Failed(note) => notes.push(note),
+            }
+        }
+        Ok((all, notes))
+    }
+
+    /// The layer of a part: the one that is there, or a new one.
+    async fn layer(
+        &self,
+        area: &Area,
+        mirror: &Mirror<'_>,
+        part: &Part,
+        stage: &stage::Stage,
+        key: &str,
+    ) -> Result<Outcome, ServiceError> {
+        let Setup { settings, layers, .. } = &self.setup;
+        let retry = Duration::from_secs(settings.retry_seconds);
+        loop {
+            if let Some(held) = layers.find(key).await? {
+                return Ok(Outcome::Installed(held));
+            }
+            if let Some(note) = layers.failure(key, retry) {
+                return Ok(Outcome::Failed(note));
+            }
+            let making = layers.make(key).await?;
+            // Somebody else may have made it while we waited for the place.
+            if layers.there(key) || layers.failure(key, retry).is_some() {
+                continue;
+            }
+            match install::install(self, area, mirror, part, stage, &making).await? {
+                install::Result::Made(layer) => {
+                    tokio::task::spawn_blocking(move || making.finish(layer)).await.map_err(disk)?.map_err(disk)?;
+                    let (layers, age) = (layers.clone(), Duration::from_secs(settings.layers_days * 24 * 3600));
+                    let bytes = settings.layers_bytes;
+                    tokio::task::spawn_blocking(move || layers.evict(age, bytes)).await.map_err(disk)?;
+                }
+                install::Result::Failed(note) => layers.remember_failure(key, &note),
+                install::Result::Unreachable(note) => {
+                    if self.setup.given_up(key) {
+                        layers.remember_failure(key, &note);
+                    } else {
+                        return Err(ServiceError::new(FailureKind::Unavailable, note));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The name of a part's layer: a digest of all that decides what is installed.
+fn key(part: &Part, stage: &stage::Stage, tooling: &Tooling) -> String {
+    let tools: BTreeMap<&str, &str> = tooling.versions(&part.tools).collect();
+    let all = serde_json::json!({
+        "version": VERSION,
+        "architecture": std::env::consts::ARCH,
+        "part": part,
+        "files": stage.keyed,
+        "tools": tools,
+    });
+    Digest::of(all.to_string()).as_str().chars().take(40).collect()
+}
+
+/// Whether what is installed for `commit` brings pytest. `names`: its files.
+pub(super) async fn brings_pytest(git: &super::git::Git, commit: &str, names: &[&str]) -> Result<bool, ServiceError> {
+    if !names.iter().any(|name| plan::is_manifest(name)) {
+        return Ok(false);
+    }
+    Ok(plan::brings_pytest(&stage::files(git, commit).await?))
+}
+
+/// Lets the commands of `checkout` find a layer. `scratch`: a directory for what goes with it. `search`: the sandbox's path.
+fn show(held: &Held, checkout: &mut Checkout, scratch: &Path, search: &str) -> io::Result<()> {
+    for mount in &held.layer.mounts {
+        let from = held.directory.join(&mount.from);
+        if let Ok(place) = mount.to.strip_prefix(sandbox::ROOT) {
+            if !mount_point(&checkout.files, place)? {
+                continue;
+            }
+        }
+        checkout.binds.push(Bind { from: from.clone(), to: mount.to.clone(), writable: false });
+        for name in CACHES_OF_TOOLS.iter().filter(|name| from.join(name).is_dir()) {
+            let cache = scratch.join(format!("cache-{}", checkout.binds.len()));
+            std::fs::create_dir(&cache)?;
+            checkout.binds.push(Bind { from: cache, to: mount.to.join(name), writable: true });
+        }
+    }
+    for path in &held.layer.copies {
+        let place = Path::new(path);
+        if place.parent().is_none_or(|parent| directories(&checkout.files, parent).unwrap_or(false)) {
+            layers::copy_tree(&held.directory.join(layers::COPIES).join(path), &checkout.files.join(path))?;
+        }
+    }
+    checkout.env.extend(environment::offline(&held.layer.mounts, search));
+    checkout.binds.extend(environment::offline_files(&held.layer.mounts, scratch)?);
+    Ok(())
+}
+
+/// Makes an empty directory to mount something on. False: the repository has something else there.
+fn mount_point(files: &Path, place: &Path) -> io::Result<bool> {
+    if !directories(files, place)? {
+        return Ok(false);
+    }
+    Ok(std::fs::read_dir(files.join(place))?.next().is_none())
+}
+
+/// Makes the directories of a path below `files`, through no link. False: something else is in the way.
+fn directories(files: &Path, place: &Path) -> io::Result<bool> {
+    let mut path = files.to_owned();
+    for part in place.components() {
+        path.push(part);
+        match path.symlink_metadata() {
+            Ok(data) if data.is_dir() => {}
+            Ok(_) => return Ok(false),
+            Err(_) => std::fs::create_dir(&path)?,
+        }
+    }
+    Ok(true)
+}
+
+/// The `setup` of a `ticketwright.toml`: one command or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub(super) enum Commands {
+    /// One.
+    One(String),
+    /// Several, of which the first that fails ends the set-up. None: nothing is installed.
+    List(Vec<String>),
+}
+
+impl Commands {
+    fn lines(&self) -> &[String] {
+        match self {
+            Self::One(command) => std::slice::from_ref(command),
+            Self::List(commands) => commands,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,326 @@
+//! Python: uv, poetry, pipenv's lock file, requirements files, and the dependencies that pyproject.toml or setup.cfg list.
+//! Wheels only, because building a package runs its code while the registries are in reach.
+
+use super::super::environment::PYTHON;
+use super::{Files, Part, Plan, below, missing, quote};
+use crate::workspace::setup::tooling::Tooling;
+
+/// Makes the environment. Its interpreter is the sandbox's own, at the same path later.
+pub(super) const ENVIRONMENT: &str = "python3 -m venv /deps/python\n";
+/// Names of requirements files that tests need; others may be for other platforms and contradict them.
+const REQUIREMENTS: [&str; 12] = [
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements_dev.txt",
+    "requirements-test.txt",
+    "requirements_test.txt",
+    "requirements-tests.txt",
+    "dev-requirements.txt",
+    "test-requirements.txt",
+    "requirements/base.txt",
+    "requirements/dev.txt",
+    "requirements/test.txt",
+    "requirements/tests.txt",
+];
+/// Groups of dependencies that tests need.
+const GROUPS: [&str; 6] = ["dev", "test", "tests", "testing", "develop", "development"];
+/// The file we write for what other files list.
+const LISTED: &str = ".ticketwright-requirements.txt";
+
+pub(super) fn is_manifest(folders: &str, file: &str) -> bool {
+    let of_requirements = |name: &str| {
+        std::path::Path::new(name).extension().is_some_and(|extension| extension == "txt" || extension == "in")
+            && (name.contains("requirements") || name.contains("constraints"))
+    };
+    matches!(
+        file,
+        "pyproject.toml"
+            | "uv.lock"
+            | "poetry.lock"
+            | "Pipfile.lock"
+            | "setup.cfg"
+            | "setup.py"
+            | "uv.toml"
+            | "pip.conf"
+    ) || of_requirements(file)
+        || folders.rsplit('/').next() == Some("requirements") && file.ends_with(".txt")
+}
+
+/// Whether something is to be installed; pytest then comes along.
+pub(super) fn plans(files: &Files) -> bool {
+    roots(files).iter().any(|root| matches!(part(files, root, &Tooling::default()), Some(Ok(_))))
+}
+
+/// Adds the first place with Python dependencies; a virtual environment has one path.
+pub(super) fn detect(files: &Files, tooling: &Tooling, plan: &mut Plan) {
+    let roots = roots(files);
+    let mut found = roots.iter().filter_map(|root| part(files, root, tooling).map(|part| (root, part)));
+    let Some((root, first)) = found.next() else { return };
+    match first {
+        _ if !tooling.has("python3") => plan.notes.push(missing("python3", root, "pyproject.toml")),
+        Ok(part) => plan.parts.push(part),
+        Err(why) => plan.notes.push(why),
+    }
+    let others: Vec<&str> = found.map(|(root, _)| root.as_str()).take(5).collect();
+    if !others.is_empty() {
+        plan.notes.push(format!(
+            "The Python dependencies of {} are not installed, only those of {}. `setup` in ticketwright.toml can name all.",
+            others.join(", "),
+            if root.is_empty() { "the root" } else { root }
+        ));
+    }
+}
+
+/// Directories that may have Python dependencies, outer ones first.
+fn roots(files: &Files) -> Vec<String> {
+    let names = ["uv.lock", "poetry.lock", "Pipfile.lock", "pyproject.toml", "setup.cfg", "setup.py"];
+    let mut roots = files.directories_with(&names);
+    let requirements = REQUIREMENTS.map(|name| name.rsplit('/').next().unwrap_or(name));
+    for directory in files.directories_with(&requirements) {
+        let directory = directory
+            .strip_suffix("requirements")
+            .map_or(directory.clone(), |outer| outer.trim_end_matches('/').to_owned());
+        if !roots.contains(&directory) {
+            roots.push(directory);
+        }
+    }
+    roots.sort_by_key(|root| (root.matches('/').count() + usize::from(!root.is_empty()), root.clone()));
+    roots.dedup();
+    roots
+}
+
+/// What is to be installed for `root`, if anything.
+fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, String>> {
+    let has = |name: &str| files.has(&below(root, name));
+    let manifests =
+        files.texts.keys().filter(|path| is_manifest(super::split(path).0, super::split(path).1)).cloned().collect();
+    let mut part = Part {
+        root: root.to_owned(),
+        manifests: Some(manifests),
+        deps: vec![PYTHON.into()],
+        tools: vec!["python3".into()],
+        ..Part::default()
+    };
+    // The project itself is not installed: its source is not here. Its modules are found where they lie.
+    let mut places = vec![below("/w", root)];
+    let src = below(root, "src/");
+    if files.entries.iter().any(|entry| entry.path.starts_with(&src) && entry.path.ends_with(".py")) {
+        places.push(below("/w", &below(root, "src")));
+    }
+    let places: Vec<String> = places.iter().map(|place| quote(place.trim_end_matches('/'))).collect();
+    let end = format!(
+        "\npython -c 'import pytest' 2>/dev/null || python -m pip install --quiet --only-binary :all: pytest\n\
+         printf '%s\\n' {} > \"$(python -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))')/workspace.pth\"\n",
+        places.join(" ")
+    );
+    let tool = |name: &str| {
+        if tooling.has(name) {
+            format!("tool={name}")
+        } else {
+            // Both are wheels in the index, so they need not be in the image.
+            format!(
+                "python3 -m venv .ticketwright-tool\n.ticketwright-tool/bin/python -m pip install --quiet --only-binary :all: {name}\n\
+                 tool=$PWD/.ticketwright-tool/bin/{name}"
+            )
+        }
+    };
+    if has("uv.lock") {
+        part.title = "uv sync".into();
+        part.tools.push("uv".into());
+        part.online = format!(
+            "set -e\n{}\nexport VIRTUAL_ENV={PYTHON}\n{ENVIRONMENT}\
+             $tool sync --locked --no-install-project --no-install-workspace --no-install-local --no-build --all-extras --all-groups --quiet \\\n\
+             || $tool sync --frozen --no-install-project --no-install-workspace --no-build --quiet{end}",
+            tool("uv")
+        );
+        return Some(Ok(part));
+    }
+    if has("poetry.lock") {
+        part.title = "poetry install".into();
+        part.tools.push("poetry".into());
+        part.online = format!(
+            "set -e\n{}\n{ENVIRONMENT}export VIRTUAL_ENV={PYTHON} POETRY_INSTALLER_ONLY_BINARY=:all:\n\
+             $tool install --no-root --no-directory --no-interaction --all-extras --quiet{end}",
+            tool("poetry")
+        );
+        return Some(Ok(part));
+    }
+
+    let mut listed = Vec::new();
+    let mut left_out = Vec::new();
+    let mut arguments = Vec::new();
+    if has("Pipfile.lock") {
+        listed = pipenv(files.text(&below(root, "Pipfile.lock")));
+    } else {
+        for name in REQUIREMENTS.iter().filter(|name| has(name)) {
+            arguments.push(format!("-r {name}"));
+        }
+        let project = pyproject(files.text(&below(root, "pyproject.toml")));
+        listed.extend(project);
+        listed.extend(setup_cfg(files.text(&below(root, "setup.cfg"))));
+        let names_in_code = has("setup.py") && arguments.is_empty() && listed.is_empty();
+        if names_in_code && files.text(&below(root, "setup.py")).contains("install_requires") {
+            return Some(Err(format!(
+                "{} lists dependencies in code, which is not run to find them. Add a requirements.txt, or name the command as \
+                 `setup` in ticketwright.toml.",
+                below(root, "setup.py")
+            )));
+        }
+    }
+    // Lines that install a directory or ask another host cannot work here.
+    for (path, text) in files.texts.iter().filter(|(path, _)| path.ends_with(".txt") && super::is_below(root, path)) {
+        let foreign: Vec<&str> = text.lines().map(str::trim).filter(|line| is_local(line)).collect();
+        if !foreign.is_empty() {
+            let kept: Vec<&str> = text.lines().filter(|line| !is_local(line.trim())).collect();
+            part.written.insert(path.clone(), kept.join("\n") + "\n");
+            left_out.extend(foreign);
+        }
+    }
+    listed.retain(|line| !is_local(line) && !line.starts_with('-'));
+    if !listed.is_empty() {
+        part.written.insert(below(root, LISTED), listed.join("\n") + "\n");
+        arguments.push(format!("-r {LISTED}"));
+    }
+    if arguments.is_empty() {
+        return None;
+    }
+    left_out.sort_unstable();
+    left_out.dedup();
+    if !left_out.is_empty() {
+        part.notes.push(format!(
+            "Not installed: {}. Modules of this repository are found where they lie.",
+            left_out.join(", ")
+        ));
+    }
+    let shown = if listed.is_empty() { arguments.join(" ") } else { "of the project's dependencies".to_owned() };
+    part.title = format!("pip install {shown}");
+    part.online =
+        format!("set -e\n{ENVIRONMENT}python -m pip install --quiet --only-binary :all: {}{end}", arguments.join(" "));
+    Some(Ok(part))
+}
+
+/// Whether a requirement is a directory, a checkout or a URL instead of a package of the index.
+fn is_local(line: &str) -> bool {
+    ["-e", "--editable", ".", "/", "file:", "git+", "hg+", "svn+", "bzr+"].iter().any(|begin| line.starts_with(begin))
+        || line.contains(" @ file:")
+        || line.contains(" @ git+")
+        || line.contains("@ git+")
+}
+
+/// What `[project]` and the groups for development list (PEP 621, PEP 735).
+fn pyproject(text: &str) -> Vec<String> {
+    let Ok(table) = text.parse::<toml::Table>() else { return Vec::new() };
+    let strings = |value: Option<&toml::Value>| -> Vec<String> {
+        value
+            .and_then(toml::Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(toml::Value::as_str)
+            .map(str::to_owned)
+            .collect()
+    };
+    let project = table.get("project");
+    let mut listed = strings(project.and_then(|project| project.get("dependencies")));
+    let groups = [project.and_then(|project| project.get("optional-dependencies")), table.get("dependency-groups")];
+    for group in GROUPS {
+        for from in groups.into_iter().flatten() {
+            let mut open = vec![group.to_owned()];
+            let mut seen = Vec::new();
+            while let Some(name) = open.pop() {
+                listed.extend(strings(from.get(&name)));
+                let entries = from.get(&name).and_then(toml::Value::as_array).into_iter().flatten();
+                let included = entries.filter_map(|entry| entry.get("include-group")?.as_str().map(str::to_owned));
+                seen.push(name);
+                open.extend(included.filter(|name| !seen.contains(name)));
+            }
+        }
+    }
+    // Poetry's own table, when there is no lock file.
+    let poetry = table.get("tool").and_then(|tool| tool.get("poetry"));
+    let tables = [
+        poetry.and_then(|poetry| poetry.get("dependencies")),
+        poetry.and_then(|poetry| poetry.get("dev-dependencies")),
+        poetry.and_then(|poetry| poetry.get("group")?.get("dev")?.get("dependencies")),
+        poetry.and_then(|poetry| poetry.get("group")?.get("test")?.get("dependencies")),
+    ];
+    for (name, version) in tables.into_iter().flatten().filter_map(toml::Value::as_table).flatten() {
+        let version = version.as_str().or_else(|| version.get("version")?.as_str());
+        if name != "python" {
+            listed.push(format!("{name}{}", version.map(of_poetry).unwrap_or_default()));
+        }
+    }
+    listed.sort();
+    listed.dedup();
+    listed
+}
+
+/// Poetry's `^1.2.3` and `~1.2` in pip's words.
+fn of_poetry(version: &str) -> String {
+    let first = |version: &str| version.split('.').next().and_then(|part| part.parse::<u64>().ok());
+    match version.trim() {
+        "*" => String::new(),
+        caret if caret.starts_with('^') => {
+            let low = caret.trim_start_matches('^');
+            match first(low) {
+                Some(0) => {
+                    let minor = low.split('.').nth(1).and_then(|part| part.parse::<u64>().ok()).unwrap_or(0);
+                    format!(">={low},<0.{}", minor + 1)
+                }
+                Some(major) => format!(">={low},<{}", major + 1),
+                None => String::new(),
+            }
+        }
+        tilde if tilde.starts_with('~') && !tilde.starts_with("~=") => {
+            format!(">={0},=={1}.*", &tilde[1..], short(&tilde[1..]))
+        }
+        plain if plain.starts_with(|c: char| c.is_ascii_digit()) => format!("=={plain}"),
+        other => other.to_owned(),
+    }
+}
+
+/// The first two parts of a version.
+fn short(version: &str) -> String {
+    version.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+/// The lists of `[options]` and of the extras for development.
+fn setup_cfg(text: &str) -> Vec<String> {
+    let (mut section, mut key) = (String::new(), String::new());
+    let mut listed = Vec::new();
+    for line in text.lines() {
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            (section, key) = (name.to_owned(), String::new());
+            continue;
+        }
+        let mut value = trimmed;
+        if !line.starts_with(char::is_whitespace) {
+            let Some((name, rest)) = trimmed.split_once('=') else { continue };
+            (key, value) = (name.trim().to_owned(), rest.trim());
+        }
+        let wanted = section == "options" && key == "install_requires"
+            || section == "options.extras_require" && GROUPS.contains(&key.as_str());
+        if wanted && !value.is_empty() {
+            listed.push(value.to_owned());
+        }
+    }
+    listed
+}
+
+/// The packages of pipenv's lock file, for use and for development.
+fn pipenv(text: &str) -> Vec<String> {
+    let json: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let packages = ["default", "develop"].iter().filter_map(|group| json[group].as_object()).flatten();
+    let mut listed: Vec<String> = packages
+        .filter_map(|(name, package)| {
+            let marker = package["markers"].as_str().map(|marker| format!("; {marker}")).unwrap_or_default();
+            Some(format!("{name}{}{marker}", package["version"].as_str()?))
+        })
+        .collect();
+    listed.sort();
+    listed.dedup();
+    listed
+}

@@ -1,0 +1,107 @@
+//! Which package managers and interpreters the sandbox has, in which versions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::failure::ServiceError;
+use crate::sandbox::{Command, Sandbox};
+
+/// Each program, and how it tells its version.
+const PROGRAMS: [(&str, &str); 14] = [
+    ("python3", "--version"),
+    ("uv", "--version"),
+    ("poetry", "--version"),
+    ("node", "--version"),
+    ("npm", "--version"),
+    ("pnpm", "--version"),
+    ("yarn", "--version"),
+    ("cargo", "--version"),
+    ("rustc", "--version"),
+    ("go", "version"),
+    ("java", "-version"),
+    ("mvn", "--version"),
+    ("gradle", "--version"),
+    ("gcc", "-dumpfullversion"),
+];
+/// Time for all of them. Some are slow to start on a busy host.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The programs of the sandbox, by name, with the line that tells their version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tooling(BTreeMap<String, String>);
+
+impl Tooling {
+    /// Asks in the sandbox.
+    ///
+    /// # Errors
+    /// The sandbox does not run.
+    pub async fn of(sandbox: &Sandbox) -> Result<Self, ServiceError> {
+        let ask = |(program, flag): (&str, &str)| {
+            format!(
+                "command -v {program} >/dev/null && printf '%s\\t%s\\n' {program} \"$({program} {flag} 2>&1 \
+                 | grep -v '^$\\|^-\\|Picked up' | head -n 1)\"\n"
+            )
+        };
+        let script: String = PROGRAMS.into_iter().map(ask).collect();
+        let finished = sandbox.run(Command::script(&script, None, LIMIT)).await?;
+        Ok(Self::read(&finished.stdout.text()))
+    }
+
+    fn read(printed: &str) -> Self {
+        let entry = |line: &str| {
+            let (name, version) = line.split_once('\t')?;
+            // A program that prints an error instead, as a shim without a program behind it does, is none.
+            version.contains(|c: char| c.is_ascii_digit()).then(|| (name.to_owned(), version.trim().to_owned()))
+        };
+        Self(printed.lines().filter_map(entry).collect())
+    }
+
+    /// Whether a program is there.
+    pub fn has(&self, program: &str) -> bool {
+        self.0.contains_key(program)
+    }
+
+    /// All programs that are there.
+    pub fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// The lines of these programs.
+    pub(super) fn versions<'a>(&'a self, programs: &'a [String]) -> impl Iterator<Item = (&'a str, &'a str)> {
+        programs.iter().filter_map(|program| Some((program.as_str(), self.0.get(program)?.as_str())))
+    }
+
+    /// Programs and versions, for people: `python3 3.11.2, node 20.20.2`.
+    pub fn describe(&self) -> String {
+        let short = |(program, line): (&String, &String)| {
+            let number =
+                |word: &&str| word.trim_matches(['"', 'v', '(', ')']).starts_with(|c: char| c.is_ascii_digit());
+            let words = line.split([' ', '"']).map(|word| word.strip_prefix("go").unwrap_or(word));
+            let version = words.into_iter().find(number).unwrap_or(line);
+            format!("{program} {}", version.trim_matches(['"', 'v', '(', ')']))
+        };
+        self.0.iter().map(short).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+impl Tooling {
+    /// These programs, in some version.
+    pub(super) fn with(programs: &[&str]) -> Self {
+        Self(programs.iter().map(|program| ((*program).to_owned(), "1.0".to_owned())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_what_programs_print() {
+        let printed = "python3\tPython 3.11.2\nnode\tv20.20.2\ngo\tgo version go1.26.0 linux/amd64\n\
+                       java\topenjdk version \"17.0.14\" 2025-01-21\nmvn\tApache Maven 3.8.7\ncargo\terror: no toolchain\n";
+        let tooling = Tooling::read(printed);
+        assert!(tooling.has("go") && !tooling.has("cargo"));
+        assert_eq!(tooling.describe(), "go 1.26.0, java 17.0.14, mvn 3.8.7, node 20.20.2, python3 3.11.2");
+    }
+}

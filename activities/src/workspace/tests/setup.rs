@@ -1,0 +1,293 @@
+//! The set-up phase with the real registries: small packages come through the proxy, work without any network afterwards,
+//! and nothing else is reached.
+
+use std::net::ToSocketAddrs as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use workflows::contract::workspace::{Fix, FixKind};
+
+use super::*;
+use crate::workspace::setup::Settings as SetupSettings;
+
+/// The way to the registries from here. Where a mirror serves them, its addresses and its certificates are needed.
+fn registries() -> SetupSettings {
+    let mut settings = SetupSettings::default();
+    for host in settings.hosts() {
+        let addresses = (host.as_str(), 443).to_socket_addrs().into_iter().flatten();
+        settings.upstream_addresses.extend(addresses.map(|address| address.ip().to_string().parse::<Range>().unwrap()));
+    }
+    settings.ca_bundle = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from).filter(|path| path.is_file());
+    settings
+}
+
+/// Rust's tools at a place that the sandbox's user may enter. Links take no space.
+fn rust(below: &Path) -> PathBuf {
+    let printed = Process::new("rustc").args(["--print", "sysroot"]).output().expect("these tests need rustc");
+    let sysroot = PathBuf::from(String::from_utf8(printed.stdout).unwrap().trim());
+    let place = below.join("rust");
+    link_tree(&sysroot.join("bin"), &place.join("bin"));
+    for entry in std::fs::read_dir(sysroot.join("lib")).unwrap().map(Result::unwrap) {
+        // Documents and other targets are left out.
+        if entry.file_name() == "rustlib" {
+            let host = names(&entry.path()).into_iter().find(|name| name.contains(std::env::consts::ARCH)).unwrap();
+            link_tree(&entry.path().join(&host), &place.join("lib/rustlib").join(host));
+        } else {
+            link_tree(&entry.path(), &place.join("lib").join(entry.file_name()));
+        }
+    }
+    place
+}
+
+fn link_tree(from: &Path, to: &Path) {
+    if from.is_dir() {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            link_tree(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else if std::fs::hard_link(from, to).is_err() {
+        std::fs::copy(from, to).unwrap();
+    }
+}
+
+/// A directory that lives on between runs, for what takes long to fetch: in the user's cache, or where that is closed to the
+/// sandbox's user, beside the temporary files.
+fn kept(name: &str) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let open =
+        |path: &Path| path.ancestors().all(|part| part.metadata().is_ok_and(|data| data.permissions().mode() & 1 == 1));
+    let below = cache.filter(|path| path.is_dir() && open(path)).unwrap_or_else(std::env::temp_dir);
+    let directory = below.join("ticketwright").join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+impl Bench {
+    /// A repository with these files, on a worker with these settings.
+    async fn set_up(files: &[(&str, &str)], setup: SetupSettings) -> Self {
+        let mut bench = Self::with(files).await;
+        let sandbox = Sandbox::probe(crate::sandbox::Settings::default()).await.unwrap();
+        assert!(sandbox.has_helper(), "build ticketwright-inside first: cargo build --workspace");
+        bench.replace_worker(setup, sandbox, None).await;
+        bench
+    }
+
+    async fn replace_worker(&mut self, setup: SetupSettings, sandbox: Sandbox, layers: Option<PathBuf>) {
+        let directory = self.directory.path().join("set-up");
+        if let Some(layers) = layers {
+            std::fs::create_dir(&directory).unwrap();
+            std::os::unix::fs::symlink(layers, directory.join("layers")).unwrap();
+        }
+        let settings = Settings { directory, allow_file: true, setup, ..Settings::default() };
+        let remote = Arc::new(LocalRemote(self.origin.clone()));
+        self.worker = WorkspaceActivities::open(settings, self.blobs.clone(), sandbox, remote).await.unwrap();
+    }
+
+    async fn run(&self, workspace: &Workspace, command: &str) -> Result<String, String> {
+        let mut request = self.request(workspace, "run_command", json!({"command": command})).await;
+        // Compilers take their time on a busy host.
+        request.command_seconds = 280;
+        let reply = self.worker.call_tool_for(&self.claim(), request).await.unwrap();
+        let said = self.text(&reply.reply.output).await;
+        if reply.reply.is_error {
+            return Err(said);
+        }
+        assert_eq!(&reply.workspace, workspace, "nothing that is installed becomes part of the files: {said}");
+        Ok(said)
+    }
+
+    async fn notes(&self, workspace: &Workspace) -> Result<Vec<String>, ServiceError> {
+        Ok(self.worker.survey_for(&self.claim(), workspace.clone()).await?.notes)
+    }
+
+    fn layers(&self) -> Vec<String> {
+        let all = names(&self.worker.settings.directory.join("layers"));
+        all.into_iter().filter(|name| name.ends_with(".layer")).collect()
+    }
+}
+
+/// Ways to other computers, none of which may work in `run_command`.
+const NO_NETWORK: &str = "getent hosts pypi.org && echo found; (exec 3<>/dev/tcp/203.0.113.80/443) && echo connected; \
+    (exec 3<>/dev/tcp/127.0.0.1/3128) && echo connected; python3 -m pip download six -d /tmp/six && echo fetched; \
+    curl -sS --max-time 5 https://pypi.org && echo fetched; ls /run/proxy && echo proxy; true";
+
+#[tokio::test]
+async fn python_packages_come_from_the_index_and_stay_for_later_calls() {
+    let test = "import iniconfig\n\ndef test_version():\n    assert iniconfig.IniConfig\n";
+    let files = [
+        ("requirements.txt", "iniconfig==2.0.0\n-e .\n"),
+        ("tests/test_config.py", test),
+        ("shop/pricing.py", PRICING),
+    ];
+    let bench = Bench::set_up(&files, registries()).await;
+    let base = bench.base();
+    let notes = bench.notes(&base).await.unwrap();
+    assert_eq!(notes, ["Not installed: -e .. Modules of this repository are found where they lie."]);
+    let said = bench.call(&base, "run_tests", json!({})).await.1.unwrap();
+    assert!(said.contains("$ python3 -m pytest\n") && said.contains("1 passed"), "{said}");
+    let look = "python3 -c 'import sys; print(sys.prefix)'; cd /tmp && python3 -c 'import shop.pricing'; \
+                touch /deps/python/x /deps/python/bin/python 2>&1 | grep -c 'Read-only file system'";
+    let said = bench.run(&base, look).await.unwrap();
+    assert!(said.contains("/deps/python\n2"), "{said}");
+    let said = bench.run(&base, NO_NETWORK).await.unwrap();
+    assert!(["found\n", "connected\n", "fetched\n", "proxy\n"].iter().all(|word| !said.contains(word)), "{said}");
+    assert_eq!(bench.layers().len(), 1);
+
+    // A new requirement is there for the next call on those files, and for no other files.
+    let more = bench.write(&base, "requirements.txt", "iniconfig==2.0.0\nsix==1.16.0\n").await;
+    bench.run(&more, "python3 -c 'import six, iniconfig'").await.unwrap();
+    assert!(bench.run(&base, "python3 -c 'import six'").await.unwrap_err().contains("No module named 'six'"));
+    assert_eq!(bench.layers().len(), 2);
+
+    // A requirement that does not exist: told once, and remembered.
+    let wrong = bench.write(&base, "requirements.txt", "iniconfig==99.99\n").await;
+    for _ in 0..2 {
+        let said = bench.call(&wrong, "run_tests", json!({})).await.1.unwrap_err();
+        assert!(
+            said.starts_with("Set-up failed, so nothing of it is installed: pip install") && said.contains("99.99"),
+            "{said}"
+        );
+    }
+}
+
+const LOCK: &str = r#"{"name":"shop","version":"1.0.0","lockfileVersion":3,"requires":true,"packages":{
+"":{"name":"shop","version":"1.0.0","dependencies":{"is-number":"7.0.0"}},
+"node_modules/is-number":{"version":"7.0.0","license":"MIT","engines":{"node":">=0.12.0"},
+"integrity":"sha512-41Cifkg6e8TylSpdtTpeLVMqvSBEVzTttHvERD741+pnZ8ANv0004MRL43QKPDlK9cGvNp6NZWZUBlbGXYxxng=="}}}
+"#;
+
+#[tokio::test]
+async fn npm_packages_come_without_their_scripts_and_lock_files_are_brought_up_to_date() {
+    let package = r#"{"name":"shop","version":"1.0.0","private":true,"dependencies":{"is-number":"7.0.0"},"scripts":{"postinstall":"touch /w/ran"}}"#;
+    let bench = Bench::set_up(&[("package.json", package), ("package-lock.json", LOCK)], registries()).await;
+    let base = bench.base();
+    assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
+    let look = "node -e \"if (!require('is-number')(7)) process.exit(1)\" && touch node_modules/.cache/x node_modules/.vite/y && ls; \
+                touch node_modules/x 2>&1 | grep -c 'Read-only'; npm ci 2>&1 | grep -c 'npm error'";
+    let said = bench.run(&base, look).await.unwrap();
+    assert!(said.contains("node_modules\npackage-lock.json") && !said.contains("\nran\n"), "{said}");
+
+    // package.json is ahead of the lock file: the package is there all the same, and whoever fails hears why CI will be red.
+    let ahead = package.replace("\"is-number\":\"7.0.0\"", "\"is-number\":\"7.0.0\",\"left-pad\":\"1.3.0\"");
+    let ahead = bench.write(&base, "package.json", &ahead).await;
+    bench.run(&ahead, "node -e \"require('left-pad')\"").await.unwrap();
+    let said = bench.run(&ahead, "exit 3").await.unwrap_err();
+    assert!(said.starts_with("npm ci: the lock file does not fit package.json\n"), "{said}");
+
+    let request = Fix { workspace: ahead, kinds: vec![FixKind::Lockfile], command_seconds: 60 };
+    let fixed = bench.worker.fix_for(&bench.claim(), request).await.unwrap();
+    assert_eq!(fixed.commands, ["npm install --package-lock-only (exit 0)"]);
+    let lock = bench.call(&fixed.workspace, "read_file", json!({"path": "package-lock.json"})).await.1.unwrap();
+    assert!(fixed.changed && lock.contains("node_modules/left-pad"), "{lock}");
+    assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
+    bench.run(&fixed.workspace, "npm ls --offline left-pad").await.unwrap();
+}
+
+#[tokio::test]
+async fn crates_come_from_the_sparse_index() {
+    let manifest =
+        "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nitoa = \"1\"\n";
+    let source = "#[test]\nfn prints() {\n    assert_eq!(itoa::Buffer::new().format(7), \"7\");\n}\n";
+    let mut bench =
+        Bench::with(&[("Cargo.toml", manifest), ("src/lib.rs", source), (".gitignore", "target/\nCargo.lock\n")]).await;
+    let tools = rust(bench.directory.path());
+    let sandbox = crate::sandbox::Settings { read_only: vec![tools], ..crate::sandbox::Settings::default() };
+    let sandbox = Sandbox::probe(sandbox).await.unwrap();
+    bench.replace_worker(registries(), sandbox, None).await;
+    let base = bench.base();
+    assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
+    let said = bench.run(&base, "cargo test --offline --quiet && ls $CARGO_HOME").await.unwrap();
+    assert!(said.contains("1 passed") && said.contains("registry"), "{said}");
+}
+
+#[tokio::test]
+async fn go_modules_come_through_the_module_proxy() {
+    let module = "module example.com/shop\n\ngo 1.21\n\nrequire github.com/google/uuid v1.6.0\n";
+    let sum = "github.com/google/uuid v1.6.0 h1:NIvaJDMOsjHA8n1jAhLSgzrAzy1Hgr+hNrb57e+94F0=\n\
+               github.com/google/uuid v1.6.0/go.mod h1:TIyPZe4MgqvfeYDBFedMoGGpEw/LqOeaOT+nhxU+yHo=\n";
+    let test = "package shop\n\nimport (\n\t\"testing\"\n\n\t\"github.com/google/uuid\"\n)\n\nfunc TestID(t *testing.T) {\n\tif len(uuid.NewString()) != 36 {\n\t\tt.Fatal()\n\t}\n}\n";
+    let mut bench = Bench::with(&[("go.mod", module), ("go.sum", sum), ("shop_test.go", test)]).await;
+    let sandbox = Sandbox::probe(crate::sandbox::Settings::default()).await.unwrap();
+    // The compiled standard library takes a minute to make.
+    bench.replace_worker(registries(), sandbox, Some(kept("go-layers"))).await;
+    let base = bench.base();
+    assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
+    let said = bench.run(&base, "go test ./... && go env GOPROXY GOMODCACHE").await.unwrap();
+    assert!(said.contains("ok  \texample.com/shop") && said.contains("off\n/deps/go"), "{said}");
+}
+
+#[tokio::test]
+async fn maven_builds_offline_with_what_an_empty_build_fetched() {
+    if !Path::new("/usr/share/maven").exists() {
+        println!("mvn is not installed here, so Maven's set-up was not tried");
+        return;
+    }
+    let pom = "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion><groupId>example</groupId>\
+<artifactId>shop</artifactId><version>1</version><properties><maven.compiler.source>17</maven.compiler.source>\
+<maven.compiler.target>17</maven.compiler.target><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding></properties>\
+<dependencies><dependency><groupId>junit</groupId><artifactId>junit</artifactId><version>4.13.2</version><scope>test</scope></dependency>\
+</dependencies></project>\n";
+    let test = "import org.junit.*;\npublic class ShopTest {\n    @Test public void adds() { Assert.assertEquals(3, 1 + 2); }\n}\n";
+    let files = [("pom.xml", pom), ("src/test/java/ShopTest.java", test), (".gitignore", "target/\n")];
+    let mut bench = Bench::with(&files).await;
+    let sandbox = Sandbox::probe(crate::sandbox::Settings::default()).await.unwrap();
+    bench.replace_worker(registries(), sandbox, Some(kept("maven-layers"))).await;
+    let base = bench.base();
+    assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
+    let said = bench.run(&base, "mvn --batch-mode test").await.unwrap();
+    assert!(said.contains("Tests run: 1, Failures: 0"), "{said}");
+}
+
+#[tokio::test]
+async fn a_repositorys_own_commands_see_everything_and_reach_only_registries() {
+    let settings = "setup = [\"python3 -m pip install --quiet six==1.16.0\", \"test -f run.sh && mkdir -p build && echo prepared > build/prepared.txt && touch left\"]\n\
+                    test = \"cat build/prepared.txt; python3 -c 'import six'\"\n";
+    let bench = Bench::set_up(&[("ticketwright.toml", settings)], registries()).await;
+    let base = bench.base();
+    let notes = bench.notes(&base).await.unwrap();
+    assert_eq!(notes, ["Not kept of what `setup` made: left (git does not ignore it; add it to .gitignore)."]);
+    // The head's own settings do not count.
+    let changed = bench.write(&base, "ticketwright.toml", "setup = \"exit 9\"\ntest = \"exit 9\"\n").await;
+    let (after, said) = bench.call(&changed, "run_tests", json!({})).await;
+    assert!(said.unwrap().contains("prepared\n"), "what git ignores is in the check-out");
+    assert_eq!(after, changed);
+
+    let outside = "setup = \"getent hosts pypi.org && exit 0; (exec 3<>/dev/tcp/203.0.113.80/443) && exit 0; ls -a .git && exit 0; \
+                   curl -sS https://example.com; curl -sS http://pypi.org; curl -sS --connect-to ::127.0.0.1:443 https://127.0.0.1; exit 5\"\n";
+    let bench = Bench::set_up(&[("ticketwright.toml", outside)], registries()).await;
+    let notes = bench.notes(&bench.base()).await.unwrap();
+    let [note] = &notes[..] else { panic!("{notes:?}") };
+    assert!(
+        note.starts_with("Set-up failed") && note.contains("example.com:443: example.com is not on the list"),
+        "{note}"
+    );
+    assert!(note.contains("127.0.0.1:443: the request does not name a host by its name"), "{note}");
+
+    let none =
+        Bench::set_up(&[("ticketwright.toml", "setup = []\n"), ("requirements.txt", "six\n")], registries()).await;
+    assert_eq!(none.notes(&none.base()).await.unwrap(), [""; 0]);
+    assert!(none.layers().is_empty());
+}
+
+#[tokio::test]
+async fn registries_that_cannot_be_reached_are_tried_again_and_then_done_without() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let setup = SetupSettings { upstream_proxy: Some(closed.to_string()), ..registries() };
+    let files =
+        [("requirements.txt", "six==1.16.0\n"), ("ticketwright.toml", "setup = \"curl -sS https://pypi.org\"\n")];
+    let bench = Bench::set_up(&files, setup).await;
+    let base = bench.base();
+    for _ in 0..2 {
+        let error = bench.notes(&base).await.unwrap_err();
+        assert_eq!(error.kind, FailureKind::Unavailable);
+        assert!(error.message.contains("pypi.org through"), "{}", error.message);
+    }
+    let notes = bench.notes(&base).await.unwrap();
+    assert!(notes[0].starts_with("Set-up failed"), "{notes:?}");
+    bench.run(&base, "echo works all the same").await.unwrap();
+
+    let setup = SetupSettings { enabled: false, ..SetupSettings::default() };
+    let off = Bench::set_up(&files, setup).await;
+    assert_eq!(off.notes(&off.base()).await.unwrap(), [""; 0]);
+}
