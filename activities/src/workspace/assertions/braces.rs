@@ -306,14 +306,14 @@ fn junit(tokens: &[Token<'_>], index: usize) -> Option<Assertion> {
     let equality = array || name == "assertEquals" || name == "assertSame";
     let count = if equality || name == "assertNotEquals" { 2 } else { 1 };
     let sides = sides(JAVA, tokens, arguments.get(..count)?);
-    let constant = constant(&sides) && !(name == "assertTrue" && tokens[index + 2].is("false"));
     // JUnit 4 has the message first: three arguments that begin with a text are no comparison of the first two.
     let message_first =
         arguments.len() == 3 && tokens[arguments[0].start].kind == Kind::Text && arguments[0].len() == 1;
+    let constant = !message_first && constant(&sides) && !(name == "assertTrue" && tokens[index + 2].is("false"));
     let literals = if equality && !message_first { of_equality(&sides) } else { Vec::new() };
     let opposite = opposite.filter(|_| !constant);
     let opposite = opposite.map_or(Vec::new(), |(_, opposite)| vec![Edit::replace(&tokens[index], opposite)]);
-    Some(Assertion { constant: constant && !message_first, literals, opposite, ..Assertion::default() })
+    Some(Assertion { constant, literals, opposite, ..Assertion::default() })
 }
 
 /// The line of an empty `catch` after a block that asserts.

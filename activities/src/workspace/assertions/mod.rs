@@ -131,6 +131,11 @@ pub(super) fn look(language: Language, source: &str, titles: &BTreeSet<&str>) ->
     looked
 }
 
+/// Whether a text is more than comments and blank lines; strings that stand alone are documentation.
+pub(super) fn is_code(language: Language, text: &str) -> bool {
+    lex(language, text).iter().any(|token| token.kind != Kind::Text)
+}
+
 /// Whether a name in the source is that of a test. JavaScript's are sentences, and come after those of the blocks around them.
 fn is_title(language: Language, title: &str, name: &str) -> bool {
     title == name
