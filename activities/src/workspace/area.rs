@@ -87,6 +87,12 @@ impl Area {
         Ok(directory)
     }
 
+    /// The directory of this name inside, made if it is not there.
+    pub(super) fn shared(&self, name: &str) -> Result<PathBuf, ServiceError> {
+        let directory = self.directory.join(name);
+        if directory.is_dir() { Ok(directory) } else { self.make(name) }
+    }
+
     /// Puts the files of `tree` into a directory `name`. `base`: the commit that git inside the sandbox compares with.
     pub(super) async fn check_out(
         &self,

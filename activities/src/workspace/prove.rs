@@ -194,7 +194,7 @@ impl Making<'_> {
     pub(super) async fn run(&mut self, suite: &Suite, name: &str, tree: &str) -> Result<Run, ServiceError> {
         let folder = name.replace(' ', "-");
         let checkout = self.area.check_out(&self.mirror, &folder, tree, &self.base).await?;
-        let run = suite.run(self.activities, &self.area, &checkout, &folder, self.limit).await?;
+        let run = suite.run(self.activities, &self.area, &checkout, &folder, self.limit, None).await?;
         let _ = writeln!(self.log, "== {} on {name}: {:?}\n{}", suite.command, run.exit, run.output.trim_end());
         Ok(run)
     }

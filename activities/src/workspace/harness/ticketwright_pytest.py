@@ -1,8 +1,37 @@
-"""A pytest plugin that reports each test to the harness."""
+"""A pytest plugin that reports each test to the harness, and runs none but those that the harness asks for."""
+
+import os
 
 import pytest
 
-from ticketwright_report import emit, last_line, tail
+from ticketwright_report import chosen, emit, last_line, tail
+
+_chosen, _files = chosen()
+
+# A worker of pytest-xdist tells the process that started it, and that one tells the harness.
+if "PYTEST_XDIST_WORKER" in os.environ:
+
+    def emit(**_event):  # noqa: F811
+        pass
+
+
+def pytest_ignore_collect(collection_path):
+    # Only files that are Python can be left out unseen: others may hold what a plug-in of the repository collects.
+    path = str(collection_path)
+    if _files and path.endswith(".py") and collection_path.is_file():
+        if not path.endswith("conftest.py") and not any(path.endswith("/" + file) for file in _files):
+            return True
+    return None
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection_modifyitems(config, items):
+    yield
+    if _chosen is not None:
+        left_out = [item for item in items if not _chosen(item.nodeid)]
+        items[:] = [item for item in items if _chosen(item.nodeid)]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_runtest_logstart(nodeid, location):

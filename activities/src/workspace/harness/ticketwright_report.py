@@ -4,11 +4,26 @@ import json
 import os
 
 _file = os.open(os.environ["TICKETWRIGHT_REPORT"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+# Lines without it are not ours. Code that runs later finds it neither here nor in its environment.
+_nonce = os.environ.pop("TICKETWRIGHT_NONCE", "")
+_told = 0
 
 
-def emit(**event):
-    # One write per event: lines of parallel workers do not mix.
-    os.write(_file, (json.dumps(event) + "\n").encode())
+def _writer(nonce):
+    def emit(**event):
+        global _told
+        if "id" in event:
+            _told += 1
+        if "end" in event:
+            event["tests"] = _told
+        # One write per event: lines of parallel workers do not mix.
+        os.write(_file, (json.dumps({"n": nonce, **event}) + "\n").encode())
+
+    return emit
+
+
+emit = _writer(_nonce)
+del _nonce
 
 
 def last_line(text):
@@ -19,3 +34,16 @@ def last_line(text):
 
 def tail(text):
     return "\n".join(text.strip().splitlines()[-12:])
+
+
+def chosen():
+    """Says of an id whether it is to run; None: everything is."""
+    try:
+        with open(os.environ["TICKETWRIGHT_ONLY"], encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (KeyError, OSError):
+        return None, None
+    ids = {line[1:] for line in lines if line.startswith("=")}
+    parts = [line[1:] for line in lines if line.startswith("~")]
+    files = [line[1:] for line in lines if line.startswith("/")]
+    return (lambda id: id in ids or any(part in id for part in parts)), files

@@ -1,10 +1,12 @@
-"""`python -m unittest` with the same arguments, reporting each test to the harness."""
+"""`python -m unittest` with the same arguments, reporting each test to the harness, and running none but those it asks for."""
 
 import traceback
 import unittest
 from unittest.loader import _FailedTest
 
-from ticketwright_report import emit, last_line, tail
+from ticketwright_report import chosen, emit, last_line, tail
+
+_chosen, _ = chosen()
 
 
 def describe(error):
@@ -59,11 +61,20 @@ class Result(unittest.TextTestResult):
         super().addSubTest(test, subtest, err)
 
 
+def only(suite):
+    """The chosen tests of a suite. What could not be loaded stays: it may be what was asked for."""
+    if isinstance(suite, unittest.TestSuite):
+        return type(suite)(only(test) for test in suite)
+    if isinstance(suite, _FailedTest) or _chosen(suite.id()):
+        return suite
+    return unittest.TestSuite()
+
+
 class Runner(unittest.TextTestRunner):
     resultclass = Result
 
     def run(self, test):
-        result = super().run(test)
+        result = super().run(test if _chosen is None else only(test))
         emit(end=result.testsRun)
         return result
 

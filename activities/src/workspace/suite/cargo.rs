@@ -1,9 +1,92 @@
 //! `cargo test`: the text of the standard harness. An id is the test binary's source and the test's name.
 
-use super::{Broken, Failure, Fate, Report};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Broken, CACHE, Canary, Failure, Fate, Left, Nonce, Only, Report, Runner};
+use crate::workspace::repository::Repository;
+
+/// cargo with the standard test harness.
+#[derive(Debug)]
+struct Cargo;
+
+pub(super) fn recognise(_: &Repository, command: &str) -> Option<Arc<dyn Runner>> {
+    command.contains("cargo test").then(|| Arc::new(Cargo) as Arc<dyn Runner>)
+}
+
+impl Runner for Cargo {
+    fn script(&self, command: &str, only: Option<&Only<'_>>) -> String {
+        let Some(only) = only else { return command.to_owned() };
+        // `tests/api.rs::adds`, `unittests src/lib.rs::tests::adds`, `shop::src/lib.rs - add (line 3)` of a doc-test.
+        let parts: Vec<_> = only.ids.iter().filter_map(|id| id.split_once("::")).collect();
+        let targets: BTreeSet<Option<String>> = parts.iter().map(|(target, _)| flag(target)).collect();
+        let names = parts.iter().map(|(_, name)| *name).chain(only.canaries.iter().copied());
+        let names: BTreeSet<&str> =
+            names.filter(|name| name.chars().all(|c| c.is_alphanumeric() || "_:".contains(c))).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(" ");
+        // Filters are parts of names: a few more tests may run. Without `--exact`, because canaries are known by a part.
+        let filtered = match command.split_once(" -- ") {
+            Some((cargo, rest)) => format!("{cargo} -- {names} {rest}"),
+            None => format!("{command} -- {names}"),
+        };
+        let chosen: Option<Vec<String>> = targets.into_iter().collect();
+        let has_target =
+            ["--test", "--lib", "--bin", "--doc", "--all-targets"].iter().any(|flag| command.contains(flag));
+        match chosen {
+            Some(flags) if !has_target => {
+                filtered.replacen("cargo test", &format!("cargo test {}", flags.join(" ")), 1)
+            }
+            _ => filtered,
+        }
+    }
+
+    fn env(&self) -> Vec<(String, String)> {
+        // Dependencies are compiled once for all runs of a proof; cargo tells changed files by their time.
+        vec![("CARGO_TARGET_DIR".to_owned(), format!("{CACHE}/cargo"))]
+    }
+
+    fn holds(&self, path: &str, content: &str, id: &str) -> bool {
+        let Some((target, name)) = id.split_once("::") else { return false };
+        let place = target.strip_prefix("unittests ").unwrap_or(target);
+        let there = if target.starts_with("unittests ") {
+            let root = place.rsplit_once('/').map_or("", |(root, _)| root);
+            path.ends_with(place) || path.contains(&format!("{root}/"))
+        } else {
+            path == place || path.ends_with(&format!("/{place}")) || name.contains("::") && path.contains("tests/")
+        };
+        path.ends_with(".rs") && there && content.contains(&format!("fn {}(", self.title(id)))
+    }
+
+    fn title<'a>(&self, id: &'a str) -> &'a str {
+        id.rsplit(':').next().unwrap_or(id)
+    }
+
+    /// At the end of the file itself: a file beside it would be a program of its own, or no part of one.
+    fn canary(&self, path: &str, content: &str, _ids: &[&str], nonce: &Nonce) -> Option<Canary> {
+        let (a, b, x, y) = (nonce.word(1), nonce.word(2), nonce.number(1), nonce.number(2));
+        let test =
+            |name: &str, left, right| format!("\n#[test]\nfn {name}() {{\n    assert_eq!({left}, {right});\n}}\n");
+        let content = format!("{}\n{}{}", content.trim_end(), test(&a, x, y), test(&b, y, y));
+        Some(Canary { path: path.to_owned(), content, passes: b, fails: a })
+    }
+
+    fn read(&self, left: &Left<'_>) -> Report {
+        read(left.output)
+    }
+}
+
+/// The flag that chooses a target as cargo names it; `None`: there is none for it.
+fn flag(target: &str) -> Option<String> {
+    if let Some(test) = target.strip_prefix("tests/").and_then(|rest| rest.strip_suffix(".rs")) {
+        // `tests/api/main.rs` is the target `api`.
+        let name = test.strip_suffix("/main").unwrap_or(test);
+        return (!name.contains('/')).then(|| format!("--test {name}"));
+    }
+    (target == "unittests src/lib.rs").then(|| "--lib".to_owned())
+}
 
 /// Reads the text. A binary without its result line died: `exit(0)` in a test looks like that.
-pub(super) fn read(output: &str) -> Report {
+fn read(output: &str) -> Report {
     let mut report = Report { ended: true, ..Report::default() };
     let mut binary = String::new();
     let mut open = false;
@@ -117,5 +200,23 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
     fn a_compile_error_breaks_all() {
         let report = read("error[E0425]: cannot find function `clamp` in this scope\n --> tests/a.rs:3:5\n");
         assert!(report.broken_for("tests/a.rs::x").unwrap().failure.line.contains("`clamp`"));
+    }
+
+    #[test]
+    fn single_tests_are_chosen_by_target_and_name() {
+        let only = |ids: &[&'static str]| Only { ids: ids.to_vec(), canaries: vec!["abc"], ..Only::default() };
+        let script = |command: &str, ids: &[&'static str]| Cargo.script(command, Some(&only(ids)));
+        assert_eq!(script("cargo test --offline", &["tests/a.rs::x"]), "cargo test --test a --offline -- abc x");
+        assert_eq!(
+            script("cargo test", &["unittests src/lib.rs::t::x", "tests/a.rs::y"]),
+            "cargo test --lib --test a -- abc t::x y"
+        );
+        assert_eq!(
+            script("cargo test -- --nocapture", &["unittests src/main.rs::t::x"]),
+            "cargo test -- abc t::x --nocapture"
+        );
+        assert!(Cargo.holds("tests/a.rs", "fn x() {", "tests/a.rs::x"));
+        assert!(Cargo.holds("src/cart.rs", "fn x() {", "unittests src/lib.rs::cart::tests::x"));
+        assert!(!Cargo.holds("tests/a.rs", "fn y() {", "tests/a.rs::x"));
     }
 }

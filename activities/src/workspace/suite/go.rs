@@ -1,10 +1,88 @@
 //! `go test -json`: one event per line (`go doc test2json`). Package events decide nothing: a `TestMain` can forge them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Broken, Failure, Fate, Report};
+use super::{Broken, CACHE, Canary, Failure, Fate, Left, Nonce, Only, Report, Runner};
+use crate::workspace::repository::Repository;
+
+/// The go command.
+#[derive(Debug)]
+struct Go;
+
+pub(super) fn recognise(_: &Repository, command: &str) -> Option<Arc<dyn Runner>> {
+    command.contains("go test").then(|| Arc::new(Go) as Arc<dyn Runner>)
+}
+
+impl Runner for Go {
+    fn script(&self, command: &str, only: Option<&Only<'_>>) -> String {
+        let mut flags = if command.contains("-json") { String::new() } else { " -json -count=1".to_owned() };
+        let Some(only) = only.filter(|_| !command.contains("-run")) else {
+            return command.replacen("go test", &format!("go test{flags}"), 1);
+        };
+        // `package.TestX/sub`: a package's path has slashes and dots, a subtest's name any character but blanks.
+        let parts = only.ids.iter().filter_map(|id| split(id));
+        let packages: BTreeSet<&str> = parts.clone().map(|(package, _)| package).collect();
+        let tests: BTreeSet<&str> = parts.map(|(_, test)| test).chain(only.canaries.iter().copied()).collect();
+        let pattern: Vec<&str> = tests.into_iter().filter(|test| test.chars().all(word)).collect();
+        flags.push_str(&format!(" -run '^({})$'", pattern.join("|")));
+        let run = command.replacen("go test", &format!("go test{flags}"), 1);
+        let packages: Vec<&str> = packages.into_iter().filter(|path| path.chars().all(in_path)).collect();
+        if packages.is_empty() { run } else { run.replacen("./...", &packages.join(" "), 1) }
+    }
+
+    fn env(&self) -> Vec<(String, String)> {
+        // The sandbox's own is empty in each run, and compiling the standard library takes longer than most tests.
+        vec![("GOCACHE".to_owned(), format!("{CACHE}/go"))]
+    }
+
+    fn holds(&self, path: &str, content: &str, id: &str) -> bool {
+        let Some((package, test)) = split(id) else { return false };
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let last = package.rsplit('/').next().unwrap_or_default();
+        path.ends_with("_test.go")
+            && (folder.is_empty() || folder.ends_with(last) || package.ends_with(folder))
+            && content.contains(&format!("func {test}("))
+    }
+
+    fn title<'a>(&self, id: &'a str) -> &'a str {
+        split(id).map_or(id, |(_, test)| test)
+    }
+
+    fn canary(&self, path: &str, content: &str, _ids: &[&str], nonce: &Nonce) -> Option<Canary> {
+        let package = content.lines().find_map(|line| line.strip_prefix("package "))?;
+        let package: String = package.chars().take_while(|c| word(*c)).collect();
+        let (a, b, x, y) = (nonce.word(1), nonce.word(2), nonce.number(1), nonce.number(2));
+        let folder = path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        let test = |name: &str, left, right| {
+            format!("\nfunc Test_{name}(t *testing.T) {{\n\tif {left} != {right} {{\n\t\tt.Error({right})\n\t}}\n}}\n")
+        };
+        let content = format!("package {package}\n\nimport \"testing\"\n{}{}", test(&a, x, y), test(&b, y, y));
+        let path = format!("{folder}{}_test.go", nonce.word(3));
+        Some(Canary { path, content, passes: format!("Test_{b}"), fails: format!("Test_{a}") })
+    }
+
+    fn read(&self, left: &Left<'_>) -> Report {
+        read(left.output)
+    }
+}
+
+/// `shop/cart.TestTotal/empty`: the package, and the test without its subtest. The last dot before the first slash after it.
+fn split(id: &str) -> Option<(&str, &str)> {
+    let at = [".Test", ".Fuzz", ".Example", ".Benchmark"].iter().filter_map(|mark| id.find(mark)).min()?;
+    let test = id[at + 1..].split('/').next()?;
+    Some((&id[..at], test))
+}
+
+fn word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn in_path(c: char) -> bool {
+    word(c) || "./-~".contains(c)
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -20,7 +98,7 @@ struct Event {
 }
 
 /// Reads the events; ids are `package.Test` and `package.Test/sub`.
-pub(super) fn read(output: &str) -> Report {
+fn read(output: &str) -> Report {
     let mut report = Report::default();
     let mut said: BTreeMap<String, String> = BTreeMap::new();
     let mut build: BTreeMap<String, String> = BTreeMap::new();
@@ -88,5 +166,26 @@ mod tests {
         assert!(matches!(&report.tests["shop.TestB"], Fate::Failed(f) if !f.asserted));
         assert!(report.passed("shop.TestC") && report.ended && report.unfinished.is_empty());
         assert_eq!(report.broken_for("shop/new.TestD").unwrap().failure.line, "undefined: Clamp");
+    }
+
+    #[test]
+    fn single_tests_are_chosen_by_package_and_name() {
+        let only = Only {
+            ids: vec!["example.com/shop/cart.TestTotal/empty", "example.com/shop/cart.TestSum"],
+            canaries: vec!["Test_abc"],
+            ..Only::default()
+        };
+        let script = Go.script("cd api && go test ./...", Some(&only));
+        assert_eq!(
+            script,
+            "cd api && go test -json -count=1 -run '^(TestSum|TestTotal|Test_abc)$' example.com/shop/cart"
+        );
+        let content = "package cart_test\n\nfunc TestTotal(t *testing.T) {\n";
+        assert!(Go.holds("cart/a_test.go", content, "example.com/shop/cart.TestTotal/empty"));
+        assert!(Go.holds("a_test.go", content, "shop.TestTotal"));
+        assert!(!Go.holds("cart/a_test.go", content, "example.com/shop/cart.TestSum"));
+        let canary = Go.canary("cart/a_test.go", content, &[], &Nonce::new()).unwrap();
+        assert!(canary.content.starts_with("package cart_test\n") && canary.path.starts_with("cart/"));
+        assert!(canary.content.contains(&format!("func {}(", canary.passes)));
     }
 }

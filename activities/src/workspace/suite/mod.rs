@@ -1,12 +1,17 @@
-//! Runs a whole test suite in the sandbox and reads what became of each test.
+//! Runs a test suite, or some tests of it, in the sandbox and reads what became of each test.
+//!
+//! One file per runner, each an implementation of [`Runner`]; [`RUNNERS`] is asked in order which of them a command is for.
 
+mod canary;
 mod cargo;
 mod go;
 mod junit;
 mod python;
+mod report;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::area::{Area, Checkout};
@@ -16,86 +21,97 @@ use super::{WorkspaceActivities, disk};
 use crate::failure::ServiceError;
 use crate::sandbox::{Bind, Command, Exit};
 
+pub(super) use canary::{Canary, Nonce};
+pub(super) use report::{Broken, Failure, Fate, Report};
+
 /// Output kept of one run: enough for `cargo test` and `go test -json` of a big suite.
 const OUTPUT_CAP: usize = 8 << 20;
+/// Where a run finds the harness, read-only.
+const HARNESS: &str = "/run/harness";
+/// Where a run may leave its report. A new, empty directory for each run.
+const REPORT: &str = "/run/report";
+/// What the runs of one proof share: compiled dependencies.
+const CACHE: &str = "/run/cache";
 
-/// What became of one test.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It ran and passed.
-    Passed,
-    /// It ran and failed, or could not run.
-    Failed(Failure),
-    /// It was skipped, or expected to fail.
-    Skipped,
-}
+/// A test runner: how it is told what to run, and how it is read.
+pub(super) trait Runner: Debug + Send + Sync {
+    /// The script that runs `command`, a repository's own test command, so that [`Self::read`] understands it. With `only` it
+    /// runs these tests and as few others as the runner allows, more is no fault: each test counts by its exact id in the
+    /// report. A runner that cannot choose runs everything. The script may read `/run/harness` (see [`Self::harness`]) and
+    /// must leave its report files in `/run/report`; never in the repository, where they would be part of the change.
+    fn script(&self, command: &str, only: Option<&Only<'_>>) -> String;
 
-/// How a test failed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Failure {
-    /// By an assertion, not by another error.
-    pub(super) asserted: bool,
-    /// The one line that says it.
-    pub(super) line: String,
-    /// The last lines of its output.
-    pub(super) text: String,
-}
-
-/// Tests that could not be loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Broken {
-    /// Module, file or package: the ids of its tests begin with this.
-    pub(super) name: String,
-    /// Why.
-    pub(super) failure: Failure,
-}
-
-/// What a run reported.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Report {
-    /// By the runner's id.
-    pub(super) tests: BTreeMap<String, Fate>,
-    /// What could not be loaded.
-    pub(super) broken: Vec<Broken>,
-    /// Tests that began and never ended: the process died in them.
-    pub(super) unfinished: BTreeSet<String>,
-    /// The runner reported its own end.
-    pub(super) ended: bool,
-}
-
-impl Report {
-    /// Notes a test; of several reports about one, the worst counts.
-    fn note(&mut self, id: &str, fate: Fate) {
-        let rank = |fate: &Fate| match fate {
-            Fate::Passed => 0,
-            Fate::Skipped => 1,
-            Fate::Failed(_) => 2,
-        };
-        self.unfinished.remove(id);
-        match self.tests.get(id) {
-            Some(known) if rank(known) >= rank(&fate) => {}
-            _ => {
-                self.tests.insert(id.to_owned(), fate);
-            }
-        }
+    /// Variables beside the sandbox's own.
+    fn env(&self) -> Vec<(String, String)> {
+        Vec::new()
     }
 
-    /// Whether this test passed.
-    pub(super) fn passed(&self, id: &str) -> bool {
-        self.tests.get(id) == Some(&Fate::Passed)
+    /// Files to put into `/run/harness`, as (name, content).
+    fn harness(&self, _only: Option<&Only<'_>>) -> Vec<(String, String)> {
+        Vec::new()
     }
 
-    /// Ids of a fate.
-    pub(super) fn with(&self, wanted: impl Fn(&Fate) -> bool) -> Vec<&str> {
-        self.tests.iter().filter(|(_, fate)| wanted(fate)).map(|(id, _)| id.as_str()).collect()
+    /// A file of the repository that a run writes and that must be empty before it.
+    fn stale(&self) -> Option<&str> {
+        None
     }
 
-    /// What kept the module or package of this test from loading.
-    pub(super) fn broken_for(&self, id: &str) -> Option<&Broken> {
-        self.broken.iter().find(|broken| {
-            id.strip_prefix(&broken.name)
-                .is_some_and(|rest| rest.starts_with(['.', ':', '/']) || broken.name.is_empty())
-        })
+    /// Whether test `id` may be one of this file. Only of files for which this holds are canaries made and assertions turned,
+    /// so a runner that cannot tell answers no.
+    fn holds(&self, _path: &str, _content: &str, _id: &str) -> bool {
+        false
+    }
+
+    /// The function, method or title in the source by which `id` is found there: `test_a` of
+    /// `tests/test_a.py::Cart::test_a[1-2]`.
+    fn title<'a>(&self, id: &'a str) -> &'a str {
+        id
+    }
+
+    /// A passing and a failing test beside those of `path` (whose content is `content` and which holds `ids`): in the same
+    /// file, or in a new one in the same directory, so that what is set up there applies to them too. They assert with
+    /// numbers of the nonce and have words of it in their names, and nothing in a name tells which of them fails. `None`: this
+    /// runner cannot have any here.
+    fn canary(&self, _path: &str, _content: &str, _ids: &[&str], _nonce: &Nonce) -> Option<Canary> {
+        None
+    }
+
+    /// Reads what a run left. What was not written by the runner itself must not count.
+    fn read(&self, left: &Left<'_>) -> Report;
+}
+
+/// Tests to run, no others.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Only<'a> {
+    /// Their ids, as the runner reported them.
+    pub(super) ids: Vec<&'a str>,
+    /// The files that hold them, from the repository's root; those with canaries are among them.
+    pub(super) files: Vec<&'a str>,
+    /// Names of canaries: each is a part of one id.
+    pub(super) canaries: Vec<&'a str>,
+}
+
+/// What a run left behind.
+pub(super) struct Left<'a> {
+    /// Both output streams.
+    pub(super) output: &'a str,
+    /// How the command ended.
+    pub(super) exit: &'a Exit,
+    /// A word that only the harness of this run was told; `TICKETWRIGHT_NONCE` there.
+    pub(super) nonce: &'a str,
+    reports: &'a Path,
+    files: &'a Path,
+}
+
+impl Left<'_> {
+    /// A file of `/run/report`; empty when it is not there.
+    pub(super) fn report(&self, name: &str) -> String {
+        text_of(self.reports, name)
+    }
+
+    /// A file of the repository; empty when it is not there.
+    pub(super) fn file(&self, path: &str) -> String {
+        text_of(self.files, path)
     }
 }
 
@@ -123,17 +139,16 @@ impl Run {
 pub(super) struct Suite {
     /// The command as people know it.
     pub(super) command: String,
-    script: String,
-    reader: Reader,
+    setup: Option<String>,
+    /// Its runner.
+    pub(super) runner: Arc<dyn Runner>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Reader {
-    Python,
-    Go,
-    Cargo,
-    Junit(String),
-}
+/// Says whether a repository's test command is for this runner.
+type Recognise = fn(&Repository, &str) -> Option<Arc<dyn Runner>>;
+
+/// Who is asked about a command, in this order. A report that the repository names comes first, for it was asked for.
+const RUNNERS: [Recognise; 4] = [junit::recognise, python::recognise, go::recognise, cargo::recognise];
 
 impl Suite {
     /// The suite of `repository`.
@@ -146,34 +161,28 @@ impl Suite {
                         like test = \"python3 -m pytest\"."
                 .to_owned());
         };
-        let (reader, run) = if let Some(path) = &repository.junit {
+        if let Some(path) = &repository.junit {
             InnerPath::parse(path).map_err(|why| format!("junit in ticketwright.toml: {why}"))?;
-            (Reader::Junit(path.clone()), command.clone())
-        } else if command.contains("pytest") || command.contains("-m unittest") {
-            (Reader::Python, command.replace("-m unittest", "-m ticketwright_unittest"))
-        } else if command.contains("go test") {
-            let run = if command.contains("-json") {
-                command.clone()
-            } else {
-                command.replace("go test", "go test -json -count=1")
-            };
-            (Reader::Go, run)
-        } else if command.contains("cargo test") {
-            (Reader::Cargo, command.clone())
-        } else {
+        }
+        let Some(runner) = RUNNERS.iter().find_map(|recognise| recognise(repository, &command)) else {
             return Err(format!(
                 "`{command}` does not tell me about single tests, so nothing can be proven. A person must add \
                  junit = \"path/of/the/report.xml\" to ticketwright.toml on the base branch."
             ));
         };
-        let script = match &repository.setup {
-            Some(setup) => format!("( {setup}\n) || {{ echo 'setup failed'; exit 97; }}\n{run}"),
-            None => run,
-        };
-        Ok(Self { command, script, reader })
+        Ok(Self { command, setup: repository.setup.clone(), runner })
     }
 
-    /// Runs it on the files of `checkout`. `name`: of this run, unique in `area`.
+    /// The script of a run.
+    fn script(&self, only: Option<&Only<'_>>) -> String {
+        let run = self.runner.script(&self.command, only);
+        match &self.setup {
+            Some(setup) => format!("( {setup}\n) || {{ echo 'setup failed'; exit 97; }}\n{run}"),
+            None => run,
+        }
+    }
+
+    /// Runs it on the files of `checkout`, or `only` some tests. `name`: of this run, unique in `area`.
     pub(super) async fn run(
         &self,
         activities: &WorkspaceActivities,
@@ -181,48 +190,63 @@ impl Suite {
         checkout: &Checkout,
         name: &str,
         limit: Duration,
+        only: Option<&Only<'_>>,
     ) -> Result<Run, ServiceError> {
-        let report = area.make(&format!("{name}-report"))?;
+        let reports = area.make(&format!("{name}-report"))?;
         let harness = area.make(&format!("{name}-harness"))?;
-        python::write_harness(&harness).map_err(disk)?;
-        if let Some(path) = self.junit().filter(|path| path.read(&checkout.files).is_ok()) {
+        let cache = area.shared("cache")?;
+        write_harness(&harness, &self.runner.harness(only)).map_err(disk)?;
+        let stale = self.runner.stale().and_then(|path| InnerPath::parse(path).ok());
+        if let Some(path) = stale.filter(|path| path.read(&checkout.files).is_ok()) {
             // A report that lies in the repository is not one of this run.
             let _ = path.write(&checkout.files, b"");
         }
-        let env = [
-            ("PYTHONPATH", "/run/harness"),
-            ("TICKETWRIGHT_REPORT", "/run/report/tests.jsonl"),
-            (
-                "PYTEST_ADDOPTS",
-                "-p no:cacheprovider -p no:rerunfailures -p ticketwright_pytest --continue-on-collection-errors",
-            ),
-        ];
-        let mut command = Command { output_cap: OUTPUT_CAP, ..checkout.script(&self.script, limit) };
-        command.binds.push(Bind { from: harness, to: "/run/harness".into(), writable: false });
-        command.binds.push(Bind { from: report.clone(), to: "/run/report".into(), writable: true });
-        command.env.extend(env.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let nonce = Nonce::new().word(0);
+        let mut command = Command { output_cap: OUTPUT_CAP, ..checkout.script(&self.script(only), limit) };
+        for (from, to, writable) in [(&harness, HARNESS, false), (&reports, REPORT, true), (&cache, CACHE, true)] {
+            command.binds.push(Bind { from: from.clone(), to: to.into(), writable });
+        }
+        command.env.push(("TICKETWRIGHT_NONCE".into(), nonce.clone()));
+        for (name, value) in self.runner.env() {
+            let known = command.env.iter_mut().find(|(known, _)| *known == name);
+            match known {
+                // What the set-up has compiled is worth more than an empty cache.
+                Some(_) if matches!(name.as_str(), "GOCACHE" | "CARGO_TARGET_DIR") => {}
+                Some((_, paths)) if name == "PYTHONPATH" => *paths = format!("{value}:{paths}"),
+                Some((_, known)) => *known = value,
+                None => command.env.push((name, value)),
+            }
+        }
         let finished = activities.run(command).await?;
         let output = finished.stdout.text();
-        let report = match &self.reader {
-            Reader::Python => python::read(&text_of(&report, InnerPath::parse("tests.jsonl").ok())),
-            Reader::Go => go::read(&output),
-            Reader::Cargo => cargo::read(&output),
-            Reader::Junit(_) => junit::read(&text_of(&checkout.files, self.junit())),
-        };
-        Ok(Run { report, exit: finished.exit, output })
-    }
-
-    fn junit(&self) -> Option<InnerPath> {
-        match &self.reader {
-            Reader::Junit(path) => InnerPath::parse(path).ok(),
-            _ => None,
+        let left =
+            Left { output: &output, exit: &finished.exit, nonce: &nonce, reports: &reports, files: &checkout.files };
+        let mut report = self.runner.read(&left);
+        if report.doubt.is_none() && finished.exit == Exit::Code(0) {
+            let failed = report.tests.values().filter(|fate| matches!(fate, Fate::Failed(_))).count();
+            if failed > 0 {
+                report.doubt = Some(format!("it ended with exit code 0, and yet {failed} of its tests failed"));
+            }
         }
+        Ok(Run { report, exit: finished.exit, output })
     }
 }
 
-/// A report, or nothing. Code under test may have put a link in its place, so no path leads out of `root`.
-fn text_of(root: &Path, path: Option<InnerPath>) -> String {
-    let bytes = path.and_then(|path| path.read(root).ok()).unwrap_or_default();
+/// Puts the harness into `directory`, readable for the sandbox's user.
+fn write_harness(directory: &Path, files: &[(String, String)]) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
+    for (name, text) in files {
+        std::fs::write(directory.join(name), text)?;
+        std::fs::set_permissions(directory.join(name), std::fs::Permissions::from_mode(0o644))?;
+    }
+    Ok(())
+}
+
+/// A file below `root`, or nothing. Code under test may have put a link in its place, so no path leads out of `root`.
+fn text_of(root: &Path, path: &str) -> String {
+    let bytes = InnerPath::parse(path).ok().and_then(|path| path.read(root).ok()).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -236,21 +260,12 @@ mod tests {
             Suite::of(&Repository { test: Some(test.into()), junit: junit.map(Into::into), ..Repository::default() })
         };
         let unittest = suite("cd app && python3 -m unittest discover", None).unwrap();
-        assert_eq!(unittest.script, "cd app && python3 -m ticketwright_unittest discover");
+        assert_eq!(unittest.script(None), "cd app && python3 -m ticketwright_unittest discover");
         assert_eq!(unittest.command, "cd app && python3 -m unittest discover");
-        assert_eq!(suite("go test ./...", None).unwrap().script, "go test -json -count=1 ./...");
-        assert_eq!(suite("npm test", Some("r.xml")).unwrap().reader, Reader::Junit("r.xml".into()));
+        assert_eq!(suite("go test ./...", None).unwrap().script(None), "go test -json -count=1 ./...");
+        assert!(format!("{:?}", suite("npm test", Some("r.xml")).unwrap().runner).contains("r.xml"));
+        assert!(suite("npm test", Some("../r.xml")).unwrap_err().contains("has .. in it"));
         assert!(suite("npm test", None).unwrap_err().contains("junit"));
         assert!(Suite::of(&Repository::default()).unwrap_err().contains("ticketwright.toml"));
-    }
-
-    #[test]
-    fn the_worst_report_of_a_test_counts() {
-        let mut report = Report::default();
-        let failed = Fate::Failed(Failure::default());
-        for fate in [Fate::Passed, failed.clone(), Fate::Passed] {
-            report.note("a", fate);
-        }
-        assert_eq!(report.tests["a"], failed);
     }
 }
