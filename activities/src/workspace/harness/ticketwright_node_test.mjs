@@ -1,6 +1,6 @@
 // A reporter of `node --test` (https://nodejs.org/docs/latest-v20.x/api/test.html#custom-reporters).
 import path from 'node:path';
-import report from './report.cjs';
+import report from './ticketwright_report.cjs';
 
 const { cause, clean, emit, id, line, place, tail } = report;
 

@@ -23,9 +23,14 @@ const MISSING = [
 // Errors of the TypeScript compiler that name a missing symbol.
 const MISSING_TYPES = /error TS(2304|2305|2307|2339|2551|2552|2614|2724):/;
 
+let told = 0;
+
 // One write per event: lines of parallel processes do not mix.
 function emit(event) {
-  fs.writeSync(file, `${JSON.stringify({ nonce, ...event })}\n`);
+  if (event.id) {
+    told += 1;
+  }
+  fs.writeSync(file, `${JSON.stringify({ n: nonce, ...event, ...(event.end === undefined ? {} : { tests: told }) })}\n`);
 }
 
 function clean(text) {

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module';
 
 // vitest would load the module a second time; the first one knows where to report.
-const { cause, clean, emit, id, line, place, tail } = createRequire(import.meta.url)('./report.cjs');
+const { cause, clean, emit, id, line, place, tail } = createRequire(import.meta.url)('./ticketwright_report.cjs');
 
 // What vitest's own assertions say that are no AssertionError.
 const ASSERTS = /^(expect[.(]|Snapshot `|expected (any )?number of assertions|expected any)/;

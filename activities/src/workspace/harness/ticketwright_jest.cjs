@@ -1,7 +1,9 @@
 // A jest reporter: the outcome of each test as it ends, and what keeps files from loading.
 'use strict';
 
-const { cause, clean, emit, id, line, place, tail } = require('./report.cjs');
+const { cause, clean, emit, id, line, place, tail } = require('./ticketwright_report.cjs');
+// Tests may run in this process; they find no writer here.
+delete require.cache[require.resolve('./ticketwright_report.cjs')];
 
 class TicketwrightReporter {
   onTestFileStart(test) {

@@ -12,41 +12,59 @@ const MOCHA = /\/mocha\/(bin\/_?mocha(\.js)?|lib\/cli\/cli\.js)$/;
 const NEVER = /^(-u|--updateSnapshot|--update|--test-update-snapshots|--watch|--watchAll|--no-ci|--passWithNoTests|--pass-with-no-tests)(=.*)?$/;
 
 const harness = (name) => path.join(__dirname, name);
-const lines = (name) => (process.env[name] ?? '').split('\n').filter(Boolean);
 
-// Only these files and tests, when single tests are asked for. The full name of a test joins its groups by a blank; in
-// our ids they are joined by " > ".
+// Asked for these, a runner does something else than to run tests.
+const OTHER = /^(--version|-v|--help|-h|--listTests|--showConfig|--init|list|init|bench)$/;
+
+// Only these files and tests, when single tests are asked for. The full name of a test joins its groups by a blank, or as
+// our ids do; names of canaries are parts of names.
 function only() {
-  const files = lines('TICKETWRIGHT_ONLY_FILES');
-  const escape = (text) => text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&');
-  const names = lines('TICKETWRIGHT_ONLY_NAMES').map((name) => escape(name).replaceAll(' > ', '( > | )'));
-  return { files, escape, pattern: names.length > 0 ? `^(${names.join('|')})$` : null };
+  let chosen;
+  try {
+    chosen = JSON.parse(fs.readFileSync(harness('only'), 'utf8'));
+  } catch {
+    return { files: [], patterns: [] };
+  }
+  const names = chosen.names.map((name) => `^${escape(name).replaceAll(' > ', '( > | )')}$`);
+  return { files: chosen.files, patterns: [[...names, ...chosen.canaries.map(escape)].join('|')].filter(Boolean) };
+}
+
+function escape(text) {
+  return text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&');
 }
 
 function start() {
   const args = process.argv.slice(2).filter((argument) => !NEVER.test(argument));
-  const { files, escape, pattern } = only();
+  const { files, patterns } = only();
   const set = (...more) => process.argv.splice(2, process.argv.length, ...args, ...more);
   const script = realpath(process.argv[1]);
+  if (args.some((argument) => OTHER.test(argument))) {
+    return;
+  }
   if (process.execArgv.includes('--test') && !process.env.NODE_TEST_CONTEXT && script !== __filename) {
     nodeTest(args, files);
   } else if (JEST.test(script)) {
-    const chosen = [...(pattern ? [`--testNamePattern=${pattern}`] : []), ...files.map((file) => `${escape(file)}$`)];
-    set('--ci', '--bail=0', '--reporters=default', `--reporters=${harness('jest.cjs')}`, ...chosen);
-    require('./report.cjs');
+    const chosen = [...patterns.map((one) => `--testNamePattern=${one}`), ...files.map((file) => `${escape(file)}$`)];
+    set('--ci', '--bail=0', '--reporters=default', `--reporters=${harness('ticketwright_jest.cjs')}`, ...chosen);
+    begin('jest');
   } else if (VITEST.test(script)) {
-    const chosen = [...(pattern ? [`--testNamePattern=${pattern}`] : []), ...files];
-    set('--run', '--bail=0', '--retry=0', '--reporter=default', `--reporter=${harness('vitest.mjs')}`, ...chosen);
-    require('./report.cjs');
-  } else if (MOCHA.test(script) && !args.includes('--version')) {
+    const chosen = [...patterns.map((one) => `--testNamePattern=${one}`), ...files];
+    set('--run', '--bail=0', '--retry=0', '--reporter=default', `--reporter=${harness('ticketwright_vitest.mjs')}`, ...chosen);
+    begin('vitest');
+  } else if (MOCHA.test(script)) {
     const place = args.findIndex((argument) => argument === '--reporter' || argument === '-R');
     if (place >= 0) {
       args.splice(place, 2);
     }
     const kept = args.filter((argument) => !/^(--reporter(=|$)|-b$|--bail$)/.test(argument));
-    process.argv.splice(2, process.argv.length, ...kept, '--no-bail', '--retries=0', '--forbid-only', `--reporter=${harness('mocha.cjs')}`, ...files);
-    require('./report.cjs');
+    process.argv.splice(2, process.argv.length, ...kept, '--no-bail', '--retries=0', '--forbid-only', `--reporter=${harness('ticketwright_mocha.cjs')}`, ...files);
+    begin('mocha');
   }
+}
+
+// Loads the reporter's module before any code of the repository runs: it takes what it needs out of the environment.
+function begin(runner) {
+  require('./ticketwright_report.cjs').emit({ begin: runner });
 }
 
 // Reporters of `node --test` are options of node itself, so it is started once more.
@@ -63,7 +81,7 @@ function nodeTest(args, files) {
   }
   const reporters = [
     ['spec', 'stdout'],
-    [harness('node_test.mjs'), 'stderr'],
+    [harness('ticketwright_node_test.mjs'), 'stderr'],
   ].flatMap(([reporter, destination]) => [`--test-reporter=${reporter}`, `--test-reporter-destination=${destination}`]);
   const first = process.argv[1] ? [process.argv[1], ...args] : [];
   const env = { ...process.env, TICKETWRIGHT_RUNNER: '1' };
@@ -81,7 +99,7 @@ function realpath(name) {
 
 if (process.env.TICKETWRIGHT_RUNNER) {
   delete process.env.TICKETWRIGHT_RUNNER;
-  require('./report.cjs');
+  begin('node');
 } else if (process.env.TICKETWRIGHT_REPORT) {
   start();
 }

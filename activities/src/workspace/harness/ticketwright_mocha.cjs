@@ -1,7 +1,9 @@
 // A mocha reporter (https://mochajs.org/api/tutorial-custom-reporter.html): the outcome of each test as it ends.
 'use strict';
 
-const { clean, emit, id, line, tail } = require('./report.cjs');
+const { clean, emit, id, line, tail } = require('./ticketwright_report.cjs');
+// Tests may run in this process; they find no writer here.
+delete require.cache[require.resolve('./ticketwright_report.cjs')];
 
 class TicketwrightReporter {
   constructor(runner) {
