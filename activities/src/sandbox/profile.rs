@@ -23,7 +23,16 @@ const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 655
     --perms 1777 --size 536870912 --tmpfs /tmp --size 536870912 --tmpfs /home/u --dir /run --dir /etc";
 
 /// Parts of the host's `/etc` that tools in `/usr` point into. Nothing about the host's users or network.
-const ETC: [&str; 5] = ["/etc/alternatives", "/etc/ssl", "/etc/ca-certificates", "/etc/ld.so.cache", "/etc/localtime"];
+/// Of Maven's only how it starts: its settings may hold passwords.
+const ETC: [&str; 7] = [
+    "/etc/alternatives",
+    "/etc/ssl",
+    "/etc/ca-certificates",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/maven/m2.conf",
+    "/etc/maven/logging",
+];
 
 /// What replaces the rest of `/etc`.
 const FILES: [(&str, &str); 5] = [

@@ -4,6 +4,7 @@ mod fix;
 mod kept;
 mod prove;
 mod push;
+mod runners;
 mod tools;
 
 use std::os::unix::fs::PermissionsExt as _;
