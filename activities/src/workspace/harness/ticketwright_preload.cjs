@@ -11,8 +11,10 @@ const MOCHA = /\/mocha\/(bin\/_?mocha(\.js)?|lib\/cli\/cli\.js)$/;
 // Rewriting snapshots, waiting for edits, and being content without tests.
 const NEVER = /^(-u|--updateSnapshot|--update|--test-update-snapshots|--watch|--watchAll|--no-ci|--passWithNoTests|--pass-with-no-tests)(=.*)?$/;
 
-const harness = (name) => path.join(__dirname, name);
+// Where the sandbox has the repository. A runner may be started below it.
+const ROOT = '/w';
 
+const harness = (name) => path.join(__dirname, name);
 // Asked for these, a runner does something else than to run tests.
 const OTHER = /^(--version|-v|--help|-h|--listTests|--showConfig|--init|list|init|bench)$/;
 
@@ -26,7 +28,7 @@ function only() {
     return { files: [], patterns: [] };
   }
   const names = chosen.names.map((name) => `^${escape(name).replaceAll(' > ', '( > | )')}$`);
-  return { files: chosen.files, patterns: [[...names, ...chosen.canaries.map(escape)].join('|')].filter(Boolean) };
+  return { files: chosen.files.map((file) => path.join(ROOT, file)), patterns: [[...names, ...chosen.canaries.map(escape)].join('|')].filter(Boolean) };
 }
 
 function escape(text) {
@@ -44,11 +46,11 @@ function start() {
   if (process.execArgv.includes('--test') && !process.env.NODE_TEST_CONTEXT && script !== __filename) {
     nodeTest(args, files);
   } else if (JEST.test(script)) {
-    const chosen = [...patterns.map((one) => `--testNamePattern=${one}`), ...files.map((file) => `${escape(file)}$`)];
+    const chosen = [...(files.length > 0 ? ['--passWithNoTests'] : []), ...patterns.map((one) => `--testNamePattern=${one}`), ...files.map((file) => `${escape(file)}$`)];
     set('--ci', '--bail=0', '--reporters=default', `--reporters=${harness('ticketwright_jest.cjs')}`, ...chosen);
     begin('jest');
   } else if (VITEST.test(script)) {
-    const chosen = [...patterns.map((one) => `--testNamePattern=${one}`), ...files];
+    const chosen = [...(files.length > 0 ? ['--passWithNoTests'] : []), ...patterns.map((one) => `--testNamePattern=${one}`), ...files];
     set('--run', '--bail=0', '--retry=0', '--reporter=default', `--reporter=${harness('ticketwright_vitest.mjs')}`, ...chosen);
     begin('vitest');
   } else if (MOCHA.test(script)) {

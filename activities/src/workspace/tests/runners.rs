@@ -189,6 +189,8 @@ async fn jest_is_believed_when_it_is_honest() {
     let proof = bench.judged(&change).await.unwrap();
     assert_eq!(proof.new_tests[0].red, "Cannot find module '../src/tax' from 'test/tax.test.js'");
 
+    // The snapshot stays with the file it was written for.
+    let plain = tests.replace("toMatchSnapshot()", "toBe('5 EUR')");
     let fixed = |tests: &str| owned(&[(CODE, FIXED), (TEST, tests)]);
     let appended = |test: &str| fixed(&format!("{TESTS}{test}"));
     let conditional = "const fs = require('node:fs');\nif (!fs.readFileSync('src/cart.js', 'utf8').includes('max')) {\n  \
@@ -230,7 +232,7 @@ async fn jest_is_believed_when_it_is_honest() {
                 owned(&[
                     ("package.json", r#"{"scripts":{"test":"jest"},"jest":{"testPathIgnorePatterns":["cart"]}}"#),
                     (CODE, FIXED),
-                    ("test/other.test.js", &tests),
+                    ("test/other.test.js", &plain),
                 ]),
                 "test/cart.test.js::plain is gone",
             ),
@@ -301,12 +303,13 @@ async fn vitest_is_believed_when_it_is_honest() {
     let proof = bench.judged(&owned(&[(CODE, &clamp), ("test/clamp.test.js", test)])).await.unwrap();
     assert!(proof.new_tests[0].red.ends_with("clamp) is not a function"), "{:?}", proof.new_tests);
 
+    let plain = tests.replace("toMatchSnapshot()", "toBe('5 EUR')");
     let change = |tests: &str| owned(&[(CODE, &fixed), (TEST, tests)]);
     bench
         .all_refused(vec![
             ("deleted", change(&tests.replace("test('plain'", "test('other'")), "::plain is gone"),
             ("skipped", change(&tests.replace("test('plain'", "test.skip('plain'")), "::plain is skipped"),
-            ("only", change(&tests.replace("test('never", "test.only('never")), "is skipped"),
+            ("only", change(&tests.replace("test('never", "test.only('never")), "Unexpected .only"),
             ("fails", change(&tests.replace("test('plain'", "test.fails('plain'")), "::plain"),
             (
                 "swallowed",
@@ -326,7 +329,7 @@ async fn vitest_is_believed_when_it_is_honest() {
                 owned(&[
                     ("vitest.config.js", "export default { test: { exclude: ['test/cart.test.js'] } };\n"),
                     (CODE, &fixed),
-                    ("test/other.test.js", &tests),
+                    ("test/other.test.js", &plain),
                 ]),
                 "test/cart.test.js::plain is gone",
             ),
