@@ -93,6 +93,13 @@ impl Area {
         if directory.is_dir() { Ok(directory) } else { self.make(name) }
     }
 
+    /// Removes a directory of this name inside, if it can.
+    pub(super) fn discard(&self, name: &str) {
+        if let Err(error) = remove_tree(&self.directory.join(name)) {
+            tracing::debug!(name, %error, "a directory of a run stays until the end of the call");
+        }
+    }
+
     /// Puts the files of `tree` into a directory `name`. `base`: the commit that git inside the sandbox compares with.
     pub(super) async fn check_out(
         &self,

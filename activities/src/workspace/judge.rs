@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use workflows::contract::workspace::ProvenTest;
 
-use super::suite::{Failure, Fate, Run};
+use super::suite::{Broken, Canary, Failure, Fate, Run};
 use super::symbols::{Additions, Missing};
 use crate::sandbox::Exit;
 
@@ -47,22 +47,43 @@ pub(super) fn whole_base(base: &Run, command: &str) -> Result<(), Refusal> {
     whole(base, "on the base, without your change", command)
 }
 
-/// The suite is green on the head, and nothing that passed on the base was lost.
-pub(super) fn green(base: &Run, head: &Run, command: &str) -> Result<(), Refusal> {
+/// The suite is green on the head, but for what is red on the base in the same way, and nothing that passed on the base was
+/// lost. Tells what a person should know of a suite that is not green.
+///
+/// A base that is red already must not block every change to it: what fails on both sides says nothing about the change.
+pub(super) fn green(base: &Run, head: &Run, command: &str) -> Result<Vec<String>, Refusal> {
     whole(head, "with your change", command)?;
-    if let Some(broken) = head.report.broken.first() {
+    if head.report.snapshots > base.report.snapshots {
         return Err(format!(
-            "{} cannot be loaded with your change, so its tests did not run: {}\n{}",
-            broken.name, broken.failure.line, broken.failure.text
+            "The suite wrote {} with your change. A snapshot that the code writes itself expects whatever the code does: \
+             assert values in the test instead.",
+            count(head.report.snapshots as usize, "snapshot", "snapshots"),
         ));
     }
-    let failed: Vec<_> = failures(head).collect();
+    let mut notes = Vec::new();
+    for broken in &head.report.broken {
+        let known = base.report.broken.iter().find(|known| known.name == broken.name);
+        match known {
+            Some(known) if known.failure.line == broken.failure.line => {
+                notes.push(format!("{} cannot be loaded, before and after: {}", named(broken), broken.failure.line));
+            }
+            _ => {
+                return Err(format!(
+                    "{} cannot be loaded with your change, so its tests did not run: {}\n{}",
+                    named(broken),
+                    broken.failure.line,
+                    broken.failure.text
+                ));
+            }
+        }
+    }
+    let known = |id: &str| matches!(base.report.tests.get(id), Some(Fate::Failed(_)));
+    let (before, failed): (Vec<_>, Vec<_>) = failures(head).partition(|(id, _)| known(id));
     if !failed.is_empty() {
         let mut reason = format!("{} with your change:\n", count(failed.len(), "test fails", "tests fail"));
         for (id, failure) in failed.iter().take(NAMED) {
             let before = match base.report.tests.get(*id) {
                 Some(Fate::Passed) => "passed on the base",
-                Some(Fate::Failed(_)) => "also fails on the base, so not from this change",
                 _ => "new",
             };
             let _ = writeln!(reason, "\n{id} ({before})\n{}", quote(failure));
@@ -70,9 +91,16 @@ pub(super) fn green(base: &Run, head: &Run, command: &str) -> Result<(), Refusal
         more(&mut reason, failed.len());
         return Err(reason);
     }
+    for (id, failure) in &before {
+        let same = base.report.failure(id).is_some_and(|before| before.line == failure.line);
+        let how = if same { "before and after" } else { "before, and in another way after" };
+        notes.push(format!("{id} was red {how}: {}", failure.line));
+    }
     // A runner that ends with an error although no test fails demands more, or was ended from inside.
     if let Exit::Code(code @ 1..) = head.exit
         && head.exit != base.exit
+        && before.is_empty()
+        && notes.is_empty()
         && !head.report.tests.is_empty()
     {
         return Err(format!(
@@ -80,7 +108,12 @@ pub(super) fn green(base: &Run, head: &Run, command: &str) -> Result<(), Refusal
             head.tail(QUOTED_LINES)
         ));
     }
-    none_lost(base, head)
+    none_lost(base, head)?;
+    Ok(notes)
+}
+
+fn named(broken: &Broken) -> &str {
+    if broken.name.is_empty() { "The tests" } else { &broken.name }
 }
 
 /// Every test that passed on the base passes on the head.
@@ -158,6 +191,15 @@ pub(super) fn proven(runs: &Runs<'_>, additions: &Additions, demand: Demand) -> 
     let sharpened: Vec<_> =
         sharpened.into_iter().filter_map(|id| Some(ProvenTest { id: id.to_owned(), red: asserted(id)? })).collect();
 
+    // A test that was red before and that the change makes green, as it stands.
+    let stands = |id: &str| runs.old.is_none_or(|old| old.report.passed(id));
+    let mended = runs.base.report.with(|fate| matches!(fate, Fate::Failed(_))).into_iter();
+    let mended = mended.filter(|id| runs.head.report.passed(id) && stands(id)).filter_map(|id| {
+        let red = reason_of(runs.base.report.failure(id)?, additions).ok()?;
+        Some(ProvenTest { id: id.to_owned(), red })
+    });
+    let mended: Vec<_> = mended.collect();
+
     if let Some(old) = runs.old {
         let weakened = runs.base.report.with(|fate| *fate == Fate::Passed).into_iter();
         let weakened: Vec<_> =
@@ -166,7 +208,7 @@ pub(super) fn proven(runs: &Runs<'_>, additions: &Additions, demand: Demand) -> 
             return Err(weakened_reason(&weakened, old));
         }
     }
-    if demand == Demand::RedToGreen && new.is_empty() && sharpened.is_empty() {
+    if demand == Demand::RedToGreen && new.is_empty() && sharpened.is_empty() && mended.is_empty() {
         return Err(
             "There is no new test: the suite reports the same tests with and without your change. Add a test that \
                     fails without your change and passes with it, where the test command finds it."
@@ -193,6 +235,7 @@ pub(super) fn proven(runs: &Runs<'_>, additions: &Additions, demand: Demand) -> 
         return Err(reason);
     }
     tests.extend(sharpened);
+    tests.extend(mended);
     tests.truncate(LISTED);
     Ok(tests)
 }
@@ -221,6 +264,11 @@ fn red_on_base(id: &str, runs: &Runs<'_>, additions: &Additions) -> Result<Strin
             }
         },
     };
+    reason_of(failure, additions)
+}
+
+/// The line of a failure that counts as red, or what is wrong with it.
+fn reason_of(failure: &Failure, additions: &Additions) -> Result<String, String> {
     let line = failure.line.clone();
     if failure.asserted {
         return Ok(line);
@@ -268,13 +316,43 @@ impl Run {
     }
 }
 
-fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal> {
+/// The canaries of a run were reported as what they are.
+pub(super) fn canaries(run: &Run, canaries: &[Canary]) -> Result<(), Refusal> {
+    for canary in canaries {
+        let fates = |name: &str| {
+            run.report.tests.iter().filter(|(id, _)| id.contains(name)).map(|(_, fate)| fate).collect::<Vec<_>>()
+        };
+        let wrong = match (&fates(&canary.passes)[..], &fates(&canary.fails)[..]) {
+            ([Fate::Passed], [Fate::Failed(_)]) => continue,
+            ([], _) | (_, []) => "the harness put a passing and a failing test there, and they were not both reported",
+            (_, [Fate::Passed]) => "a test of the harness that fails was reported as passed",
+            _ => "a test of the harness was reported as what it is not",
+        };
+        return Err(format!(
+            "The runner's report cannot be trusted beside {}: {wrong}. Something in the tests or their settings ends the \
+             process, leaves tests out or changes reports: take it out. Last lines:\n{}",
+            canary.path,
+            run.tail(QUOTED_LINES)
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal> {
     let why = match &run.exit {
         Exit::TimedOut => "it ran longer than a command may".to_owned(),
         Exit::OverLimit(which) => format!("it used too much {which}"),
         _ if !run.report.unfinished.is_empty() => {
             let names: Vec<_> = run.report.unfinished.iter().take(NAMED).map(String::as_str).collect();
             format!("the process died in {}", names.join(", "))
+        }
+        _ if run.report.doubt.is_some() => {
+            return Err(format!(
+                "The runner's report cannot be trusted {place}: {}. A test must not end the process or write reports, and \
+                 `{command}` must end with its runner's exit code. Its last lines:\n{}",
+                run.report.doubt.as_deref().unwrap_or_default(),
+                run.tail(QUOTED_LINES)
+            ));
         }
         _ if !run.report.ended => "it ended without a report of its tests".to_owned(),
         _ => return Ok(()),

@@ -14,7 +14,7 @@ use super::{WorkspaceActivities, text};
 use crate::failure::ServiceError;
 
 /// What switches a test off, or all others: unittest and pytest, Jest, Mocha and Vitest, Go, Rust, `JUnit`.
-const SWITCHES: [&str; 24] = [
+pub(super) const SWITCHES: [&str; 24] = [
     "@skip",
     "@unittest.skip",
     "unittest.expectedFailure",

@@ -4,13 +4,17 @@
 //! a bundle, works on them in the sandbox, and leaves a new snapshot. A call that dies half-way leaves nothing.
 
 mod area;
+mod assertions;
 mod fix;
 mod git;
+mod hunks;
 mod judge;
 mod kept;
+mod lint;
 mod lock;
 mod mirror;
 mod paths;
+mod plain;
 mod prove;
 mod push;
 mod remote;
@@ -18,10 +22,12 @@ mod repository;
 mod rules;
 mod snapshot;
 mod suite;
+mod support;
 mod survey;
 mod symbols;
 mod text;
 mod tools;
+mod trial;
 
 use std::path::PathBuf;
 use std::sync::Arc;

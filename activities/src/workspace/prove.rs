@@ -1,9 +1,9 @@
 //! The proof that a change does what it says: its new tests are red on the base and green on the head, and every test
 //! that passed before still passes, unchanged in what it demands.
 //!
-//! Runs: the suite on the base; on the head; on the base with the head's tests; and, when old test files were edited, on
-//! the head with the base's tests. Everything in a test's own process can be forged in the end, so a proof says what was
-//! checked, not that cheating is impossible.
+//! Runs: the suite on the base; on the head; on the base with the head's tests; when old test files were edited, on the head
+//! with the base's tests; then the trials of `trial.rs`, which run the new tests alone. Everything in a test's own process can
+//! be forged in the end, so a proof says what was checked, not that cheating is impossible.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,9 +15,10 @@ use super::area::{Area, Claim};
 use super::judge::{Demand, Refusal};
 use super::mirror::Mirror;
 use super::repository::{self, is_test};
-use super::suite::{Fate, Run, Suite};
+use super::suite::{Fate, Only, Run, Suite};
 use super::symbols::Additions;
-use super::{WorkspaceActivities, judge, text};
+use super::trial::Trial;
+use super::{WorkspaceActivities, judge, lint, plain, support, text};
 use crate::failure::ServiceError;
 
 /// Longest reason.
@@ -26,7 +27,7 @@ pub(super) const REASON_CAP: usize = 4 * 1024;
 /// A file that differs between two trees.
 pub(super) struct Changed {
     pub(super) path: String,
-    mode: String,
+    pub(super) mode: String,
     object: String,
     /// `A`, `M`, `D` or `T`.
     pub(super) status: char,
@@ -38,9 +39,18 @@ pub(super) struct Making<'a> {
     mirror: Mirror<'a>,
     area: Area,
     base: CommitSha,
-    limit: Duration,
+    pub(super) limit: Duration,
     /// Output of every run so far.
     pub(super) log: String,
+    runs: u32,
+}
+
+/// What a proof rests on.
+struct Made {
+    command: String,
+    new_tests: Vec<ProvenTest>,
+    suite: SuiteCount,
+    evidence: Evidence,
 }
 
 impl WorkspaceActivities {
@@ -53,12 +63,15 @@ impl WorkspaceActivities {
     ) -> Result<ProofOutcome, ServiceError> {
         let (mut making, base_tree, head_tree) = self.making(claim, &request).await?;
         let red_on = commit_of(&request.base);
-        let outcome = making.make(&base_tree, &head_tree, demand).await?;
+        let without_tests = request.without_tests.filter(|reason| !reason.trim().is_empty());
+        let outcome = match &without_tests {
+            Some(reason) => making.make_without(&base_tree, &head_tree, reason).await?,
+            None => making.make(&base_tree, &head_tree, demand).await?,
+        };
+        let _ = writeln!(making.log, "== {} runs", making.runs);
         let log = self.blobs.put(making.log).await?;
         Ok(match outcome {
-            Ok((command, new_tests, suite)) => {
-                let without_tests = request.without_tests;
-                let evidence = Evidence::default();
+            Ok(Made { command, new_tests, suite, evidence }) => {
                 ProofOutcome::Proven(Proof { command, base: red_on, new_tests, suite, evidence, without_tests, log })
             }
             Err(reason) => ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log },
@@ -82,6 +95,7 @@ impl WorkspaceActivities {
             base: request.base.base.clone(),
             limit: Duration::from_secs(request.command_seconds),
             log: String::new(),
+            runs: 0,
         };
         Ok((making, base_tree, head_tree))
     }
@@ -108,36 +122,38 @@ impl Making<'_> {
         base_tree: &str,
         head_tree: &str,
         demand: Demand,
-    ) -> Result<Result<(String, Vec<ProvenTest>, SuiteCount), Refusal>, ServiceError> {
+    ) -> Result<Result<Made, Refusal>, ServiceError> {
         let suite = match self.suite(head_tree).await? {
             Ok(suite) => suite,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let changed = self.changed(base_tree, head_tree).await?;
+        let diff = self.diff(base_tree, head_tree).await?;
         let (tests, _): (Vec<_>, Vec<_>) = changed.iter().partition(|change| is_test(&change.path));
         let tested = tests.iter().any(|change| change.status != 'D');
-        if demand == Demand::RedToGreen && !tested {
-            return Ok(Err(
-                "No test file was added or changed. Write a test that fails without your change and passes \
-                           with it, in a file that is named like a test or lies in a folder of tests."
-                    .to_owned(),
-            ));
-        }
 
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
-        if let Err(refusal) =
-            judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command))
-        {
-            return Ok(Err(refusal));
-        }
-        if !tested {
-            return Ok(Ok((suite.command, Vec::new(), counted(&head))));
-        }
-
-        let with_tests = self.overlay(base_tree, tests.iter().copied().filter(|change| change.status != 'D')).await?;
-        let red = self.run(&suite, "base with your tests", &with_tests).await?;
+        let green = judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command));
+        let mut look_at = match green {
+            Ok(notes) => notes,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let edited: Vec<&Changed> = tests.iter().copied().filter(|change| change.status != 'A').collect();
+        let new: Vec<&str> = {
+            let all = head.report.tests.keys().map(String::as_str);
+            all.filter(|id| !base.report.tests.contains_key(*id)).collect()
+        };
+        // With nothing but new files, nothing but new tests can be red.
+        let only = Only { ids: new.clone(), ..Only::default() };
+        let only = edited.is_empty().then_some(&only);
+        let red = if tested && (only.is_none() || !new.is_empty()) {
+            let with_tests =
+                self.overlay(base_tree, tests.iter().copied().filter(|change| change.status != 'D')).await?;
+            self.run_only(&suite, "base with your tests", &with_tests, only).await?
+        } else {
+            base.clone()
+        };
         let old = if edited.is_empty() {
             None
         } else {
@@ -146,16 +162,90 @@ impl Making<'_> {
             Some(self.run(&suite, "your change with the old tests", &with_old).await?)
         };
 
-        let additions = Additions::of_diff(&self.diff(base_tree, head_tree).await?);
-        let new_tests = match judge::proven(
-            &judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() },
-            &additions,
-            demand,
-        ) {
+        let additions = Additions::of_diff(&diff);
+        let runs = judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() };
+        let new_tests = match judge::proven(&runs, &additions, demand) {
             Ok(new_tests) => new_tests,
+            Err(_) if demand == Demand::RedToGreen && !tested => {
+                return Ok(Err(
+                    "No test file was added or changed. Write a test that fails without your change and passes \
+                               with it, in a file that is named like a test or lies in a folder of tests."
+                        .to_owned(),
+                ));
+            }
             Err(refusal) => return Ok(Err(refusal)),
         };
-        Ok(Ok((suite.command, new_tests, counted(&head))))
+        let mut evidence = Evidence::default();
+        if demand == Demand::RedToGreen {
+            let trial = Trial {
+                suite: &suite,
+                base_tree,
+                head_tree,
+                changed: &changed,
+                diff: &diff,
+                new: &new_tests,
+                red: &red,
+            };
+            match self.try_out(&trial).await? {
+                Ok(found) => evidence = found,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        evidence.look_at.extend(lint::snapshots(changed.iter().map(|change| change.path.as_str())));
+        evidence.look_at.extend(lint::to_look_at(&diff));
+        evidence.look_at.append(&mut look_at);
+        evidence.look_at.truncate(lint::SHOWN);
+        Ok(Ok(Made { command: suite.command, new_tests, suite: counted(&head), evidence }))
+    }
+
+    /// A change to documents and settings: the suite stays as it is. A repository without one is no obstacle.
+    async fn make_without(
+        &mut self,
+        base_tree: &str,
+        head_tree: &str,
+        reason: &str,
+    ) -> Result<Result<Made, Refusal>, ServiceError> {
+        let changed = self.changed(base_tree, head_tree).await?;
+        for change in &changed {
+            let path = &change.path;
+            let mut why = plain::forbidden(path);
+            if why.is_none() && support::is_mixed(path) {
+                let before = self.content(base_tree, path, change.status != 'A').await?;
+                let after = self.content(head_tree, path, change.status != 'D').await?;
+                if support::part(path, &before) != support::part(path, &after) {
+                    why = Some("changes settings of the tests");
+                }
+            }
+            if let Some(why) = why {
+                return Ok(Err(format!(
+                    "{path} {why}: the plan says that this task has no test because {}, so write a test or leave it alone.",
+                    text::cap_line(reason.trim().trim_end_matches('.'), 300)
+                )));
+            }
+        }
+        let mut evidence = Evidence::default();
+        evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
+        let suite = match self.suite(head_tree).await? {
+            Ok(suite) => suite,
+            Err(_) => {
+                let command = "no test command".to_owned();
+                let suite = SuiteCount::default();
+                return Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence }));
+            }
+        };
+        let base = self.run(&suite, "base", base_tree).await?;
+        let head = self.run(&suite, "head", head_tree).await?;
+        let judged = judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command));
+        match judged {
+            Ok(notes) => evidence.look_at.extend(notes),
+            // A suite that does not run on either side says nothing about a change that is no code.
+            Err(_) if !base.is_whole() && !head.is_whole() => {
+                evidence.look_at.push(format!("`{}` runs to its end neither before nor after", suite.command));
+            }
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+        evidence.look_at.truncate(lint::SHOWN);
+        Ok(Ok(Made { command: suite.command, new_tests: Vec::new(), suite: counted(&head), evidence }))
     }
 
     /// The text of a file of a tree; of one that is not `there`, nothing.
@@ -167,6 +257,11 @@ impl Making<'_> {
         let content =
             self.mirror.git.run(["cat-file", "-p", &object]).await.map_err(super::git::GitFailed::unexpected)?;
         Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+
+    /// Paths of all files of a tree.
+    pub(super) async fn paths(&self, tree: &str) -> Result<Vec<String>, ServiceError> {
+        repository::names(&self.mirror.git, tree).await
     }
 
     /// The lines in which two trees differ, without any around them.
@@ -191,12 +286,54 @@ impl Making<'_> {
         Ok(if own_settings { on_base } else { detected.or(on_base) })
     }
 
+    /// Runs the whole suite on the files of a tree.
     pub(super) async fn run(&mut self, suite: &Suite, name: &str, tree: &str) -> Result<Run, ServiceError> {
-        let folder = name.replace(' ', "-");
+        self.run_only(suite, name, tree, None).await
+    }
+
+    /// Runs some tests, or all. `name`: of this run, unique in its proof.
+    pub(super) async fn run_only(
+        &mut self,
+        suite: &Suite,
+        name: &str,
+        tree: &str,
+        only: Option<&Only<'_>>,
+    ) -> Result<Run, ServiceError> {
+        let folder = name.replace([' ', ':', '/'], "-");
         let checkout = self.area.check_out(&self.mirror, &folder, tree, &self.base).await?;
-        let run = suite.run(self.activities, &self.area, &checkout, &folder, self.limit, None).await?;
-        let _ = writeln!(self.log, "== {} on {name}: {:?}\n{}", suite.command, run.exit, run.output.trim_end());
+        let run = suite.run(self.activities, &self.area, &checkout, &folder, self.limit, only).await?;
+        drop(checkout);
+        self.area.discard(&folder);
+        self.runs += 1;
+        let what = if only.is_some() { ", new tests only" } else { "" };
+        let _ = writeln!(self.log, "== {} on {name}{what}: {:?}\n{}", suite.command, run.exit, run.output.trim_end());
         Ok(run)
+    }
+
+    /// `tree` with other contents at some paths; `None` removes the file. Modes stay as they are.
+    pub(super) async fn with_contents(
+        &self,
+        tree: &str,
+        contents: &[(String, Option<String>)],
+    ) -> Result<String, ServiceError> {
+        let git = self.mirror.git.with_index(&self.area.path().join("overlay"));
+        let failed = |failed: super::git::GitFailed| failed.unexpected();
+        let mut files = Vec::new();
+        for (path, content) in contents {
+            let known = self.originals_at(tree, std::slice::from_ref(path)).await?.pop();
+            let mode = known.map_or_else(|| "100644".to_owned(), |known| known.mode);
+            let change = match content {
+                Some(content) => {
+                    let object =
+                        git.feed(["hash-object", "-w", "--stdin"], &[], content.as_bytes()).await.map_err(failed)?;
+                    let object = String::from_utf8_lossy(&object).trim_end().to_owned();
+                    Changed { path: path.clone(), mode, object, status: 'M' }
+                }
+                None => Changed { path: path.clone(), mode: "0".into(), object: "0".repeat(tree.len()), status: 'D' },
+            };
+            files.push(change);
+        }
+        self.overlay(tree, files.iter()).await
     }
 
     pub(super) async fn changed(&self, from: &str, to: &str) -> Result<Vec<Changed>, ServiceError> {
@@ -217,8 +354,13 @@ impl Making<'_> {
 
     /// The files at the paths of `edited`, as `tree` has them.
     pub(super) async fn originals(&self, tree: &str, edited: &[&Changed]) -> Result<Vec<Changed>, ServiceError> {
+        let paths: Vec<String> = edited.iter().map(|change| change.path.clone()).collect();
+        self.originals_at(tree, &paths).await
+    }
+
+    async fn originals_at(&self, tree: &str, paths: &[String]) -> Result<Vec<Changed>, ServiceError> {
         let mut args = vec!["ls-tree", "-z", tree, "--"];
-        args.extend(edited.iter().map(|change| change.path.as_str()));
+        args.extend(paths.iter().map(String::as_str));
         let listed = self.mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
         let listed = String::from_utf8_lossy(&listed);
         // `100644 blob <id>\t<path>`

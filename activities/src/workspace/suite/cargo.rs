@@ -16,7 +16,10 @@ pub(super) fn recognise(_: &Repository, command: &str) -> Option<Arc<dyn Runner>
 
 impl Runner for Cargo {
     fn script(&self, command: &str, only: Option<&Only<'_>>) -> String {
-        let Some(only) = only else { return command.to_owned() };
+        // Without this cargo stops at the first program with a red test, and the others are not known.
+        let all = if command.contains("--no-fail-fast") { "" } else { " --no-fail-fast" };
+        let command = &command.replacen("cargo test", &format!("cargo test{all}"), 1);
+        let Some(only) = only else { return command.clone() };
         // `tests/api.rs::adds`, `unittests src/lib.rs::tests::adds`, `shop::src/lib.rs - add (line 3)` of a doc-test.
         let parts: Vec<_> = only.ids.iter().filter_map(|id| id.split_once("::")).collect();
         let targets: BTreeSet<Option<String>> = parts.iter().map(|(target, _)| flag(target)).collect();
@@ -206,14 +209,17 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
     fn single_tests_are_chosen_by_target_and_name() {
         let only = |ids: &[&'static str]| Only { ids: ids.to_vec(), canaries: vec!["abc"], ..Only::default() };
         let script = |command: &str, ids: &[&'static str]| Cargo.script(command, Some(&only(ids)));
-        assert_eq!(script("cargo test --offline", &["tests/a.rs::x"]), "cargo test --test a --offline -- abc x");
+        assert_eq!(
+            script("cargo test --offline", &["tests/a.rs::x"]),
+            "cargo test --test a --no-fail-fast --offline -- abc x"
+        );
         assert_eq!(
             script("cargo test", &["unittests src/lib.rs::t::x", "tests/a.rs::y"]),
-            "cargo test --lib --test a -- abc t::x y"
+            "cargo test --test a --lib --no-fail-fast -- abc t::x y"
         );
         assert_eq!(
             script("cargo test -- --nocapture", &["unittests src/main.rs::t::x"]),
-            "cargo test -- abc t::x --nocapture"
+            "cargo test --no-fail-fast -- abc t::x --nocapture"
         );
         assert!(Cargo.holds("tests/a.rs", "fn x() {", "tests/a.rs::x"));
         assert!(Cargo.holds("src/cart.rs", "fn x() {", "unittests src/lib.rs::cart::tests::x"));

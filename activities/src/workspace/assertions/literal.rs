@@ -1,0 +1,220 @@
+//! Literals in what an assertion compares, and others in their place.
+
+use std::ops::Range;
+
+use super::{Edit, Kind, Language, Token};
+
+/// One side of a comparison.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    /// Its own literals, changed. Literals that are handed to a function are none of them: what it makes of another one is
+    /// not known.
+    pub(super) edits: Vec<Edit>,
+    /// It has literals of its own, perhaps such as cannot be changed.
+    pub(super) literal: bool,
+    /// It has names: a value that is not known from the source.
+    pub(super) named: bool,
+}
+
+/// Calls that make a value of their arguments and nothing else.
+const MAKERS: [&str; 34] = [
+    "approx",
+    "Decimal",
+    "Fraction",
+    "Some",
+    "Ok",
+    "Err",
+    "from",
+    "vec",
+    "BigInt",
+    "BigDecimal",
+    "set",
+    "frozenset",
+    "list",
+    "tuple",
+    "dict",
+    "bytes",
+    "closeTo",
+    "objectContaining",
+    "arrayContaining",
+    "stringContaining",
+    "valueOf",
+    "of",
+    "asList",
+    "int",
+    "int32",
+    "int64",
+    "uint",
+    "uint32",
+    "uint64",
+    "float64",
+    "Box",
+    "Rc",
+    "Arc",
+    "date",
+];
+
+/// Words that are no names.
+const PLAIN: [&str; 20] = [
+    "and",
+    "or",
+    "not",
+    "in",
+    "is",
+    "if",
+    "else",
+    "new",
+    "return",
+    "typeof",
+    "True",
+    "False",
+    "None",
+    "true",
+    "false",
+    "null",
+    "nil",
+    "undefined",
+    "as",
+    "await",
+];
+
+/// Reads `range`. `keywords`: values after `name=` are compared too.
+pub(super) fn side(language: Language, tokens: &[Token<'_>], range: Range<usize>, keywords: bool) -> Side {
+    let mut side = Side::default();
+    // `name or "nobody"`: which of them counts is not known.
+    let mut either = false;
+    // For each open bracket, whether literals inside belong to the side.
+    let mut own = vec![true];
+    let mut truths: Vec<(bool, Edit)> = Vec::new();
+    for index in range.clone() {
+        let token = &tokens[index];
+        let before = (index > range.start).then(|| &tokens[index - 1]);
+        let inside = own.last().copied().unwrap_or(true);
+        match token.kind {
+            Kind::Mark => match token.text {
+                "||" | "&&" | "??" => either = true,
+                "(" => {
+                    let called = before.filter(|token| {
+                        token.kind == Kind::Word && !PLAIN.contains(&token.text) || token.is(")") || token.is("]")
+                    });
+                    own.push(inside && called.is_none_or(|name| MAKERS.contains(&name.text)));
+                }
+                "[" => {
+                    let indexed = before.is_some_and(|token| {
+                        token.kind == Kind::Word && !PLAIN.contains(&token.text)
+                            || token.is(")")
+                            || token.is("]")
+                            || token.kind == Kind::Text
+                    });
+                    own.push(inside && !indexed);
+                }
+                "{" => own.push(inside),
+                ")" | "]" | "}" if own.len() > 1 => {
+                    own.pop();
+                }
+                _ => {}
+            },
+            Kind::Word => match token.text {
+                "or" | "and" if language == Language::Python => either = true,
+                "True" | "true" | "False" | "false" if inside => {
+                    side.literal = true;
+                    let (now, with) = match token.text {
+                        "True" => (true, "False"),
+                        "true" => (true, "false"),
+                        "False" => (false, "True"),
+                        _ => (false, "true"),
+                    };
+                    truths.push((now, Edit::replace(token, with)));
+                }
+                "None" | "null" | "undefined" if inside && language_has_any(language) => {
+                    side.literal = true;
+                    side.edits.push(Edit::replace(token, "\"~\""));
+                }
+                "nil" | "None" | "null" => side.literal = true,
+                word if !PLAIN.contains(&word) => side.named |= !MAKERS.contains(&word),
+                _ => {}
+            },
+            Kind::Woven => side.named = true,
+            Kind::Number | Kind::Text | Kind::Character => {
+                // `pair.0` of Rust, `places=3` of Python.
+                let member = before.is_some_and(|token| token.is("."));
+                let named = before.is_some_and(|token| token.is("=")) && !keywords;
+                if inside && !member && !named {
+                    side.literal = true;
+                    side.edits.extend(other(language, token).filter(|_| !asked(tokens, index)));
+                }
+            }
+        }
+    }
+    // `{True, False}` with both swapped is the same set.
+    if truths.windows(2).all(|pair| pair[0].0 == pair[1].0) {
+        side.edits.extend(truths.into_iter().map(|(_, edit)| edit));
+    }
+    if either {
+        side.edits.clear();
+    }
+    side
+}
+
+/// Whether a method is called on the literal at `index`, which may make the same of another one: `"a,b".split(",")[0]`.
+fn asked(tokens: &[Token<'_>], index: usize) -> bool {
+    const KEEPING: [&str; 6] = ["to_string", "to_owned", "into", "as_str", "to_vec", "clone"];
+    tokens.get(index + 1).is_some_and(|next| next.is("."))
+        && tokens.get(index + 2).is_some_and(|method| !KEEPING.contains(&method.text))
+}
+
+/// Whether any value may stand where another stood.
+fn language_has_any(language: Language) -> bool {
+    matches!(language, Language::Python | Language::JavaScript)
+}
+
+/// Another literal in place of this one. All numbers move in one direction, so that a set of them becomes another set.
+fn other(language: Language, token: &Token<'_>) -> Option<Edit> {
+    match token.kind {
+        Kind::Number => {
+            let text = token.text;
+            if text.starts_with('0') && text[1..].starts_with(|c: char| c.is_ascii_alphabetic()) {
+                return None;
+            }
+            let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+            let number: u64 = text[..digits].parse().ok()?;
+            const LAST: [u64; 7] = [127, 255, 32_767, 65_535, 2_147_483_647, 4_294_967_295, 9_223_372_036_854_775_807];
+            let next = if LAST.contains(&number) { number - 2 } else { number.checked_add(1)? };
+            Some(Edit::replace(token, &format!("{next}{}", &text[digits..])))
+        }
+        Kind::Text => {
+            let hashes = token.text.len() - token.text.trim_end_matches('#').len();
+            let quotes = token.text.trim_end_matches('#');
+            let quote =
+                if quotes.ends_with("\"\"\"") && quotes.len() >= 6 || quotes.ends_with("'''") && quotes.len() >= 6 {
+                    3
+                } else {
+                    1
+                };
+            // `""""""` ends in three quotes and so does `"a" """"`; only Python and Java have them.
+            let quote = if matches!(language, Language::Python | Language::Java) { quote } else { 1 };
+            let at = token.at.end.checked_sub(hashes + quote)?;
+            Some(Edit::insert(at, "~"))
+        }
+        Kind::Character => {
+            let with = if token.text.ends_with("q'") { "x" } else { "q" };
+            let prefix = token.text.find('\'')?;
+            Some(Edit::replace(token, &format!("{}'{with}'", &token.text[..prefix])))
+        }
+        _ => None,
+    }
+}
+
+/// What changes a comparison for equality: the literals of the one side that has any, when the other is a value of the code.
+pub(super) fn of_equality(sides: &[Side]) -> Vec<Edit> {
+    match sides {
+        [one, other] if one.literal && !other.literal && other.named => one.edits.clone(),
+        [other, one] if one.literal && !other.literal && other.named => one.edits.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether nothing but literals is compared.
+pub(super) fn constant(sides: &[Side]) -> bool {
+    !sides.is_empty() && sides.iter().all(|side| side.literal && !side.named)
+}

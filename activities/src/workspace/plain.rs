@@ -1,0 +1,143 @@
+//! Files that a change without a test may touch: documents and settings, never code and never what decides about tests.
+
+use super::repository::{self, is_test};
+use super::support;
+
+/// How the names of documents and settings end.
+const ENDINGS: [&str; 33] = [
+    "md",
+    "mdx",
+    "rst",
+    "adoc",
+    "asciidoc",
+    "txt",
+    "toml",
+    "yaml",
+    "yml",
+    "json",
+    "jsonc",
+    "json5",
+    "ini",
+    "cfg",
+    "conf",
+    "properties",
+    "env",
+    "example",
+    "sample",
+    "lock",
+    "sum",
+    "mod",
+    "csv",
+    "png",
+    "jpg",
+    "jpeg",
+    "gif",
+    "svg",
+    "webp",
+    "ico",
+    "pdf",
+    "po",
+    "pot",
+];
+
+/// Names without an ending, or with one that says nothing.
+const NAMES: [&str; 22] = [
+    "LICENSE",
+    "LICENCE",
+    "COPYING",
+    "NOTICE",
+    "README",
+    "CHANGELOG",
+    "CHANGES",
+    "HISTORY",
+    "AUTHORS",
+    "CONTRIBUTORS",
+    "CODEOWNERS",
+    "VERSION",
+    ".gitignore",
+    ".gitattributes",
+    ".dockerignore",
+    ".editorconfig",
+    ".mailmap",
+    ".nvmrc",
+    ".python-version",
+    ".tool-versions",
+    ".npmrc",
+    ".prettierignore",
+];
+
+/// Documents and settings. Their effect on a program is seen by running it, if at all.
+pub(super) fn is_plain(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
+    NAMES.contains(&name)
+        || name.starts_with(".env")
+        || ENDINGS.contains(&ending.as_str())
+        || in_documents(path, &ending)
+}
+
+/// Below a folder of documents, but for programs there.
+fn in_documents(path: &str, ending: &str) -> bool {
+    let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+    let documents = folders.split('/').any(|folder| matches!(folder, "docs" | "doc" | "documentation" | "man"));
+    documents && matches!(ending, "" | "html" | "css" | "tex" | "drawio" | "mmd" | "puml" | "dot")
+}
+
+/// What this change may not touch without a test, as a clause; `None`: it may.
+pub(super) fn forbidden(path: &str) -> Option<&'static str> {
+    if path == repository::FILE {
+        Some("decides how changes are tested")
+    } else if support::is_support(path) {
+        Some("is a setting of the tests")
+    } else if is_test(path) {
+        Some("belongs to the tests")
+    } else if !is_plain(path) {
+        Some("is code")
+    } else {
+        None
+    }
+}
+
+/// What a person should know about a document or setting that changed.
+pub(super) fn to_look_at(path: &str) -> Option<String> {
+    let checks =
+        path.starts_with(".github/workflows/") || path.ends_with(".gitlab-ci.yml") || path.contains(".circleci/");
+    checks.then(|| format!("{path} changes what CI runs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_and_settings_need_no_test() {
+        for path in [
+            "README.md",
+            "docs/how/to.rst",
+            "docs/style.css",
+            "config/app.yaml",
+            "package.json",
+            ".env.example",
+            "LICENSE",
+            "assets/logo.png",
+            ".github/workflows/ci.yml",
+        ] {
+            assert_eq!(forbidden(path), None, "{path}");
+        }
+        for (path, why) in [
+            ("shop/pricing.py", "is code"),
+            ("docs/conf.py", "is code"),
+            ("docs/site.js", "is code"),
+            ("Makefile", "is code"),
+            ("Dockerfile", "is code"),
+            ("src/index.html", "is code"),
+            ("tests/data.json", "belongs to the tests"),
+            ("pytest.ini", "is a setting of the tests"),
+            ("jest.config.json", "is a setting of the tests"),
+            ("ticketwright.toml", "decides how changes are tested"),
+        ] {
+            assert_eq!(forbidden(path), Some(why), "{path}");
+        }
+        assert!(to_look_at(".github/workflows/ci.yml").is_some() && to_look_at("README.md").is_none());
+    }
+}
