@@ -26,6 +26,7 @@ const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 655
     --perms 1777 --size 536870912 --tmpfs /tmp --size 536870912 --tmpfs /home/u --dir /run --dir /etc";
 
 /// Parts of the host's `/etc` that tools in `/usr` point into. Nothing about the host's users or network.
+/// Of Maven's only how it starts: its settings may hold passwords.
 const ETC: [&str; 7] = [
     "/etc/alternatives",
     "/etc/ssl",

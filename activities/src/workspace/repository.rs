@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::git::Git;
 use super::setup::Commands;
+use super::suite::{java, node};
 use crate::failure::ServiceError;
 
 /// Name of the settings file, at the root. Always read from the base commit: a change cannot change how it is judged.
@@ -89,8 +90,8 @@ fn detect(names: &[&str], package: &str, makefile: &str, tools: Tools) -> Option
             (false, false, _) => "python3 -m unittest discover".to_owned(),
         });
     }
-    if serde_json::from_str::<serde_json::Value>(package).is_ok_and(|json| json["scripts"]["test"].is_string()) {
-        return Some("npm test --silent".to_owned());
+    if let Some(command) = node::detect(package, names).or_else(|| java::detect(names)) {
+        return Some(command);
     }
     if has("Cargo.toml") {
         return Some("cargo test --offline".to_owned());

@@ -7,8 +7,10 @@ use super::repository;
 pub(super) enum Missing {
     /// A name, and the Python module it was looked for in where the message tells.
     Name { name: String, module: Option<String> },
-    /// A whole module, by its dotted name or relative path.
+    /// A whole module or package, by its dotted name.
     Module(String),
+    /// A file, by its path from somewhere, without ending.
+    File(String),
 }
 
 /// What a change adds outside the tests.
@@ -45,6 +47,15 @@ impl Missing {
         if line.starts_with("NameError: name") || line.contains("got an unexpected keyword argument") {
             return name(quoted.first()?);
         }
+        // TypeScript, whose messages have JavaScript's words in them
+        if let Some((_, error)) = line.split_once("error TS") {
+            return match error.split(':').next()? {
+                "2305" | "2614" | "2724" => name(quoted.get(1)?),
+                "2304" | "2339" | "2551" | "2552" => name(quoted.first()?),
+                "2307" => file(quoted.first()?),
+                _ => None,
+            };
+        }
         // JavaScript
         if let Some(rest) = line.strip_prefix("TypeError: ") {
             let call =
@@ -55,7 +66,24 @@ impl Missing {
             return name(quoted.last()?);
         }
         if line.contains("Cannot find module") {
-            return quoted.first().map(|path| Self::Module(path.trim_start_matches(['.', '/']).to_owned()));
+            return file(quoted.first()?);
+        }
+        if let Some((_, rest)) = line.split_once("Failed to resolve import \"") {
+            return file(rest.split('"').next()?);
+        }
+        if let Some((_, rest)) = line.split_once("Failed to load url ") {
+            return file(rest.split_whitespace().next()?);
+        }
+        // Java
+        if let Some((_, symbol)) = line.split_once("cannot find symbol: ") {
+            // `method clamp(int) in class p.Cart`
+            return name(symbol.split_whitespace().nth(1)?.split('(').next()?);
+        }
+        if let Some(package) = line.strip_prefix("package ").and_then(|rest| rest.strip_suffix(" does not exist")) {
+            return Some(Self::Module(package.to_owned()));
+        }
+        if let Some((method, _)) = line.split_once(" cannot be applied to given types") {
+            return name(method.split_whitespace().nth(1)?);
         }
         // Go
         if let Some((_, symbol)) = line.split_once("undefined: ") {
@@ -80,7 +108,7 @@ impl Missing {
     pub(super) fn label(&self) -> &str {
         match self {
             Self::Name { name, .. } => name,
-            Self::Module(module) => module,
+            Self::Module(place) | Self::File(place) => place,
         }
     }
 }
@@ -113,10 +141,14 @@ impl Additions {
     pub(super) fn add(&self, missing: &Missing) -> bool {
         match missing {
             Missing::Module(module) => self.files.iter().any(|(path, new, _)| *new && is_module(path, module)),
+            Missing::File(file) => self.files.iter().any(|(path, new, _)| *new && is_file(path, file)),
             Missing::Name { name, module } => {
                 let in_place = |path: &str| module.as_ref().is_none_or(|module| is_module(path, module));
                 let mut files = self.files.iter().filter(|(path, ..)| in_place(path));
-                files.any(|(.., lines)| lines.iter().any(|line| defines(line, name)))
+                files.any(|(path, _, lines)| {
+                    let typed = path.ends_with(".java");
+                    lines.iter().any(|line| defines(line, name) || typed && declares(line, name))
+                })
             }
         }
     }
@@ -128,10 +160,34 @@ fn is_module(path: &str, module: &str) -> bool {
     let path = path.strip_prefix("src/").unwrap_or(path);
     let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
     let stem = stem.strip_suffix("/__init__").or_else(|| stem.strip_suffix("/index")).unwrap_or(stem);
-    stem == inner || stem.ends_with(&format!("/{inner}")) || path.starts_with(&format!("{inner}/"))
+    let in_package = path.ends_with(".java") && path.contains(&format!("/{inner}/"));
+    stem == inner || stem.ends_with(&format!("/{inner}")) || path.starts_with(&format!("{inner}/")) || in_package
 }
 
-const DEFINERS: [&str; 20] = [
+/// `../src/tax`, `/w/src/tax.js`, `@/tax`: a path of the repository. The name of a package is none.
+fn file(named: &str) -> Option<Missing> {
+    let own = named.starts_with(['.', '/']) || named.contains('/');
+    let inner = named.strip_prefix("/w/").unwrap_or(named);
+    let inner = inner.strip_prefix("@/").or_else(|| inner.strip_prefix("~/")).unwrap_or(inner);
+    let inner = script(inner.trim_start_matches(['.', '/']));
+    let inner = inner.strip_suffix("/index").unwrap_or(inner);
+    (own && !inner.is_empty()).then(|| Missing::File(inner.to_owned()))
+}
+
+/// `src/tax.ts`, `src/tax/index.js` and `src/tax.json` are all `src/tax`, and so are they `tax`.
+fn is_file(path: &str, file: &str) -> bool {
+    let stem = script(path);
+    let stem = stem.strip_suffix("/index").unwrap_or(stem);
+    stem == file || stem.ends_with(&format!("/{file}"))
+}
+
+/// A path without the ending that an import may leave out.
+fn script(path: &str) -> &str {
+    let endings = [".d.ts", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".mts", ".cts", ".tsx", ".json"];
+    endings.iter().find_map(|ending| path.strip_suffix(ending)).unwrap_or(path)
+}
+
+const DEFINERS: [&str; 27] = [
     "def",
     "class",
     "fn",
@@ -152,7 +208,39 @@ const DEFINERS: [&str; 20] = [
     "as",
     "async",
     "get",
+    "set",
+    "namespace",
+    "public",
+    "private",
+    "protected",
+    "readonly",
+    "record",
 ];
+
+/// Words that may stand before a call, where a type stands before a declaration.
+const NO_TYPES: [&str; 11] =
+    ["return", "new", "throw", "else", "assert", "case", "yield", "instanceof", "do", "package", "import"];
+
+/// Whether a line of Java declares `name`: a type stands before it, or it is a constant of an enumeration.
+fn declares(line: &str, name: &str) -> bool {
+    let line = line.trim();
+    if name.is_empty() || ["//", "*", "/*"].iter().any(|comment| line.starts_with(comment)) {
+        return false;
+    }
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(name).any(|(at, _)| {
+        let (before, next) = (&line[..at], line[at + name.len()..].trim_start());
+        if before.ends_with(word) || line[at + name.len()..].starts_with(word) {
+            return false;
+        }
+        let previous = before.trim_end();
+        let last_word = previous.rsplit(|c| !word(c)).next().unwrap_or_default();
+        let typed = previous.len() < before.len() && previous.ends_with(|c| word(c) || c == '>' || c == ']');
+        let constant = previous.is_empty() && name.chars().all(|c| c.is_uppercase() || c.is_numeric() || c == '_');
+        (typed && !NO_TYPES.contains(&last_word) && next.starts_with(['(', ';', '=', ',', ')']))
+            || (constant && (next.is_empty() || next.starts_with([',', ';', '('])))
+    })
+}
 
 /// Whether a line brings `name` into being: a definition, an assignment, a parameter, a field, an import.
 fn defines(line: &str, name: &str) -> bool {
@@ -175,9 +263,13 @@ fn defines(line: &str, name: &str) -> bool {
             || (line.starts_with("func (") && previous.ends_with(')'))
             // A method of a class in JavaScript, a field in Go: at the start of a line.
             || (previous.is_empty() && (next.starts_with('(') && next.ends_with('{') || next.starts_with(char::is_alphabetic)))
+            // A member of an interface in TypeScript.
+            || (previous.is_empty() && (next.starts_with("?:") || next.starts_with('(') && next.contains("): ")))
             || (assigned && (previous.is_empty() || previous.ends_with(['.', ',', '('])))
             // A parameter among others, an imported name among others.
-            || (line.starts_with("def ") || line.contains("import ")) && previous.ends_with(['(', ',', '{'])
+            || (line.starts_with("def ") || line.contains("import ") || line.contains("export"))
+                && previous.ends_with(['(', ',', '{'])
+                && !next.starts_with('(')
     })
 }
 
@@ -203,7 +295,34 @@ mod tests {
             ("NameError: name 'clamp' is not defined", name("clamp", None)),
             ("TypeError: total() got an unexpected keyword argument 'floor'", name("floor", None)),
             ("TypeError: cart.clamp is not a function", name("clamp", None)),
-            ("Cannot find module '../tax' from 'a.test.js'", Some(Missing::Module("tax".into()))),
+            ("Cannot find module '../tax' from 'a.test.js'", Some(Missing::File("tax".into()))),
+            (
+                "Error: Cannot find module '/w/src/tax.service.js' imported from /w/test/a.test.mjs",
+                Some(Missing::File("src/tax.service".into())),
+            ),
+            ("Error: Cannot find module 'left-pad'", None),
+            ("Error: Cannot find package 'left-pad' imported from '/w/a.js'", None),
+            (
+                "Error: Failed to resolve import \"@/tax\" from \"a.test.ts\". Does the file exist?",
+                Some(Missing::File("tax".into())),
+            ),
+            ("Error: Failed to load url ../src/tax/index.ts (resolved id: x)", Some(Missing::File("src/tax".into()))),
+            ("TypeError: (0 , __vite_ssr_import_2__.clamp) is not a function", name("clamp", None)),
+            ("TypeError: Cart is not a constructor", name("Cart", None)),
+            ("TypeError: Cannot read properties of undefined (reading 'x')", None),
+            (
+                "SyntaxError: The requested module '../cart.js' does not provide an export named 'clamp'",
+                name("clamp", None),
+            ),
+            ("a.test.ts:1:10 - error TS2305: Module '\"./cart\"' has no exported member 'clamp'.", name("clamp", None)),
+            ("a.ts(1,2): error TS2339: Property 'clamp' does not exist on type 'Cart'.", name("clamp", None)),
+            ("a.ts:1:2 - error TS2307: Cannot find module './tax' or its types.", Some(Missing::File("tax".into()))),
+            ("a.ts:1:2 - error TS2322: Type 'string' is not assignable to type 'number'.", None),
+            ("cannot find symbol: method clamp(int) in class p.Cart", name("clamp", None)),
+            ("cannot find symbol: variable FLOOR in class p.Cart", name("FLOOR", None)),
+            ("package p.tax does not exist", Some(Missing::Module("p.tax".into()))),
+            ("method total in class p.Cart cannot be applied to given types;", name("total", None)),
+            ("incompatible types: int cannot be converted to p.Cart", None),
             ("undefined: Clamp", name("Clamp", None)),
             ("c.Clamp undefined (type Cart has no field or method Clamp)", name("Clamp", None)),
             ("error[E0432]: unresolved import `shop::clamp`", name("clamp", None)),
@@ -238,6 +357,48 @@ mod tests {
     }
 
     #[test]
+    fn files_are_found_however_they_are_imported() {
+        for (path, file, is) in [
+            ("src/tax.ts", "tax", true),
+            ("src/tax.ts", "src/tax", true),
+            ("src/tax/index.js", "tax", true),
+            ("src/tax.service.js", "tax.service", true),
+            ("src/tax.service.js", "tax", false),
+            ("src/syntax.ts", "tax", false),
+        ] {
+            assert_eq!(is_file(path, file), is, "{path} {file}");
+        }
+        assert!(is_module("src/main/java/p/tax/Tax.java", "p.tax"));
+        assert!(!is_module("src/main/java/p/taxes/Tax.java", "p.tax"));
+    }
+
+    #[test]
+    fn declarations_of_java_are_told_from_calls() {
+        for line in [
+            "public static int clamp(int x) {",
+            "    List<String> clamp(int x,",
+            "int[] clamp;",
+            "private int clamp = 3;",
+            "int clamp(int x);",
+        ] {
+            assert!(declares(line, "clamp"), "{line}");
+        }
+        assert!(declares("  FLOOR(1),", "FLOOR") && declares("public record Tax(int rate) { }", "rate"));
+        for line in [
+            "return clamp(x);",
+            "int y = clamp(x);",
+            "clamp(x);",
+            "cart.clamp(x);",
+            "if (clamp(x)) {",
+            "// int clamp(int x) {",
+            "int clamped(int x) {",
+            "new clamp(1);",
+        ] {
+            assert!(!declares(line, "clamp"), "{line}");
+        }
+    }
+
+    #[test]
     fn definitions_are_told_from_uses() {
         for line in [
             "pub fn clamp(x: i64) -> i64 {",
@@ -249,6 +410,12 @@ mod tests {
             "from .x import a, clamp",
             "export const clamp = 1",
             "  clamp(x) {",
+            "  clamp(x: number): number;",
+            "  clamp?: number;",
+            "module.exports = { total, clamp };",
+            "export { total, clamp }",
+            "  public clamp(x: number) {",
+            "exports.clamp = (x) => x;",
         ] {
             assert!(defines(line, "clamp"), "{line}");
         }
@@ -260,6 +427,8 @@ mod tests {
             "# def clamp():",
             "def clamped():",
             "x = clamp",
+            "module.exports = { total: clamp(1), clamp() };",
+            "  clamp(x);",
         ] {
             assert!(!defines(line, "clamp"), "{line}");
         }

@@ -1,4 +1,12 @@
-//! JUnit reports, as most runners can write them: one `testcase` per test, with `failure`, `error` or `skipped` inside.
+//! `JUnit` reports, as most runners can write them: one `testcase` per test, with `failure`, `error` or `skipped` inside.
+//!
+//! There is no one standard. Read is what Ant's, Surefire's, Gradle's, jest-junit's, mocha's and Go's writers have in
+//! common, plus Surefire's marks of a test that passed only when it was run again
+//! (<https://maven.apache.org/surefire/maven-surefire-plugin/xsd/surefire-test-report.xsd>).
+
+use quick_xml::Reader;
+use quick_xml::escape::{resolve_predefined_entity, unescape};
+use quick_xml::events::{BytesStart, Event};
 
 use std::sync::Arc;
 
@@ -27,81 +35,142 @@ impl Runner for Junit {
     }
 }
 
-/// Reads a report. Only what a proof needs: names, outcomes and messages; everything else is passed over.
+/// One `testcase`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Case {
+    /// `classname`, often empty.
+    pub(super) class: String,
+    /// `name`.
+    pub(super) name: String,
+    /// What became of it.
+    pub(super) fate: Fate,
+}
+
+/// Reads a report; an id is `class.name`, or the name where there is no class. A report that is cut off has not ended.
 pub(super) fn read(xml: &str) -> Report {
-    let mut report = Report {
-        ended: xml.trim_end().ends_with("</testsuites>") || xml.trim_end().ends_with("</testsuite>"),
-        ..Report::default()
-    };
-    let mut rest = xml;
-    while let Some(start) = rest.find("<testcase") {
-        let from = &rest[start..];
-        let Some(tag_end) = end_of_tag(from) else { break };
-        let tag = &from[..tag_end];
-        let (body, after) = if tag.ends_with('/') {
-            ("", &from[tag_end..])
-        } else {
-            match from.find("</testcase>") {
-                Some(end) => (from.get(tag_end + 1..end).unwrap_or_default(), &from[end..]),
-                None => break,
-            }
-        };
-        let name = attribute(tag, "name").unwrap_or_default();
-        let class = attribute(tag, "classname").unwrap_or_default();
+    let (cases, ended) = cases(xml);
+    let mut report = Report { ended, ..Report::default() };
+    for Case { class, name, fate } in cases {
         let id = if class.is_empty() { name } else { format!("{class}.{name}") };
-        report.note(&id, fate(body));
-        rest = after;
+        report.note(&id, fate);
     }
     report
 }
 
-fn fate(body: &str) -> Fate {
-    let inside = |element: &str| body.find(&format!("<{element}")).map(|at| &body[at..]);
-    if let Some(element) = inside("failure").or_else(|| inside("error")) {
-        let tag = end_of_tag(element).map_or(element, |end| &element[..end]);
-        let content = element.get(tag.len() + 1..).unwrap_or_default();
-        let text = unescape(content.split("</").next().unwrap_or_default().trim());
-        let text = text.trim_start_matches("<![CDATA[").trim_end_matches("]]>").to_owned();
-        let kind = attribute(tag, "type").unwrap_or_default();
-        let message = attribute(tag, "message").filter(|message| !message.is_empty());
-        let line = message.unwrap_or_else(|| text.clone()).lines().next().unwrap_or_default().to_owned();
-        // Runners name the exception in the type, the message or the text: AssertionError, AssertionFailedError, assert.
-        let asserted = tag.starts_with("<failure")
-            && [kind.as_str(), &line, &text]
-                .iter()
-                .any(|part| part.to_lowercase().contains("assert") || part.contains("expect("));
-        return Fate::Failed(Failure { asserted, line, text });
+/// What a `testcase` says about its outcome.
+struct Outcome {
+    element: String,
+    kind: String,
+    message: String,
+    text: String,
+}
+
+/// The cases up to the end, or to where the text is no XML any more, and whether it was the end.
+pub(super) fn cases(xml: &str) -> (Vec<Case>, bool) {
+    let mut reader = Reader::from_str(xml);
+    let mut cases = Vec::new();
+    let mut open: Option<(String, String, Vec<Outcome>)> = None;
+    // Names of the elements that are open; text belongs to an outcome only directly inside of it.
+    let mut path: Vec<String> = Vec::new();
+    let mut seen = false;
+    loop {
+        let Ok(event) = reader.read_event() else { return (cases, false) };
+        match event {
+            Event::Start(tag) => {
+                let name = name_of(&tag);
+                begin(&tag, &name, &path, &mut open);
+                seen = true;
+                path.push(name);
+            }
+            Event::Empty(tag) => {
+                let name = name_of(&tag);
+                begin(&tag, &name, &path, &mut open);
+                seen = true;
+                if name == "testcase" {
+                    cases.extend(open.take().map(close));
+                }
+            }
+            Event::End(_) => {
+                if path.pop().as_deref() == Some("testcase") {
+                    cases.extend(open.take().map(close));
+                }
+            }
+            Event::Text(text) => say(&mut open, &path, &text.decode().unwrap_or_default()),
+            Event::CData(text) => say(&mut open, &path, &text.decode().unwrap_or_default()),
+            Event::GeneralRef(reference) => {
+                if let Ok(Some(c)) = reference.resolve_char_ref() {
+                    say(&mut open, &path, c.encode_utf8(&mut [0; 4]));
+                } else if let Some(text) = reference.decode().ok().as_deref().and_then(resolve_predefined_entity) {
+                    say(&mut open, &path, text);
+                }
+            }
+            Event::Eof => return (cases, seen && path.is_empty()),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+        }
     }
-    if inside("skipped").is_some() { Fate::Skipped } else { Fate::Passed }
 }
 
-/// Position of the `>` that closes the first tag, not of one inside an attribute.
-fn end_of_tag(from: &str) -> Option<usize> {
-    let mut quote = None;
-    from.char_indices().find_map(|(at, c)| match (quote, c) {
-        (None, '>') => Some(at),
-        (None, '"' | '\'') => {
-            quote = Some(c);
-            None
+fn begin(tag: &BytesStart<'_>, name: &str, path: &[String], open: &mut Option<(String, String, Vec<Outcome>)>) {
+    match (name, open) {
+        ("testcase", open) => {
+            *open = Some((attribute(tag, "classname"), attribute(tag, "name"), Vec::new()));
         }
-        (Some(q), c) if q == c => {
-            quote = None;
-            None
+        (
+            "failure" | "error" | "skipped" | "flakyFailure" | "flakyError" | "rerunFailure" | "rerunError",
+            Some((.., outcomes)),
+        ) if path.last().is_some_and(|parent| parent == "testcase") => {
+            let (kind, message) = (attribute(tag, "type"), attribute(tag, "message"));
+            outcomes.push(Outcome { element: name.to_owned(), kind, message, text: String::new() });
         }
-        _ => None,
-    })
+        _ => {}
+    }
 }
 
-fn attribute(tag: &str, name: &str) -> Option<String> {
-    let at = tag.find(&format!(" {name}="))? + name.len() + 2;
-    let quote = tag[at..].chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let value = tag[at + 1..].split(quote).next()?;
-    Some(unescape(value))
+fn say(open: &mut Option<(String, String, Vec<Outcome>)>, path: &[String], text: &str) {
+    if let (Some((.., outcomes)), Some(inner)) = (open, path.last())
+        && let Some(outcome) = outcomes.last_mut().filter(|outcome| outcome.element == *inner)
+    {
+        outcome.text.push_str(text);
+    }
 }
 
-fn unescape(text: &str) -> String {
-    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
-    text.replace("&#10;", "\n").replace("&amp;", "&")
+fn close((class, name, outcomes): (String, String, Vec<Outcome>)) -> Case {
+    let is = |names: &[&str]| outcomes.iter().find(|outcome| names.contains(&outcome.element.as_str()));
+    let fate = if let Some(outcome) = is(&["failure", "error"]) {
+        Fate::Failed(failure(outcome))
+    } else if let Some(outcome) = is(&["flakyFailure", "flakyError", "rerunFailure", "rerunError"]) {
+        let told = failure(outcome);
+        let line = format!("it passed only when it was run again; before: {}", told.line);
+        Fate::Failed(Failure { asserted: false, line, text: told.text })
+    } else if is(&["skipped"]).is_some() {
+        Fate::Skipped
+    } else {
+        Fate::Passed
+    };
+    Case { class, name, fate }
+}
+
+fn failure(outcome: &Outcome) -> Failure {
+    let text = outcome.text.trim().to_owned();
+    let said = if outcome.message.trim().is_empty() { &text } else { &outcome.message };
+    let line = said.trim().lines().next().unwrap_or_default().to_owned();
+    // Runners name the exception in the type, the message or the text: AssertionError, AssertionFailedError, assert.
+    let asserted = outcome.element == "failure"
+        && [outcome.kind.as_str(), &line, &text].iter().any(|part| {
+            part.to_lowercase().contains("assert") || part.contains("expect(") || part.contains("ComparisonFailure")
+        });
+    Failure { asserted, line, text }
+}
+
+fn name_of(tag: &BytesStart<'_>) -> String {
+    String::from_utf8_lossy(tag.local_name().as_ref()).into_owned()
+}
+
+/// An attribute's value. Line ends in it are kept, other than XML says: writers put whole messages there.
+fn attribute(tag: &BytesStart<'_>, name: &str) -> String {
+    let Ok(Some(attribute)) = tag.try_get_attribute(name) else { return String::new() };
+    let raw = String::from_utf8_lossy(&attribute.value).into_owned();
+    unescape(&raw).map_or_else(|_| raw.clone(), std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -117,16 +186,56 @@ mod tests {
   &lt;y&gt;</failure></testcase>
 <testcase classname="cart" name="breaks"><error message="TypeError: a.b is not a function"></error></testcase>
 <testcase classname="cart" name="later"><skipped/></testcase>
+<testcase name="alone"><system-out>&lt;failure&gt;</system-out></testcase>
 </testsuite></testsuites>
 "#,
         );
-        assert!(report.ended && report.passed("cart.adds > 1"));
+        assert!(report.ended && report.passed("cart.adds > 1") && report.passed("alone"));
         assert_eq!(report.tests["cart.later"], Fate::Skipped);
-        assert!(
-            matches!(&report.tests["cart.clamps"], Fate::Failed(f) if f.asserted && f.line == "expected -5 to be 0")
-        );
+        let Fate::Failed(failure) = &report.tests["cart.clamps"] else { panic!("{report:?}") };
+        assert!(failure.asserted && failure.line == "expected -5 to be 0");
+        assert_eq!(failure.text, "at x\n  <y>");
         assert!(matches!(&report.tests["cart.breaks"], Fate::Failed(f) if !f.asserted));
-        assert!(!read("").ended);
-        assert!(!read("<testsuite><testcase name=\"a\"").ended);
+    }
+
+    #[test]
+    fn what_only_looks_like_a_case_is_none() {
+        for (xml, passed) in [
+            (r#"<testsuite><!-- <testcase name="a"/> --></testsuite>"#, false),
+            (r#"<testsuite><system-out><![CDATA[<testcase name="a"/>]]></system-out></testsuite>"#, false),
+            (r#"<testsuite name='<testcase name="a"/>'></testsuite>"#, false),
+            (r#"<testsuite><testcase name='a'  ></testcase></testsuite>"#, true),
+            (r#"<testsuite><testcase name="a"><failure message="<skipped/>"/></testcase></testsuite>"#, false),
+            (r#"<testsuite><testcase name="a"><failure>&#60;/failure></failure></testcase></testsuite>"#, false),
+            (r#"<testsuite><testcase name="a"><properties><failure/></properties></testcase></testsuite>"#, true),
+            (r#"<x:testsuite xmlns:x="u"><x:testcase name="a"/></x:testsuite>"#, true),
+        ] {
+            let report = read(xml);
+            assert!(report.ended, "{xml}");
+            assert_eq!(report.passed("a"), passed, "{xml}");
+        }
+    }
+
+    #[test]
+    fn a_report_that_is_cut_off_has_not_ended() {
+        for cut in [
+            "",
+            "no XML",
+            "<testsuite><testcase name=\"a\"",
+            "<testsuite><testcase name=\"a\"/>",
+            "<testsuite><testcase name=\"a\"></testsuite>",
+            "<testsuite><testcase name=\"a\"/></testsuite><testsuite>",
+        ] {
+            assert!(!read(cut).ended, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_test_that_was_run_again_did_not_pass() {
+        let again = r#"<testsuite><testcase name="a" classname="p.T"><flakyFailure message="expected: 1"
+            type="java.lang.AssertionError"><stackTrace>at</stackTrace></flakyFailure></testcase></testsuite>"#;
+        let Fate::Failed(failure) = &read(again).tests["p.T.a"] else { panic!("it passed") };
+        assert!(!failure.asserted);
+        assert_eq!(failure.line, "it passed only when it was run again; before: expected: 1");
     }
 }

@@ -5,7 +5,9 @@
 mod canary;
 mod cargo;
 mod go;
+pub(super) mod java;
 mod junit;
+pub(super) mod node;
 mod python;
 mod report;
 
@@ -147,7 +149,8 @@ pub(super) struct Suite {
 type Recognise = fn(&Repository, &str) -> Option<Arc<dyn Runner>>;
 
 /// Who is asked about a command, in this order. A report that the repository names comes first, for it was asked for.
-const RUNNERS: [Recognise; 4] = [junit::recognise, python::recognise, go::recognise, cargo::recognise];
+const RUNNERS: [Recognise; 6] =
+    [junit::recognise, python::recognise, go::recognise, cargo::recognise, java::recognise, node::recognise];
 
 impl Suite {
     /// The suite of `repository`.
@@ -228,10 +231,22 @@ fn write_harness(directory: &Path, files: &[(String, String)]) -> std::io::Resul
 
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
     for (name, text) in files {
-        std::fs::write(directory.join(name), text)?;
-        std::fs::set_permissions(directory.join(name), std::fs::Permissions::from_mode(0o644))?;
+        let path = directory.join(name);
+        if let Some(folder) = path.parent().filter(|folder| *folder != directory) {
+            std::fs::create_dir_all(folder)?;
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
+        }
+        std::fs::write(&path, text)?;
+        let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
     }
     Ok(())
+}
+
+/// The names of programs and other words in a command, without the directories before them.
+fn words(command: &str) -> impl Iterator<Item = &str> {
+    let apart = |c: char| c.is_whitespace() || "&|;()\"'`".contains(c);
+    command.split(apart).filter_map(|word| word.rsplit('/').next()).filter(|word| !word.is_empty())
 }
 
 /// A file below `root`, or nothing. Code under test may have put a link in its place, so no path leads out of `root`.
@@ -255,7 +270,7 @@ mod tests {
         assert_eq!(suite("go test ./...", None).unwrap().script(None), "go test -json -count=1 ./...");
         assert!(format!("{:?}", suite("npm test", Some("r.xml")).unwrap().runner).contains("r.xml"));
         assert!(suite("npm test", Some("../r.xml")).unwrap_err().contains("has .. in it"));
-        assert!(suite("npm test", None).unwrap_err().contains("junit"));
+        assert!(suite("make test", None).unwrap_err().contains("junit"));
         assert!(Suite::of(&Repository::default()).unwrap_err().contains("ticketwright.toml"));
     }
 }

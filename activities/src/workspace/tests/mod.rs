@@ -5,6 +5,7 @@ mod kept;
 mod prove;
 mod push;
 mod setup;
+mod runners;
 mod tools;
 
 use std::os::unix::fs::PermissionsExt as _;
