@@ -15,6 +15,7 @@ mod watch;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -218,6 +219,12 @@ impl Sandbox {
         &self.0.settings
     }
 
+    /// A user that a command may soon run as: files that belong to it need not change owner then. `None`: commands run as the
+    /// user we are, or all are taken.
+    pub fn spare_user(&self) -> Option<u32> {
+        self.0.slots.spare()
+    }
+
     /// Runs `command` to its end. Dropping the future kills everything it started before the drop returns.
     ///
     /// # Errors
@@ -235,7 +242,9 @@ impl Sandbox {
 
     async fn run_inner(&self, command: Command) -> io::Result<Finished> {
         let Inner { settings, launcher, slots, .. } = &*self.0;
-        let slot = slots.take().await?;
+        // Whose files they are already, so that they need not change owner.
+        let owner = command.workspace.as_ref().and_then(|path| path.symlink_metadata().ok()).map(|found| found.uid());
+        let slot = slots.take(owner).await?;
         if let Some(uid) = slot.uid() {
             let owned = command.workspace.iter().chain(command.binds.iter().filter(|b| b.writable).map(|b| &b.from));
             let owned: Vec<PathBuf> = owned.cloned().collect();

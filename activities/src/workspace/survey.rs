@@ -1,9 +1,15 @@
 //! What a repository says about itself, for the agents that work in it: conventions, commands, and what is out of the ordinary.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use workflows::contract::ids::CommitSha;
 use workflows::contract::workspace::{Conventions, Survey, Workspace};
 
 use super::area::{Area, Claim};
-use super::{WorkspaceActivities, repository, text};
+use super::git::GitFailed;
+use super::mirror::Mirror;
+use super::{WorkspaceActivities, attributes, objects, repository, text};
 use crate::failure::ServiceError;
 
 /// Name of the files with conventions for agents, in any directory (<https://agents.md>).
@@ -14,6 +20,8 @@ const FILES: usize = 20;
 const BYTES: usize = 32 * 1024;
 /// Notes.
 const NOTES: usize = 20;
+/// Paths that notes of one kind name.
+const NAMED: usize = 5;
 
 impl WorkspaceActivities {
     /// Looks at the base commit; the files are not checked out.
@@ -37,9 +45,46 @@ impl WorkspaceActivities {
             Ok(found) => (survey.test, survey.lint, survey.format) = (found.test, found.lint, found.format),
             Err(why) => survey.notes.push(why),
         }
+        survey.notes.extend(absent(&mirror, &workspace.base, area.path()).await?);
         survey.notes.truncate(NOTES);
         Ok(survey)
     }
+}
+
+/// What a commit names and does not have: submodules, and files in Git LFS.
+async fn absent(mirror: &Mirror<'_>, base: &CommitSha, scratch: &Path) -> Result<Vec<String>, ServiceError> {
+    let listed = mirror.git.run(["ls-tree", "-r", "-z", base.as_str()]).await.map_err(GitFailed::unexpected)?;
+    let (mut submodules, mut paths) = (Vec::new(), Vec::new());
+    for line in listed.split(|byte| *byte == 0) {
+        let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
+        let path = &line[tab + 1..];
+        if line.starts_with(objects::SUBMODULE.as_bytes()) {
+            submodules.push(text::shown(path));
+        } else {
+            paths.extend_from_slice(path);
+            paths.push(0);
+        }
+    }
+    let index = scratch.join("survey-index");
+    mirror.git.with_index(&index).run(["read-tree", base.as_str()]).await.map_err(GitFailed::unexpected)?;
+    let pointers = attributes::kept_in_lfs(mirror, &index, base, scratch, &paths).await?;
+    let pointers: Vec<String> = pointers.iter().map(|path| text::shown(path.as_os_str().as_bytes())).collect();
+    let mut notes = named(&submodules, |path| format!("{path} is a submodule; its files are not here."), "submodules");
+    notes.extend(named(
+        &pointers,
+        |path| format!("{path} is kept in Git LFS; only a pointer is here, and it cannot be changed."),
+        "files in Git LFS",
+    ));
+    Ok(notes)
+}
+
+/// A note for each of the first few, and one that counts the rest.
+fn named(paths: &[String], note: impl Fn(&str) -> String, what: &str) -> Vec<String> {
+    let mut notes: Vec<String> = paths.iter().take(NAMED).map(|path| note(path)).collect();
+    if paths.len() > NAMED {
+        notes.push(format!("There are {} more {what}.", paths.len() - NAMED));
+    }
+    notes
 }
 
 /// The files with conventions, those of outer directories first.
