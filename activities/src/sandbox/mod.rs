@@ -20,6 +20,7 @@ mod watch;
 
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -113,6 +114,12 @@ impl Sandbox {
         &self.inner.settings
     }
 
+    /// A user that a command may soon run as: files that belong to it need not change owner then. `None`: commands run as the
+    /// user we are, or all are taken.
+    pub fn spare_user(&self) -> Option<u32> {
+        self.inner.slots.spare()
+    }
+
     /// Runs `command` to its end. Dropping the future kills everything it started before the drop returns.
     ///
     /// # Errors
@@ -133,7 +140,9 @@ impl Sandbox {
         if let Some(why) = command.malformed() {
             return Ok(Finished::not_started(format!("the command cannot be started: {why}")));
         }
-        let slot = slots.take().await?;
+        // Whose files they are already, so that they need not change owner.
+        let owner = command.workspace.as_ref().and_then(|path| path.symlink_metadata().ok()).map(|found| found.uid());
+        let slot = slots.take(owner).await?;
         let writable: Vec<PathBuf> = command.writable().cloned().collect();
         if let Some(uid) = slot.uid() {
             let owned = writable.clone();

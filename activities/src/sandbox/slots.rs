@@ -46,21 +46,33 @@ impl Slots {
         Ok(Self { places: Arc::new(Semaphore::new(count as usize)), first, count, locks })
     }
 
-    /// Waits for a free place.
-    pub(super) async fn take(&self) -> io::Result<Slot> {
+    /// Waits for a free place: as user `wanted`, if that id is one of ours and free.
+    pub(super) async fn take(&self, wanted: Option<u32>) -> io::Result<Slot> {
         let place = self.places.clone().acquire_owned().await.map_err(io::Error::other)?;
         let Some(locks) = &self.locks else { return Ok(Slot { id: None, _place: place }) };
         loop {
-            for uid in self.first..self.first.saturating_add(self.count) {
-                let path = locks.join(uid.to_string());
-                let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-                if file.try_lock().is_ok() {
+            let ids = self.first..self.first.saturating_add(self.count);
+            for uid in wanted.filter(|uid| ids.contains(uid)).into_iter().chain(ids) {
+                if let Some(file) = lock(locks, uid)? {
                     return Ok(Slot { id: Some((uid, file)), _place: place });
                 }
             }
             tokio::time::sleep(PERIOD).await;
         }
     }
+
+    /// A user id that is free now; `None`: we are not root, or all are taken.
+    pub(super) fn spare(&self) -> Option<u32> {
+        let locks = self.locks.as_ref()?;
+        let mut ids = self.first..self.first.saturating_add(self.count);
+        ids.find(|uid| lock(locks, *uid).is_ok_and(|held| held.is_some()))
+    }
+}
+
+/// The lock of a user id, if nobody holds it.
+fn lock(locks: &Path, uid: u32) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(locks.join(uid.to_string()))?;
+    Ok(file.try_lock().is_ok().then_some(file))
 }
 
 impl Slot {
@@ -70,7 +82,8 @@ impl Slot {
     }
 }
 
-/// Gives `path` and all below it to `uid`. Links themselves change owner, never what they point to.
+/// Gives `path` and all below it to `uid`. Links themselves change owner, never what they point to. What belongs to `uid` is not
+/// touched: a new time of change would make git read it again.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidFilename`]: directories are nested deeper than can be followed.

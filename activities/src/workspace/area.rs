@@ -3,14 +3,14 @@
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use temporalio_sdk::activities::ActivityInfo;
 use workflows::contract::ids::{CommitSha, Digest};
 
-use super::git::Git;
+use super::git::{Git, GitFailed};
 use super::mirror::Mirror;
 use super::setup::Prepared;
 use super::{Settings, disk, lock};
@@ -38,8 +38,14 @@ impl Claim {
         }
     }
 
+    /// The ticket, or whatever the workflow above all others is about: its id is the first part of all theirs.
+    pub(super) fn ticket(&self) -> String {
+        let ticket = self.workflow.split('/').next().unwrap_or_default();
+        Digest::of(ticket).as_str().chars().take(16).collect()
+    }
+
     /// Name of the call's directories, without the attempt. Ids are foreign text, so they are hashed.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         Digest::of(format!("{}\0{}", self.workflow, self.activity)).as_str().chars().take(32).collect()
     }
 }
@@ -54,6 +60,8 @@ pub(super) struct Area {
 impl Area {
     /// Ends what older attempts still run, then makes a directory for this one.
     pub(super) async fn claim(settings: &Settings, claim: &Claim) -> Result<Self, ServiceError> {
+        // It is a cache, which somebody may have removed since the worker started.
+        settings.make_directories().map_err(disk)?;
         let work = settings.work();
         let name = claim.name();
         let directory = work.join(format!("{name}.{}", claim.attempt));
@@ -110,30 +118,42 @@ impl Area {
         base: &CommitSha,
     ) -> Result<Checkout, ServiceError> {
         let directory = self.make(name)?;
+        prepare(&directory, None).map_err(disk)?;
+        let checkout = self.open(mirror, &directory, tree, base);
+        checkout.git.run(["read-tree", tree]).await.map_err(GitFailed::unexpected)?;
+        checkout.git.run(["checkout-index", "--all", "--force", "--index"]).await.map_err(GitFailed::unexpected)?;
+        checkout.show().map_err(disk)?;
+        Ok(checkout)
+    }
+
+    /// The files in `directory`, whose index is at `tree`.
+    pub(super) fn open(&self, mirror: &Mirror<'_>, directory: &Path, tree: &str, base: &CommitSha) -> Checkout {
         let files = directory.join("files");
-        let view = directory.join("view");
-        std::fs::create_dir(&files).map_err(disk)?;
-        std::fs::set_permissions(&files, Permissions::from_mode(0o755)).map_err(disk)?;
-        let git = mirror.git.with_index(&directory.join("index")).with_work_tree(&files);
-        git.run(["read-tree", tree]).await.map_err(super::git::GitFailed::unexpected)?;
-        git.run(["checkout-index", "--all", "--force", "--index"]).await.map_err(super::git::GitFailed::unexpected)?;
-        // Where the sandbox puts the view; made here, so that it belongs to no snapshot.
-        std::fs::create_dir(files.join(".git")).map_err(disk)?;
-        make_view(&view, base, Path::new(OBJECTS), &directory.join("index")).map_err(disk)?;
+        let git = mirror.git.with_index(&directory.join(INDEX)).with_work_tree(&files);
         let binds = vec![
-            Bind { from: view, to: Path::new(sandbox::ROOT).join(".git"), writable: false },
+            Bind { from: directory.join("view"), to: Path::new(sandbox::ROOT).join(".git"), writable: false },
             Bind { from: mirror.objects(), to: OBJECTS.into(), writable: false },
         ];
-        Ok(Checkout {
-            files,
-            git,
-            binds,
-            env: Vec::new(),
-            tree: tree.to_owned(),
-            prepared: Prepared::default(),
-            group: self.group(),
-        })
+        let (directory, tree, base) = (directory.to_owned(), tree.to_owned(), base.clone());
+        let (env, prepared, group) = (Vec::new(), Prepared::default(), self.group());
+        Checkout { directory, files, git, binds, env, tree, base, prepared, group }
     }
+}
+
+/// Where a check-out has its index: in a folder that belongs to the owner of the files.
+const INDEX: &str = "git/index";
+
+/// Makes the folders of a check-out in `directory`, for files that belong to `owner`.
+pub(super) fn prepare(directory: &Path, owner: Option<u32>) -> io::Result<()> {
+    for name in ["files", "git"] {
+        let folder = directory.join(name);
+        std::fs::create_dir(&folder)?;
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
+        if owner.is_some() {
+            chown(&folder, owner, owner)?;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Area {
@@ -148,6 +168,8 @@ impl Drop for Area {
 /// The files of a tree, ready for work.
 #[derive(Debug)]
 pub(super) struct Checkout {
+    /// What holds all of it.
+    pub(super) directory: PathBuf,
     /// The files.
     pub(super) files: PathBuf,
     /// git on them, with an index of its own.
@@ -160,11 +182,30 @@ pub(super) struct Checkout {
     pub(super) tree: String,
     /// What is installed for it.
     pub(super) prepared: Prepared,
+    /// The commit that git inside the sandbox compares with.
+    base: CommitSha,
     /// File that names the process group of a command.
     group: PathBuf,
 }
 
 impl Checkout {
+    /// What git has noted of the files.
+    pub(super) fn index(&self) -> PathBuf {
+        self.directory.join(INDEX)
+    }
+
+    /// Makes the `.git` that the sandbox sees, for the index as it is now.
+    pub(super) fn show(&self) -> io::Result<()> {
+        // Where the sandbox puts the view; made here, so that it belongs to no snapshot.
+        match std::fs::create_dir(self.files.join(".git")) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let view = self.directory.join("view");
+        remove_tree(&view)?;
+        make_view(&view, &self.base, Path::new(OBJECTS), &self.directory.join(INDEX))
+    }
+
     /// A bash script in these files.
     pub(super) fn script(&self, script: &str, limit: Duration) -> Command {
         Command {
@@ -180,25 +221,30 @@ impl Checkout {
 const OBJECTS: &str = "/run/objects";
 
 /// The `.git` that the sandbox sees: enough for status, diff, log and blame. Read-only, and nothing the sandbox could have
-/// written is ever read. `objects`: where the repository's objects are, for whoever reads the view.
-pub(super) fn make_view(view: &Path, base: &CommitSha, objects: &Path, index: &Path) -> io::Result<()> {
+/// written is ever read.
+fn make_view(view: &Path, base: &CommitSha, objects: &Path, index: &Path) -> io::Result<()> {
+    make_repository(view, base, objects)?;
+    write(&view.join("index"), &std::fs::read(index)?)
+}
+
+/// A repository without settings, on the objects of another. `objects`: where these are, for whoever reads it.
+pub(super) fn make_repository(directory: &Path, head: &CommitSha, objects: &Path) -> io::Result<()> {
     let (version, format) =
-        if base.as_str().len() == 64 { (1, "[extensions]\n\tobjectformat = sha256\n") } else { (0, "") };
-    for directory in ["", "refs", "objects", "objects/info"] {
-        std::fs::create_dir(view.join(directory))?;
-        std::fs::set_permissions(view.join(directory), Permissions::from_mode(0o755))?;
+        if head.as_str().len() == 64 { (1, "[extensions]\n\tobjectformat = sha256\n") } else { (0, "") };
+    for name in ["", "refs", "objects", "objects/info"] {
+        std::fs::create_dir(directory.join(name))?;
+        std::fs::set_permissions(directory.join(name), Permissions::from_mode(0o755))?;
     }
-    let files = [
-        ("HEAD", format!("{base}\n").into_bytes()),
-        ("config", format!("[core]\n\trepositoryformatversion = {version}\n\tbare = false\n{format}").into_bytes()),
-        ("objects/info/alternates", format!("{}\n", objects.display()).into_bytes()),
-        ("index", std::fs::read(index)?),
-    ];
-    for (name, content) in files {
-        std::fs::write(view.join(name), content)?;
-        std::fs::set_permissions(view.join(name), Permissions::from_mode(0o644))?;
-    }
-    Ok(())
+    let config = format!("[core]\n\trepositoryformatversion = {version}\n\tbare = false\n{format}");
+    write(&directory.join("HEAD"), format!("{head}\n").as_bytes())?;
+    write(&directory.join("config"), config.as_bytes())?;
+    write(&directory.join("objects/info/alternates"), format!("{}\n", objects.display()).as_bytes())
+}
+
+/// Writes a file that other users may read, whatever our umask is.
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    std::fs::write(path, content)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o644))
 }
 
 /// Removes what workers that are gone left behind.
@@ -246,7 +292,7 @@ fn make(directory: &Path) -> io::Result<()> {
 }
 
 /// Removes `directory` if it is there. Code under test may have closed directories to their own owner.
-fn remove_tree(directory: &Path) -> io::Result<()> {
+pub(super) fn remove_tree(directory: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -5,12 +5,14 @@
 //! protocols, prompts, and the user's and the system's own settings.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 
 use base64::Engine as _;
 use secrecy::ExposeSecret as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use workflows::contract::failure::FailureKind;
 
@@ -64,6 +66,8 @@ pub(super) struct Git {
     directory: PathBuf,
     work_tree: Option<PathBuf>,
     index: Option<PathBuf>,
+    /// The user it runs as; `None`: ours.
+    user: Option<u32>,
 }
 
 /// A git command that ended with an error.
@@ -80,7 +84,7 @@ pub(super) struct GitFailed {
 impl Git {
     /// git on the bare repository `git_dir`.
     pub(super) fn bare(git_dir: &Path) -> Self {
-        Self { directory: git_dir.to_owned(), work_tree: None, index: None }
+        Self { directory: git_dir.to_owned(), work_tree: None, index: None, user: None }
     }
 
     /// The same repository, with an index of its own.
@@ -93,6 +97,11 @@ impl Git {
         Self { work_tree: Some(work_tree.to_owned()), ..self.clone() }
     }
 
+    /// The same, run as this user, to whom the files and the index belong.
+    pub(super) fn as_user(&self, user: Option<u32>) -> Self {
+        Self { user, ..self.clone() }
+    }
+
     /// The repository.
     pub(super) fn git_dir(&self) -> &Path {
         &self.directory
@@ -101,6 +110,40 @@ impl Git {
     /// Runs a command, returns what it prints.
     pub(super) async fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Vec<u8>, GitFailed> {
         finish(self.command(args), &[]).await
+    }
+
+    /// Runs a command until it has printed `cap` bytes, and returns them; a repository can make git print without end.
+    pub(super) async fn run_up_to<S: AsRef<OsStr>>(
+        &self,
+        cap: u64,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Vec<u8>, GitFailed> {
+        let mut command = self.command(args);
+        command.stdin(Stdio::null());
+        let what = subcommand(&command);
+        let outcome = async {
+            let mut child = command.spawn()?;
+            let (out, errors) = (child.stdout.take(), child.stderr.take());
+            // Having enough closes the pipe, which ends git at its next word.
+            let (stdout, said) = tokio::try_join!(read(out, cap), read(errors, cap))?;
+            io::Result::Ok((child.wait().await?, stdout, said))
+        };
+        match outcome.await {
+            Ok((_, stdout, _)) if u64::try_from(stdout.len()).is_ok_and(|read| read == cap) => Ok(stdout),
+            Ok((status, stdout, said)) => ended(what, status, stdout, &said),
+            Err(error) => Err(not_run(what, &error)),
+        }
+    }
+
+    /// Runs a command that reads a file.
+    pub(super) async fn feed_file<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        input: File,
+    ) -> Result<Vec<u8>, GitFailed> {
+        let mut command = self.command(args);
+        command.stdin(Stdio::from(input));
+        finish(command, &[]).await
     }
 
     /// Runs a command that prints one line.
@@ -176,6 +219,9 @@ impl Git {
             .stderr(Stdio::piped())
             .stdin(Stdio::piped())
             .kill_on_drop(true);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         if let Some(work_tree) = &self.work_tree {
             command.env("GIT_WORK_TREE", work_tree).current_dir(work_tree);
         }
@@ -211,13 +257,63 @@ async fn finish(mut command: Command, input: &[u8]) -> Result<Vec<u8>, GitFailed
         output
     };
     match outcome.await {
-        Ok(Output { status, stdout, .. }) if status.success() => Ok(stdout),
-        Ok(Output { status, stderr, .. }) => {
-            let said = String::from_utf8_lossy(&stderr).trim().to_owned();
-            Err(GitFailed { code: status.code(), what, said })
-        }
-        Err(error) => Err(GitFailed { code: None, what, said: error.to_string() }),
+        Ok(Output { status, stdout, stderr }) => ended(what, status, stdout, &stderr),
+        Err(error) => Err(not_run(what, &error)),
     }
+}
+
+async fn read(pipe: Option<impl AsyncRead + Unpin>, cap: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(cap).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+fn ended(what: String, status: ExitStatus, stdout: Vec<u8>, stderr: &[u8]) -> Result<Vec<u8>, GitFailed> {
+    if status.success() {
+        return Ok(stdout);
+    }
+    Err(GitFailed { code: status.code(), what, said: String::from_utf8_lossy(stderr).trim().to_owned() })
+}
+
+fn not_run(what: String, error: &io::Error) -> GitFailed {
+    GitFailed { code: None, what, said: error.to_string() }
+}
+
+/// The copy of a repository is not whole: files of it are gone or altered.
+#[derive(Debug, thiserror::Error)]
+#[error("objects are missing or altered")]
+struct Damaged;
+
+/// What git says about a repository whose files are gone or altered, in lower case.
+const DAMAGE: [&str; 16] = [
+    "unable to read",
+    "could not read",
+    "failed to read",
+    "failed to unpack",
+    "bad object",
+    "bad tree object",
+    "missing blob",
+    "missing tree",
+    "missing object",
+    "is corrupt",
+    "is empty",
+    "invalid object",
+    "not a git repository",
+    "not a valid object",
+    "not a tree object",
+    "inflate",
+];
+
+/// The same failure of a repository of ours that turned out not to be whole.
+pub(super) fn damaged(error: ServiceError) -> ServiceError {
+    error.caused_by(Damaged)
+}
+
+/// Whether the copy of the repository must be made anew.
+pub(super) fn is_damaged(error: &ServiceError) -> bool {
+    error.source.as_ref().is_some_and(|source| source.is::<Damaged>())
 }
 
 /// `git fetch` of a command line full of options.
@@ -227,9 +323,16 @@ fn subcommand(command: &Command) -> String {
 }
 
 impl GitFailed {
+    /// A failure that shows in what a command printed.
+    pub(super) fn of(what: &str, said: &str) -> Self {
+        Self { code: Some(0), what: what.to_owned(), said: said.to_owned() }
+    }
+
     /// For a command on our own repository: nothing of it is the caller's fault.
     pub(super) fn unexpected(self) -> ServiceError {
-        self.of_kind(FailureKind::Unexpected)
+        let said = self.said.to_lowercase();
+        let error = self.of_kind(FailureKind::Unexpected);
+        if DAMAGE.iter().any(|words| said.contains(words)) { damaged(error) } else { error }
     }
 
     /// For a command that talked to a remote.
@@ -263,7 +366,13 @@ struct Meaning {
 /// which quote rules and hooks with words of their own; then what curl and git say about the connection. GitHub's words:
 /// <https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/troubleshooting-rules>,
 /// <https://docs.github.com/en/code-security/secret-scanning/working-with-secret-scanning-and-push-protection>.
-const MEANINGS: [Meaning; 9] = [
+const MEANINGS: [Meaning; 10] = [
+    Meaning {
+        // "error: object 81c0...: gitmodulesUrl: disallowed submodule url: -u./x", "fatal: fsck error in packed object"
+        said: &["fsck error", "hasdotgit", "gitmodules"],
+        kind: FailureKind::Invalid,
+        next: "The repository holds what git refuses to take, because it can do harm. Remove it from the history; then retry.",
+    },
     Meaning {
         said: &["internal server error", "fatal error in commit_refs", "cannot lock ref", "failed to update ref"],
         kind: FailureKind::Unavailable,

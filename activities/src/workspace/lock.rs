@@ -11,19 +11,19 @@ use crate::failure::ServiceError;
 
 /// Waits for the lock of `path`; dropping the file gives it back. A lock ends with its process, however that ends.
 pub(super) async fn wait(path: PathBuf) -> Result<File, ServiceError> {
-    taken(path, File::lock).await
+    wait_for(path, File::lock).await
 }
 
-/// As [`wait`], for those who only read: they do not wait for each other.
-pub(super) async fn wait_shared(path: PathBuf) -> Result<File, ServiceError> {
-    taken(path, File::lock_shared).await
+/// Waits for a share of the lock of `path`, which only an owner of the whole lock keeps from us.
+pub(super) async fn share(path: PathBuf) -> Result<File, ServiceError> {
+    wait_for(path, File::lock_shared).await
 }
 
-async fn taken(path: PathBuf, take: fn(&File) -> io::Result<()>) -> Result<File, ServiceError> {
+async fn wait_for(path: PathBuf, lock: fn(&File) -> io::Result<()>) -> Result<File, ServiceError> {
     let locked = tokio::task::spawn_blocking(move || {
         loop {
             let file = open(&path)?;
-            take(&file)?;
+            lock(&file)?;
             if is_still(&file, &path) {
                 return io::Result::Ok(file);
             }

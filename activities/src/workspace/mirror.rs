@@ -1,13 +1,19 @@
 //! A bare copy of each repository, shared by all its workspaces on this host: a cache that any worker can rebuild.
 
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{CommitSha, Digest, RepositoryName};
-use workflows::contract::workspace::{Snapshot, Workspace};
+use workflows::contract::workspace::Workspace;
 
+use super::cache::{self, Kept};
 use super::git::{self, Git, Protocols};
-use super::{Settings, disk, lock};
+use super::{Settings, area, bundle, disk, lock};
 use crate::blobs::Blobs;
 use crate::failure::ServiceError;
 use crate::workspace::remote::Remote;
@@ -16,12 +22,13 @@ use crate::workspace::remote::Remote;
 const BYTE_EXACT: &str =
     "* -text !eol -ident -filter -working-tree-encoding !diff !merge !export-ignore !export-subst\n";
 
-/// The cached copy of one repository.
+/// The cached copy of one repository. While it is held, it is not cleaned up.
 pub(super) struct Mirror<'a> {
     pub(super) git: Git,
     repository: RepositoryName,
     settings: &'a Settings,
     remote: &'a dyn Remote,
+    _in_use: File,
 }
 
 impl<'a> Mirror<'a> {
@@ -32,15 +39,23 @@ impl<'a> Mirror<'a> {
         repository: &RepositoryName,
         like: &CommitSha,
     ) -> Result<Self, ServiceError> {
-        let name = Digest::of(repository.as_str().to_lowercase());
-        let directory = settings.mirrors().join(format!("{name}.git"));
-        if !directory.join("HEAD").exists() {
-            let _held = lock::wait(settings.mirrors().join(format!("{name}.lock"))).await?;
-            if !directory.join("HEAD").exists() {
+        settings.make_directories().map_err(disk)?;
+        let directory = place(settings, repository);
+        let in_use = lock::share(directory.with_extension(IN_USE)).await?;
+        in_use.set_modified(SystemTime::now()).map_err(disk)?;
+        if !is_whole(&directory) {
+            let _held = lock::wait(directory.with_extension("lock")).await?;
+            if !is_whole(&directory) {
+                put_aside(&directory).map_err(disk)?;
                 create(&directory, like).await?;
             }
         }
-        Ok(Self { git: Git::bare(&directory), repository: repository.clone(), settings, remote })
+        Ok(Self { git: Git::bare(&directory), repository: repository.clone(), settings, remote, _in_use: in_use })
+    }
+
+    /// Of which repository.
+    pub(super) fn repository(&self) -> &RepositoryName {
+        &self.repository
     }
 
     /// Makes sure that `commit` of the remote is here.
@@ -89,11 +104,12 @@ impl<'a> Mirror<'a> {
     ) -> Result<String, ServiceError> {
         self.ensure_commit(&workspace.base).await?;
         let Some(snapshot) = &workspace.snapshot else {
-            return self.tree_of(&workspace.base).await;
+            // Its commit is here, so a tree that is not was lost.
+            return self.tree_of(&workspace.base).await.map_err(git::damaged);
         };
         // A commit is written after its files, so one that is here is complete.
-        if self.tree_of(&snapshot.commit).await.is_err() {
-            self.unbundle(snapshot, blobs, scratch).await?;
+        if !self.has(&snapshot.commit).await {
+            bundle::load(self, snapshot, blobs, scratch).await?;
         }
         let tree = self.tree_of(&snapshot.commit).await?;
         if tree != snapshot.tree.as_str() {
@@ -105,12 +121,9 @@ impl<'a> Mirror<'a> {
         Ok(tree)
     }
 
-    async fn unbundle(&self, snapshot: &Snapshot, blobs: &Blobs, scratch: &Path) -> Result<(), ServiceError> {
-        let bytes = blobs.get(&snapshot.bundle).await?;
-        let file = scratch.join("snapshot.bundle");
-        tokio::fs::write(&file, &bytes).await.map_err(disk)?;
-        let unbundled = self.git.run(["bundle".as_ref(), "unbundle".as_ref(), file.as_os_str()]).await;
-        unbundled.map(|_| ()).map_err(super::git::GitFailed::unexpected)
+    /// Whether a commit is here.
+    pub(super) async fn has(&self, commit: &CommitSha) -> bool {
+        self.git.run(["cat-file", "-e", &format!("{commit}^{{tree}}")]).await.is_ok()
     }
 
     /// The tree of a commit that is here.
@@ -135,6 +148,66 @@ impl<'a> Mirror<'a> {
     }
 }
 
+/// Extension of the lock that every user of a copy shares; its time tells when that was last.
+const IN_USE: &str = "use";
+
+/// Where the copy of a repository is.
+fn place(settings: &Settings, repository: &RepositoryName) -> PathBuf {
+    settings.mirrors().join(format!("{}.git", Digest::of(repository.as_str().to_lowercase())))
+}
+
+/// Whether nothing is missing that every copy has. Objects are looked for when they are needed.
+fn is_whole(directory: &Path) -> bool {
+    ["HEAD", "config", "info/attributes", "objects", "refs"].iter().all(|name| directory.join(name).exists())
+}
+
+/// Takes a copy that is not whole out of the way, so that the next call makes it anew. Calls that work with it now fail, and
+/// are repeated.
+pub(super) async fn discard(settings: &Settings, repository: &RepositoryName) -> Result<(), ServiceError> {
+    let directory = place(settings, repository);
+    let _held = lock::wait(directory.with_extension("lock")).await?;
+    put_aside(&directory).map_err(disk)
+}
+
+/// Moves a copy away at once and removes it at leisure.
+fn put_aside(directory: &Path) -> io::Result<()> {
+    let aside = directory.with_extension(format!("{}.{ASIDE}", cache::unique()));
+    match std::fs::rename(directory, &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        moved => moved?,
+    }
+    std::thread::spawn(move || area::remove_tree(&aside));
+    Ok(())
+}
+
+/// Extension of a copy that is being removed.
+const ASIDE: &str = "aside";
+
+/// Removes copies that nobody has used for `settings.keep_days`, and the longest unused ones over `settings.mirror_bytes`. One
+/// in use stays.
+pub(super) fn evict(settings: &Settings) {
+    let mut copies = Vec::new();
+    for entry in std::fs::read_dir(settings.mirrors()).into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        match path.extension().and_then(OsStr::to_str) {
+            Some(ASIDE) => drop(area::remove_tree(&path)),
+            Some("git") => {
+                let used = path.with_extension(IN_USE).metadata().and_then(|found| found.modified());
+                let used = used.unwrap_or(SystemTime::UNIX_EPOCH);
+                copies.push(Kept { bytes: cache::bytes_of(&path), used, path });
+            }
+            _ => {}
+        }
+    }
+    for path in cache::surplus(copies, settings.mirror_bytes, settings.keep()) {
+        if let Some(_ours_alone) = lock::try_now(&path.with_extension(IN_USE))
+            && let Err(error) = put_aside(&path)
+        {
+            tracing::warn!(mirror = %path.display(), %error, "an unused mirror could not be removed");
+        }
+    }
+}
+
 /// Makes an empty copy next to its place and moves it there, so that half a copy is never found.
 async fn create(directory: &Path, like: &CommitSha) -> Result<(), ServiceError> {
     let new = directory.with_extension("new");
@@ -147,7 +220,14 @@ async fn create(directory: &Path, like: &CommitSha) -> Result<(), ServiceError> 
         git::init(&new, object_format).await.map_err(super::git::GitFailed::unexpected)?;
         lock::open_to_others(&new)?;
         tokio::fs::create_dir_all(new.join("info")).await?;
-        tokio::fs::write(new.join("info/attributes"), BYTE_EXACT).await?;
+        // The sandbox's user reads these when it checks files out.
+        for path in ["info", "refs", "objects"] {
+            std::fs::set_permissions(new.join(path), Permissions::from_mode(0o755))?;
+        }
+        area::write(&new.join("info/attributes"), BYTE_EXACT.as_bytes())?;
+        for path in ["HEAD", "config"] {
+            std::fs::set_permissions(new.join(path), Permissions::from_mode(0o644))?;
+        }
         tokio::fs::rename(&new, directory).await?;
         Ok(())
     };

@@ -5,6 +5,10 @@
 
 mod area;
 mod assertions;
+mod attributes;
+mod bundle;
+mod cache;
+mod editing;
 mod fix;
 mod git;
 mod hunks;
@@ -13,8 +17,10 @@ mod kept;
 mod lint;
 mod lock;
 mod mirror;
+mod objects;
 mod paths;
 mod plain;
+mod pool;
 mod prove;
 mod push;
 mod remote;
@@ -39,7 +45,7 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::sync::OnceCell;
 use workflows::contract::failure::FailureKind;
-use workflows::contract::ids::Digest;
+use workflows::contract::ids::{Digest, RepositoryName};
 use workflows::contract::workspace::{
     Fix, Fixed, JudgedFix, ProofOutcome, Prove, Push, Pushed, Survey, Workspace, WorkspaceCall, WorkspaceReply,
     definitions,
@@ -49,6 +55,7 @@ use crate::blobs::Blobs;
 use crate::failure::ServiceError;
 use crate::heartbeat::while_beating;
 use crate::sandbox::{Command, Exit, Finished, Sandbox};
+use cache::Keeper;
 use judge::Demand;
 use mirror::Mirror;
 use repository::Tools;
@@ -73,6 +80,13 @@ pub struct Settings {
     pub transfer_env: Vec<(String, String)>,
     /// `[workspaces.setup]`: how dependencies are installed.
     pub setup: SetupSettings,
+    /// Disk for copies of repositories. Over it, the one longest unused is removed; one in use stays. Default 20 GB.
+    pub mirror_bytes: u64,
+    /// Disk for work trees between two calls, with what builds left in them. Over it, the one longest unused is removed.
+    /// Default 10 GB; 0 keeps none.
+    pub warm_bytes: u64,
+    /// Days after which a copy or a work tree that nobody used is removed. Default 7.
+    pub keep_days: u32,
 }
 
 impl Default for Settings {
@@ -83,6 +97,9 @@ impl Default for Settings {
             allow_file: false,
             transfer_env: Vec::new(),
             setup: SetupSettings::default(),
+            mirror_bytes: 20 << 30,
+            warm_bytes: 10 << 30,
+            keep_days: 7,
         }
     }
 }
@@ -95,6 +112,25 @@ impl Settings {
     fn work(&self) -> PathBuf {
         self.directory.join("work")
     }
+
+    fn warm(&self) -> PathBuf {
+        self.directory.join("warm")
+    }
+
+    fn keep(&self) -> Duration {
+        Duration::from_secs(24 * 60 * 60) * self.keep_days
+    }
+
+    /// Makes the directories that are not there.
+    fn make_directories(&self) -> std::io::Result<()> {
+        for path in [self.directory.clone(), self.mirrors(), self.work(), self.warm()] {
+            if !path.is_dir() {
+                std::fs::create_dir_all(&path)?;
+                lock::open_to_others(&path)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Serves the workspace activities.
@@ -105,6 +141,7 @@ pub struct WorkspaceActivities {
     remote: Arc<dyn Remote>,
     tools: OnceCell<Tools>,
     setup: Setup,
+    keeper: Keeper,
 }
 
 impl WorkspaceActivities {
@@ -126,15 +163,15 @@ impl WorkspaceActivities {
         };
         // Git and bubblewrap start in other directories.
         let settings = Settings { directory: std::path::absolute(&settings.directory).map_err(unusable)?, ..settings };
-        for path in [settings.directory.clone(), settings.mirrors(), settings.work()] {
-            std::fs::create_dir_all(&path).and_then(|()| lock::open_to_others(&path)).map_err(unusable)?;
-        }
+        settings.make_directories().and_then(|()| lock::open_to_others(&settings.directory)).map_err(unusable)?;
         area::sweep(&settings);
         let setup = Setup::open(settings.setup.clone(), settings.directory.join("layers")).map_err(unusable)?;
 
         let claim = Claim { workflow: "start".into(), activity: std::process::id().to_string(), attempt: 1 };
         let area = area::Area::claim(&settings, &claim).await?;
         let files = area.make("files")?;
+        let keeper = Keeper::default();
+        keeper.tend(&settings);
         let tried = sandbox.run(Command::script("touch seen", Some(files.clone()), Duration::from_secs(30))).await?;
         match tried.exit {
             Exit::Code(0) if files.join("seen").exists() => {}
@@ -145,11 +182,29 @@ impl WorkspaceActivities {
                 )));
             }
         }
-        Ok(Self { settings, blobs, sandbox, remote, tools: OnceCell::new(), setup })
+        Ok(Self { settings, blobs, sandbox, remote, tools: OnceCell::new(), setup, keeper })
     }
 
     async fn mirror(&self, workspace: &Workspace) -> Result<Mirror<'_>, ServiceError> {
+        self.keeper.tend(&self.settings);
         Mirror::open(&self.settings, &*self.remote, &workspace.repository, &workspace.base).await
+    }
+
+    /// Does `work` on a repository, once more when its copy here turns out not to be whole: somebody removed files of it, or
+    /// the disk lost them. Then it is made anew.
+    async fn soundly<T, W: Future<Output = Result<T, ServiceError>>>(
+        &self,
+        repository: &RepositoryName,
+        work: impl Fn() -> W,
+    ) -> Result<T, ServiceError> {
+        match work().await {
+            Err(error) if git::is_damaged(&error) => {
+                tracing::warn!(%repository, %error, "the copy of a repository is not whole; it is made anew");
+                mirror::discard(&self.settings, repository).await?;
+                work().await
+            }
+            done => done,
+        }
     }
 
     /// Runs a command that a repository or a model chose, to an end that is its own.
@@ -186,13 +241,17 @@ impl WorkspaceActivities {
         ctx: ActivityContext,
         call: WorkspaceCall,
     ) -> Result<WorkspaceReply, ActivityError> {
-        while_beating(&ctx, self.call_tool_for(&Claim::of(ctx.info()), call)).await
+        let claim = Claim::of(ctx.info());
+        let work = || self.call_tool_for(&claim, call.clone());
+        while_beating(&ctx, self.soundly(&call.workspace.repository, work)).await
     }
 
     /// Looks a repository over; no effect outside the caches.
     #[activity(definition = definitions::Survey)]
     pub async fn survey(self: Arc<Self>, ctx: ActivityContext, workspace: Workspace) -> Result<Survey, ActivityError> {
-        while_beating(&ctx, self.survey_for(&Claim::of(ctx.info()), workspace)).await
+        let claim = Claim::of(ctx.info());
+        let work = || self.survey_for(&claim, workspace.clone());
+        while_beating(&ctx, self.soundly(&workspace.repository, work)).await
     }
 
     /// Shows a change; no effect but its text in the blob store.
@@ -204,31 +263,41 @@ impl WorkspaceActivities {
     /// Makes a proof; no effect but the log.
     #[activity(definition = definitions::Prove)]
     pub async fn prove(self: Arc<Self>, ctx: ActivityContext, request: Prove) -> Result<ProofOutcome, ActivityError> {
-        while_beating(&ctx, self.prove_for(&Claim::of(ctx.info()), request, Demand::RedToGreen)).await
+        let claim = Claim::of(ctx.info());
+        let work = || self.prove_for(&claim, request.clone(), Demand::RedToGreen);
+        while_beating(&ctx, self.soundly(&request.head.repository, work)).await
     }
 
     /// Runs the suite on both sides of a change; no effect but the log.
     #[activity(definition = definitions::Check)]
     pub async fn check(self: Arc<Self>, ctx: ActivityContext, request: Prove) -> Result<ProofOutcome, ActivityError> {
-        while_beating(&ctx, self.prove_for(&Claim::of(ctx.info()), request, Demand::Green)).await
+        let claim = Claim::of(ctx.info());
+        let work = || self.prove_for(&claim, request.clone(), Demand::Green);
+        while_beating(&ctx, self.soundly(&request.head.repository, work)).await
     }
 
     /// Runs the repository's own fixers; no effect outside the workspace.
     #[activity(definition = definitions::Fix)]
     pub async fn fix(self: Arc<Self>, ctx: ActivityContext, request: Fix) -> Result<Fixed, ActivityError> {
-        while_beating(&ctx, self.fix_for(&Claim::of(ctx.info()), request)).await
+        let claim = Claim::of(ctx.info());
+        let work = || self.fix_for(&claim, request.clone());
+        while_beating(&ctx, self.soundly(&request.workspace.repository, work)).await
     }
 
     /// Looks whether a fix leaves the tests what they were; no effect but the log.
     #[activity(definition = definitions::JudgeFix)]
     pub async fn judge_fix(self: Arc<Self>, ctx: ActivityContext, request: Prove) -> Result<JudgedFix, ActivityError> {
-        while_beating(&ctx, self.judge_fix_for(&Claim::of(ctx.info()), request)).await
+        let claim = Claim::of(ctx.info());
+        let work = || self.judge_fix_for(&claim, request.clone());
+        while_beating(&ctx, self.soundly(&request.head.repository, work)).await
     }
 
     /// Pushes one commit; looks first, and a branch that has it is left alone.
     #[activity(definition = definitions::Push)]
     pub async fn push(self: Arc<Self>, ctx: ActivityContext, request: Push) -> Result<Pushed, ActivityError> {
-        while_beating(&ctx, self.push_for(&Claim::of(ctx.info()), request)).await
+        let claim = Claim::of(ctx.info());
+        let work = || self.push_for(&claim, request.clone());
+        while_beating(&ctx, self.soundly(&request.workspace.repository, work)).await
     }
 }
 

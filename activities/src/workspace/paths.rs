@@ -1,14 +1,17 @@
 //! Paths that a model names: inside the workspace, and nowhere else.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 
+use super::text;
 use crate::sandbox;
 
 /// A path below the workspace's root, without `..` and without git's own folder.
@@ -23,13 +26,14 @@ impl InnerPath {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let inner = text.strip_prefix(sandbox::ROOT).filter(|rest| rest.starts_with('/')).unwrap_or(text);
         let inner = if inner.len() < text.len() { inner.trim_start_matches('/') } else { inner };
+        let inner = text::meant(inner);
         let refused =
             |why: &str| Err(format!("{text:?} {why}. Give a path from the repository's root, like src/main.py."));
-        if inner.contains('\0') || inner.len() > 4096 {
+        if inner.contains(&0) || inner.len() > 4096 {
             return refused("is not a path");
         }
         let mut path = PathBuf::new();
-        for component in Path::new(inner).components() {
+        for component in Path::new(OsStr::from_bytes(&inner)).components() {
             match component {
                 Component::CurDir => {}
                 Component::Normal(name) if name.eq_ignore_ascii_case(".git") => {
@@ -51,6 +55,18 @@ impl InnerPath {
         &self.0
     }
 
+    /// The path as text.
+    pub(super) fn shown(&self) -> String {
+        text::shown(self.0.as_os_str().as_bytes())
+    }
+
+    /// The directories above it, the outermost first, and the path itself.
+    pub(super) fn with_parents(&self) -> Vec<&Path> {
+        let mut all: Vec<&Path> = self.0.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+        all.reverse();
+        all
+    }
+
     /// Reads the file below `root`. Links are followed as long as they stay inside.
     ///
     /// # Errors
@@ -68,7 +84,7 @@ impl InnerPath {
             file.read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        read().map_err(|error| self.sentence(&error))
+        read().map_err(|error| self.told(&error))
     }
 
     /// Writes the whole file below `root`; directories are made. An existing file keeps its permissions. No link is followed.
@@ -93,18 +109,26 @@ impl InnerPath {
             file.set_len(0)?;
             file.write_all(content)
         };
-        write().map_err(|error| self.sentence(&error))
+        write().map_err(|error| self.told(&error))
     }
 
-    fn sentence(&self, error: &io::Error) -> String {
-        let path = self.0.display();
+    fn told(&self, error: &io::Error) -> String {
         match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ENOENT) => format!("{path} does not exist. Use list_files to see what does."),
-            Some(Errno::EISDIR) => format!("{path} is not a regular file."),
-            Some(Errno::ENOTDIR) => format!("A part of {path} is a file, not a directory."),
-            Some(Errno::EXDEV) => format!("{path} leads out of the workspace."),
-            Some(Errno::ELOOP) => format!("A part of {path} is a symbolic link. Name the file it points to."),
-            _ => format!("{path} cannot be used: {error}"),
+            Some(errno) => self.sentence(errno),
+            None => format!("{} cannot be used: {error}", self.shown()),
+        }
+    }
+
+    /// What the model is told when this path cannot be used.
+    pub(super) fn sentence(&self, errno: Errno) -> String {
+        let path = self.shown();
+        match errno {
+            Errno::ENOENT => format!("{path} does not exist. Use list_files to see what does."),
+            Errno::EISDIR => format!("{path} is not a regular file."),
+            Errno::ENOTDIR => format!("A part of {path} is a file, not a directory."),
+            Errno::EXDEV => format!("{path} leads out of the workspace."),
+            Errno::ELOOP => format!("A part of {path} is a symbolic link. Name the file it points to."),
+            _ => format!("{path} cannot be used: {}", errno.desc()),
         }
     }
 }
@@ -114,7 +138,7 @@ fn top(root: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Opens one component, which must not be a link.
-fn open(directory: impl AsFd, name: &std::ffi::OsStr, flags: OFlag) -> nix::Result<OwnedFd> {
+fn open(directory: impl AsFd, name: &OsStr, flags: OFlag) -> nix::Result<OwnedFd> {
     let mut how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);

@@ -12,12 +12,12 @@ use workflows::contract::money::MicroUsd;
 use workflows::contract::plan::Plan;
 use workflows::contract::workspace::{Authority, Push, Pushed};
 
-use super::area::{self, Area, Claim};
-use super::git::{Git, GitFailed};
+use super::area::{Area, Claim};
+use super::git::GitFailed;
 use super::mirror::Mirror;
 use super::paths::InnerPath;
 use super::remote::GitRemote;
-use super::{WorkspaceActivities, disk};
+use super::{WorkspaceActivities, attributes, disk};
 use crate::failure::ServiceError;
 
 const NAME: &str = "Ticketwright";
@@ -221,16 +221,9 @@ impl Change<'_> {
         let Self { mirror, area, request, .. } = self;
         let changed = ["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=d", "--name-only", before, after];
         let changed = mirror.git.run(changed).await.map_err(GitFailed::unexpected)?;
-        // The mirror's own attributes switch every filter off, so the question goes to a repository without them.
-        let view = area.path().join("attributes");
-        area::make_view(&view, &request.parent, &mirror.objects(), &self.index()).map_err(disk)?;
-        let git = Git::bare(&view).with_index(&self.index()).with_work_tree(area.path());
-        let answer = git.feed(["check-attr", "-z", "--cached", "--stdin", "filter"], &[], &changed).await;
-        let answer = answer.map_err(GitFailed::unexpected)?;
-        let answer = String::from_utf8_lossy(&answer);
-        let fields: Vec<&str> = answer.split_terminator('\0').collect();
-        match fields.chunks_exact(3).find(|triple| triple[2] == "lfs") {
-            Some(triple) => Err(invalid(format!("{} is kept in Git LFS, which I cannot write to", triple[0]))),
+        let kept = attributes::kept_in_lfs(mirror, &self.index(), &request.parent, area.path(), &changed).await?;
+        match kept.first() {
+            Some(path) => Err(invalid(attributes::lfs_refusal(path))),
             None => Ok(()),
         }
     }

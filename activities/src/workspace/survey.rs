@@ -1,10 +1,15 @@
 //! What agents are shown of a repository beside its files: what it says about itself, and what they changed.
 
-use workflows::contract::ids::Digest;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use workflows::contract::ids::{CommitSha, Digest};
 use workflows::contract::workspace::{Conventions, Survey, Workspace};
 
 use super::area::{Area, Claim};
-use super::{WorkspaceActivities, git, repository, text};
+use super::git::GitFailed;
+use super::mirror::Mirror;
+use super::{WorkspaceActivities, attributes, objects, repository, text};
 use crate::failure::ServiceError;
 
 /// Name of the files with conventions for agents, in any directory (<https://agents.md>).
@@ -17,6 +22,8 @@ const BYTES: usize = 32 * 1024;
 const DIFF: usize = 64 * 1024;
 /// Notes.
 const NOTES: usize = 20;
+/// Paths that notes of one kind name.
+const NAMED: usize = 5;
 
 impl WorkspaceActivities {
     /// Looks at the base commit; the files are not checked out.
@@ -40,6 +47,7 @@ impl WorkspaceActivities {
             Ok(found) => (survey.test, survey.lint, survey.format) = (found.test, found.lint, found.format),
             Err(why) => survey.notes.push(why),
         }
+        survey.notes.extend(absent(&mirror, &workspace.base, area.path()).await?);
         let tree = mirror.tree_of(&workspace.base).await?;
         survey.notes.extend(self.set_up(&area, &mirror, &tree, &workspace.base).await?);
         survey.notes.truncate(NOTES);
@@ -55,9 +63,45 @@ impl WorkspaceActivities {
         let tree = mirror.ensure(&workspace, &self.blobs, area.path()).await?;
         let diff = ["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--stat=100", "--patch", "--find-renames"];
         let args = diff.into_iter().chain([workspace.base.as_str(), &tree]);
-        let diff = mirror.git.run(args).await.map_err(git::GitFailed::unexpected)?;
+        let diff = mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
         self.blobs.put(text::cap(&String::from_utf8_lossy(&diff), DIFF)).await
     }
+}
+
+/// What a commit names and does not have: submodules, and files in Git LFS.
+async fn absent(mirror: &Mirror<'_>, base: &CommitSha, scratch: &Path) -> Result<Vec<String>, ServiceError> {
+    let listed = mirror.git.run(["ls-tree", "-r", "-z", base.as_str()]).await.map_err(GitFailed::unexpected)?;
+    let (mut submodules, mut paths) = (Vec::new(), Vec::new());
+    for line in listed.split(|byte| *byte == 0) {
+        let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
+        let path = &line[tab + 1..];
+        if line.starts_with(objects::SUBMODULE.as_bytes()) {
+            submodules.push(text::shown(path));
+        } else {
+            paths.extend_from_slice(path);
+            paths.push(0);
+        }
+    }
+    let index = scratch.join("survey-index");
+    mirror.git.with_index(&index).run(["read-tree", base.as_str()]).await.map_err(GitFailed::unexpected)?;
+    let pointers = attributes::kept_in_lfs(mirror, &index, base, scratch, &paths).await?;
+    let pointers: Vec<String> = pointers.iter().map(|path| text::shown(path.as_os_str().as_bytes())).collect();
+    let mut notes = named(&submodules, |path| format!("{path} is a submodule; its files are not here."), "submodules");
+    notes.extend(named(
+        &pointers,
+        |path| format!("{path} is kept in Git LFS; only a pointer is here, and it cannot be changed."),
+        "files in Git LFS",
+    ));
+    Ok(notes)
+}
+
+/// A note for each of the first few, and one that counts the rest.
+fn named(paths: &[String], note: impl Fn(&str) -> String, what: &str) -> Vec<String> {
+    let mut notes: Vec<String> = paths.iter().take(NAMED).map(|path| note(path)).collect();
+    if paths.len() > NAMED {
+        notes.push(format!("There are {} more {what}.", paths.len() - NAMED));
+    }
+    notes
 }
 
 /// The files with conventions, those of outer directories first.

@@ -1,5 +1,6 @@
 //! The tools an agent has in a workspace. Wrong input and failing commands are replies that say what to do.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use workflows::contract::tools::{
@@ -8,10 +9,13 @@ use workflows::contract::tools::{
 use workflows::contract::workspace::{Workspace, WorkspaceCall, WorkspaceReply};
 
 use super::area::{Area, Checkout, Claim};
+use super::editing::Editor;
+use super::git::GitFailed;
 use super::mirror::Mirror;
+use super::objects::{Files, Found};
 use super::paths::InnerPath;
 use super::snapshot::{self, Taken};
-use super::{WorkspaceActivities, repository, text};
+use super::{WorkspaceActivities, pool, repository, text};
 use crate::failure::ServiceError;
 use crate::sandbox::{Command, Exit, Finished};
 use crate::tools::decoded;
@@ -22,17 +26,22 @@ const REPLY_CAP: usize = 64 * 1024;
 const MOST_LINES: u32 = 2000;
 /// Characters of one found or shown line.
 const LINE_CAP: usize = 1000;
-/// Time a search may take: a pattern can be built to take forever.
-const SEARCH_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a tool has to say; the error is also for the model.
 type Reply = Result<String, String>;
 
+/// Beginning of a file that stands for one in Git LFS
+/// (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
 /// A tool call at work.
 struct Work<'a> {
     activities: &'a WorkspaceActivities,
+    claim: &'a Claim,
+    area: &'a Area,
     mirror: &'a Mirror<'a>,
-    checkout: &'a Checkout,
+    /// The files.
+    tree: &'a str,
     workspace: &'a Workspace,
     limit: Duration,
 }
@@ -49,15 +58,12 @@ impl WorkspaceActivities {
         let area = Area::claim(&self.settings, claim).await?;
         let mirror = self.mirror(&workspace).await?;
         let tree = mirror.ensure(&workspace, &self.blobs, area.path()).await?;
-        let checkout = match call.name.as_str() {
-            "run_command" | "run_tests" => self.check_out(&area, &mirror, "call", &tree, &workspace.base).await?,
-            // Nothing runs, so nothing needs to be installed.
-            _ => area.check_out(&mirror, "call", &tree, &workspace.base).await?,
-        };
         let work = Work {
             activities: self,
+            claim,
+            area: &area,
             mirror: &mirror,
-            checkout: &checkout,
+            tree: &tree,
             workspace: &workspace,
             limit: Duration::from_secs(command_seconds),
         };
@@ -80,21 +86,22 @@ impl Work<'_> {
                 Ok(input) => self.list_files(input).await?,
                 Err(why) => Err(why),
             }),
-            "read_file" => unchanged(decoded(name, input).and_then(|input| self.read_file(&input))),
+            "read_file" => unchanged(match decoded::<ReadWorkspaceFile>(name, input) {
+                Ok(input) => self.read_file(&input).await?,
+                Err(why) => Err(why),
+            }),
             "search_text" => unchanged(match decoded::<SearchText>(name, input) {
                 Ok(input) => self.search_text(input).await?,
                 Err(why) => Err(why),
             }),
-            "edit_file" => {
-                let edited = decoded::<EditFile>(name, input)
-                    .and_then(|input| self.edit_file(&input).map(|said| (said, input.path)));
-                self.keep_file(edited).await
-            }
-            "write_file" => {
-                let written = decoded::<WriteFile>(name, input)
-                    .and_then(|input| self.write_file(&input).map(|said| (said, input.path)));
-                self.keep_file(written).await
-            }
+            "edit_file" => match decoded::<EditFile>(name, input) {
+                Ok(input) => self.edit_file(&input).await,
+                Err(why) => unchanged(Err(why)),
+            },
+            "write_file" => match decoded::<WriteFile>(name, input) {
+                Ok(input) => self.write_file(&input).await,
+                Err(why) => unchanged(Err(why)),
+            },
             "run_command" => match decoded::<RunCommand>(name, input) {
                 Ok(input) => self.run_command(&input.command).await,
                 Err(why) => unchanged(Err(why)),
@@ -110,94 +117,65 @@ impl Work<'_> {
         }
     }
 
+    fn files(&self) -> Files<'_> {
+        Files { git: &self.mirror.git, tree: self.tree }
+    }
+
     async fn list_files(&self, input: ListFiles) -> Result<Reply, ServiceError> {
-        let below = match input.path.as_deref().map(|path| path.trim_end_matches('/')) {
-            None | Some("" | "." | "/w") => None,
-            Some(path) => match InnerPath::parse(path) {
-                Ok(path) => Some(path),
-                Err(why) => return Ok(Err(why)),
-            },
+        let below = match below(input.path.as_deref()) {
+            Ok(below) => below,
+            Err(why) => return Ok(Err(why)),
         };
-        let mut args = vec!["ls-files".as_ref(), "-z".as_ref(), "--cached".as_ref(), "--".as_ref()];
-        args.extend(below.as_ref().map(|path| path.as_path().as_os_str()));
-        let listed = self.checkout.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
-        let listed = String::from_utf8_lossy(&listed);
-        let names: Vec<&str> = listed.split_terminator('\0').collect();
+        let names = self.files().list(below.as_ref()).await?;
         if names.is_empty() {
             return Ok(Err("There are no files there. Use list_files without a path to see all.".to_owned()));
         }
         let mut said = format!("{} files\n", names.len());
         for name in names {
+            let name = text::shown(name.as_os_str().as_bytes());
             if said.len() + name.len() > REPLY_CAP - 200 {
                 said.push_str("[... more; give a path to see a part]\n");
                 break;
             }
-            said.push_str(name);
+            said.push_str(&name);
             said.push('\n');
         }
         Ok(Ok(said))
     }
 
-    fn read_file(&self, input: &ReadWorkspaceFile) -> Reply {
-        let bytes = InnerPath::parse(&input.path)?.read(&self.checkout.files)?;
-        if bytes.iter().take(8000).any(|byte| *byte == 0) {
-            return Err(format!("{} is not text; it has {} bytes.", input.path, bytes.len()));
-        }
-        let content = String::from_utf8_lossy(&bytes);
-        let all = content.lines().count();
-        let from = input.from_line.unwrap_or(1).max(1) as usize;
-        let wanted = input.lines.unwrap_or(MOST_LINES).clamp(1, MOST_LINES) as usize;
-        if all == 0 {
-            return Ok(format!("{} is empty.", input.path));
-        }
-        if from > all {
-            return Err(format!("{} has {all} lines; from_line {from} is behind its end.", input.path));
-        }
-        let mut said = String::new();
-        let mut last = from - 1;
-        for (number, line) in (1..).zip(content.lines()).skip(from - 1).take(wanted) {
-            let line = text::cap_line(line, LINE_CAP);
-            if said.len() + line.len() > REPLY_CAP - 200 {
-                break;
-            }
-            said.push_str(&format!("{number:>6}\t{line}\n"));
-            last = number;
-        }
-        if from > 1 || last < all {
-            said.push_str(&format!("[lines {from} to {last} of {all}]\n"));
-        }
-        Ok(said)
+    async fn read_file(&self, input: &ReadWorkspaceFile) -> Result<Reply, ServiceError> {
+        let path = match InnerPath::parse(&input.path) {
+            Ok(path) => path,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(self.files().read(&path).await?.and_then(|bytes| part_of(&bytes, input)))
     }
 
     async fn search_text(&self, input: SearchText) -> Result<Reply, ServiceError> {
-        let below = match input.path.as_deref().map(|path| path.trim_end_matches('/')) {
-            None | Some("" | "." | "/w") => None,
-            Some(path) => match InnerPath::parse(path) {
-                Ok(path) => Some(path),
-                Err(why) => return Ok(Err(why)),
-            },
+        let below = match below(input.path.as_deref()) {
+            Ok(below) => below,
+            Err(why) => return Ok(Err(why)),
         };
-        let mut args: Vec<&std::ffi::OsStr> =
-            ["grep", "--cached", "-n", "-I", "-E", "--no-color", "--no-textconv", "-e", &input.pattern, "--"]
-                .map(AsRef::as_ref)
-                .to_vec();
-        args.extend(below.as_ref().map(|path| path.as_path().as_os_str()));
-        let found = match tokio::time::timeout(SEARCH_LIMIT, self.checkout.git.run(args)).await {
-            Err(_) => return Ok(Err("The search took too long. Use a simpler pattern, or give a path.".to_owned())),
-            Ok(Err(failed)) if failed.code == Some(1) => return Ok(Ok("Nothing matches.".to_owned())),
-            Ok(Err(failed)) if failed.code == Some(128) => {
-                return Ok(Err(format!("The pattern is not an extended regular expression: {}", failed.said)));
+        let (lines, cut) = match self.files().search(&input.pattern, below.as_ref()).await? {
+            Found::Lines { lines, cut } => (lines, cut),
+            Found::TooLong => {
+                return Ok(Err("The search took too long. Use a simpler pattern, or give a path.".to_owned()));
             }
-            Ok(found) => found.map_err(super::git::GitFailed::unexpected)?,
+            Found::BadPattern(why) => {
+                return Ok(Err(format!("The pattern is not an extended regular expression: {why}")));
+            }
         };
-        let found = String::from_utf8_lossy(&found);
-        let lines: Vec<&str> = found.lines().collect();
+        if lines.is_empty() {
+            return Ok(Ok("Nothing matches.".to_owned()));
+        }
         let mut said = String::new();
-        for (shown, line) in lines.iter().enumerate() {
-            let line = text::cap_line(line, LINE_CAP);
+        for (shown, (path, number, line)) in lines.iter().enumerate() {
+            let (number, line) = (String::from_utf8_lossy(number), String::from_utf8_lossy(line));
+            let line = text::cap_line(&format!("{}:{number}:{line}", text::shown(path)), LINE_CAP);
             if said.len() + line.len() > REPLY_CAP - 200 {
+                let least = if cut { "at least " } else { "" };
                 said.push_str(&format!(
-                    "[... {} more lines; narrow the pattern or give a path]\n",
+                    "[... {least}{} more lines; narrow the pattern or give a path]\n",
                     lines.len() - shown
                 ));
                 break;
@@ -208,76 +186,53 @@ impl Work<'_> {
         Ok(Ok(said))
     }
 
-    fn edit_file(&self, input: &EditFile) -> Reply {
-        let path = InnerPath::parse(&input.path)?;
-        let content = String::from_utf8(path.read(&self.checkout.files)?)
-            .map_err(|_| format!("{} is not UTF-8 text; use run_command to change it.", input.path))?;
-        if input.old.is_empty() {
-            return Err("`old` is empty. Give the text to replace, or use write_file for a new file.".to_owned());
-        }
-        // Models write \n; a file with \r\n keeps its line ends.
-        let windows = content.contains("\r\n") && !input.old.contains('\r') && !content.contains(&input.old);
-        let adapt = |text: &str| if windows { text.replace('\n', "\r\n") } else { text.to_owned() };
-        let (old, new) = (adapt(&input.old), adapt(&input.new));
-        if old == new {
-            return Err("`old` and `new` are the same.".to_owned());
-        }
-        let places: Vec<usize> = content.match_indices(&old).map(|(at, _)| at).collect();
-        let line_of = |at: usize| content[..at].matches('\n').count() + 1;
-        match places[..] {
-            [] => Err(format!(
-                "`old` does not occur in {}. Read the file again and copy the text exactly, with its white space.",
-                input.path
-            )),
-            [at] => {
-                path.write(&self.checkout.files, content.replacen(&old, &new, 1).as_bytes())?;
-                Ok(format!("Edited {} at line {}.", input.path, line_of(at)))
-            }
-            _ => {
-                let lines: Vec<String> = places.iter().take(10).map(|at| line_of(*at).to_string()).collect();
-                Err(format!(
-                    "`old` occurs {} times in {} (lines {}). Add lines around it until it occurs once.",
-                    places.len(),
-                    input.path,
-                    lines.join(", ")
-                ))
-            }
+    async fn edit_file(&self, input: &EditFile) -> Result<(Reply, Workspace), ServiceError> {
+        let unchanged = |why| Ok((Err(why), self.workspace.clone()));
+        let path = match InnerPath::parse(&input.path) {
+            Ok(path) => path,
+            Err(why) => return unchanged(why),
+        };
+        let content = match self.files().read(&path).await? {
+            Ok(content) => content,
+            Err(why) => return unchanged(why),
+        };
+        match edited(content, input) {
+            Ok((content, line)) => self.write(&path, &content, format!("Edited {} at line {line}.", input.path)).await,
+            Err(why) => unchanged(why),
         }
     }
 
-    fn write_file(&self, input: &WriteFile) -> Reply {
-        InnerPath::parse(&input.path)?.write(&self.checkout.files, input.content.as_bytes())?;
-        Ok(format!("Wrote {}, {} lines.", input.path, input.content.lines().count()))
+    async fn write_file(&self, input: &WriteFile) -> Result<(Reply, Workspace), ServiceError> {
+        match InnerPath::parse(&input.path) {
+            Ok(path) => {
+                let said = format!("Wrote {}, {} lines.", input.path, input.content.lines().count());
+                self.write(&path, input.content.as_bytes(), said).await
+            }
+            Err(why) => Ok((Err(why), self.workspace.clone())),
+        }
     }
 
-    /// After a file was written: the new snapshot, or the old one and why.
-    async fn keep_file(&self, written: Result<(String, String), String>) -> Result<(Reply, Workspace), ServiceError> {
-        let (said, path) = match written {
-            Ok(written) => written,
-            Err(why) => return Ok((Err(why), self.workspace.clone())),
+    /// Writes a file and says `said`.
+    async fn write(&self, path: &InnerPath, content: &[u8], said: String) -> Result<(Reply, Workspace), ServiceError> {
+        let Self { mirror, area, tree, workspace, .. } = *self;
+        let edited = match (Editor { mirror, area, tree }).write(path, content).await? {
+            Ok(edited) => edited,
+            Err(why) => return Ok((Err(why), workspace.clone())),
         };
-        let after = match snapshot::take(self.mirror, self.checkout, self.workspace, &self.activities.blobs).await? {
-            Taken::Snapshot(after) => after,
-            Taken::Refused(why) => return Ok((Err(why), self.workspace.clone())),
-        };
-        let inner = InnerPath::parse(&path).map(|path| path.as_path().to_owned()).unwrap_or_default();
-        let kept = self
-            .checkout
-            .git
-            .run(["ls-files".as_ref(), "--error-unmatch".as_ref(), "--".as_ref(), inner.as_os_str()])
-            .await;
-        if kept.is_err() {
-            let why =
-                format!("{path} is ignored by the repository's .gitignore, so it was not kept. Use another path.");
-            return Ok((Err(why), self.workspace.clone()));
-        }
-        Ok((Ok(said), after))
+        let files = snapshot::Files { before: tree, after: &edited.tree, index: &edited.index };
+        Ok(match snapshot::keep(mirror, &files, workspace, &self.activities.blobs).await? {
+            Taken::Snapshot(after) => (Ok(said), after),
+            Taken::Refused(why) => (Err(why), workspace.clone()),
+        })
     }
 
     async fn run_command(&self, command: &str) -> Result<(Reply, Workspace), ServiceError> {
-        let finished = self.sandboxed(command).await?;
+        let checkout = self.check_out().await?;
+        let finished = self.sandboxed(&checkout, command).await?;
         let mut reply = describe(&finished, self.limit);
-        let after = match snapshot::take(self.mirror, self.checkout, self.workspace, &self.activities.blobs).await? {
+        let (taken, walked) =
+            snapshot::take_walked(self.mirror, &checkout, self.workspace, &self.activities.blobs).await?;
+        let after = match taken {
             Taken::Snapshot(after) => after,
             Taken::Refused(why) => {
                 let said = reply.unwrap_or_else(|said| said);
@@ -287,13 +242,19 @@ impl Work<'_> {
                 ));
             }
         };
-        let changes = self.changes(&after).await?;
-        if let (Some(changes), Ok(said) | Err(said)) = (changes, &mut reply) {
+        let tree = match &after.snapshot {
+            Some(snapshot) => snapshot.tree.to_string(),
+            None => self.mirror.tree_of(&after.base).await?,
+        };
+        if let (Some(changes), Ok(said) | Err(said)) = (self.changes(&tree).await?, &mut reply) {
             *said = format!("{changes}\n{said}");
         }
         if let Err(said) = &mut reply {
             // A command that failed may have missed what is not there.
-            *said = format!("{}{said}", self.set_up_notes());
+            *said = format!("{}{said}", set_up_notes(&checkout));
+        }
+        if matches!(finished.exit, Exit::Code(_)) {
+            pool::keep(&self.activities.settings, self.claim, self.mirror, &checkout, &tree, &walked).await;
         }
         Ok((reply, after))
     }
@@ -306,7 +267,7 @@ impl Work<'_> {
         };
         let of_head = match settings.test {
             Some(_) => Ok(settings),
-            None => repository::read(&self.mirror.git, &self.checkout.tree, tools).await?,
+            None => repository::read(&self.mirror.git, self.tree, tools).await?,
         };
         let test = match of_head.map(|settings| settings.test) {
             Ok(Some(test)) => test,
@@ -319,37 +280,132 @@ impl Work<'_> {
             }
             Err(why) => return Ok(Err(why)),
         };
-        let finished = self.sandboxed(&test).await?;
-        let with_command = |said: String| format!("{}$ {test}\n{said}", self.set_up_notes());
+        let checkout = self.check_out().await?;
+        let finished = self.sandboxed(&checkout, &test).await?;
+        if matches!(finished.exit, Exit::Code(_)) {
+            // What tests write is not kept, but what they built serves the next run.
+            let walked = snapshot::walk(&checkout).await?;
+            if walked.refused(&checkout).await?.is_none() {
+                pool::keep(&self.activities.settings, self.claim, self.mirror, &checkout, self.tree, &walked).await;
+            }
+        }
+        let with_command = |said: String| format!("{}$ {test}\n{said}", set_up_notes(&checkout));
         Ok(describe(&finished, self.limit).map(with_command).map_err(with_command))
     }
 
-    /// What could not be installed, a line each.
-    fn set_up_notes(&self) -> String {
-        self.checkout.prepared.notes.iter().map(|note| format!("{note}\n")).collect()
+    /// The files, for a command, with what they need installed.
+    async fn check_out(&self) -> Result<Checkout, ServiceError> {
+        let Self { activities, claim, area, mirror, tree, workspace, .. } = *self;
+        let owner = activities.sandbox.spare_user();
+        let mut checkout =
+            pool::check_out(&activities.settings, claim, area, mirror, tree, &workspace.base, owner).await?;
+        activities.prepare(area, mirror, &workspace.base, &mut checkout).await?;
+        Ok(checkout)
     }
 
-    async fn sandboxed(&self, script: &str) -> Result<Finished, ServiceError> {
+    async fn sandboxed(&self, checkout: &Checkout, script: &str) -> Result<Finished, ServiceError> {
         // Room for notes, the first line and the changed files.
-        let command = Command { output_cap: REPLY_CAP - 8192, ..self.checkout.script(script, self.limit) };
+        let command = Command { output_cap: REPLY_CAP - 8192, ..checkout.script(script, self.limit) };
         self.activities.run(command).await
     }
 
     /// One line that names the files a command changed.
-    async fn changes(&self, after: &Workspace) -> Result<Option<String>, ServiceError> {
-        let tree = match &after.snapshot {
-            Some(snapshot) => snapshot.tree.to_string(),
-            None => self.mirror.tree_of(&after.base).await?,
-        };
-        let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-status", &self.checkout.tree, &tree];
-        let listed = self.mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
-        let listed = String::from_utf8_lossy(&listed);
-        let fields: Vec<&str> = listed.split_terminator('\0').collect();
-        let all: Vec<String> = fields.chunks_exact(2).map(|pair| pair.join(" ")).collect();
-        let named = all.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
-        let rest = if all.len() > 20 { format!(" and {} more", all.len() - 20) } else { String::new() };
-        Ok((!all.is_empty()).then(|| format!("Files changed: {named}{rest}")))
+    async fn changes(&self, after: &str) -> Result<Option<String>, ServiceError> {
+        if after == self.tree {
+            return Ok(None);
+        }
+        let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-status", self.tree, after];
+        let listed = self.mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
+        let fields: Vec<&[u8]> = listed.split(|byte| *byte == 0).collect();
+        let all = fields.chunks_exact(2);
+        let (named, more) = (all.clone().take(20), all.len().saturating_sub(20));
+        let named: Vec<String> = named
+            .map(|pair| format!("{} {}", text::shown(pair[0]), text::cap_line(&text::shown(pair[1]), 200)))
+            .collect();
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Ok((!named.is_empty()).then(|| format!("Files changed: {}{rest}", named.join(", "))))
     }
+}
+
+/// The folder a model asks about; `None`: all.
+fn below(path: Option<&str>) -> Result<Option<InnerPath>, String> {
+    match path.map(|path| path.trim_end_matches('/')) {
+        None | Some("" | "." | "/w") => Ok(None),
+        Some(path) => InnerPath::parse(path).map(Some),
+    }
+}
+
+/// The lines that the model asks for.
+fn part_of(bytes: &[u8], input: &ReadWorkspaceFile) -> Reply {
+    if bytes.iter().take(8000).any(|byte| *byte == 0) {
+        return Err(format!("{} is not text; it has {} bytes.", input.path, bytes.len()));
+    }
+    let content = String::from_utf8_lossy(bytes);
+    let all = content.lines().count();
+    let from = input.from_line.unwrap_or(1).max(1) as usize;
+    let wanted = input.lines.unwrap_or(MOST_LINES).clamp(1, MOST_LINES) as usize;
+    if all == 0 {
+        return Ok(format!("{} is empty.", input.path));
+    }
+    if from > all {
+        return Err(format!("{} has {all} lines; from_line {from} is behind its end.", input.path));
+    }
+    let mut said = String::new();
+    let mut last = from - 1;
+    for (number, line) in (1..).zip(content.lines()).skip(from - 1).take(wanted) {
+        let line = text::cap_line(line, LINE_CAP);
+        if said.len() + line.len() > REPLY_CAP - 200 {
+            break;
+        }
+        said.push_str(&format!("{number:>6}\t{line}\n"));
+        last = number;
+    }
+    if from > 1 || last < all {
+        said.push_str(&format!("[lines {from} to {last} of {all}]\n"));
+    }
+    if bytes.starts_with(POINTER) {
+        said.push_str("[a pointer to Git LFS; the file itself is not here]\n");
+    }
+    Ok(said)
+}
+
+/// The file after the edit, and the line where it was made.
+fn edited(content: Vec<u8>, input: &EditFile) -> Result<(Vec<u8>, usize), String> {
+    let content = String::from_utf8(content)
+        .map_err(|_| format!("{} is not UTF-8 text; use run_command to change it.", input.path))?;
+    if input.old.is_empty() {
+        return Err("`old` is empty. Give the text to replace, or use write_file for a new file.".to_owned());
+    }
+    // Models write \n; a file with \r\n keeps its line ends.
+    let windows = content.contains("\r\n") && !input.old.contains('\r') && !content.contains(&input.old);
+    let adapt = |text: &str| if windows { text.replace('\n', "\r\n") } else { text.to_owned() };
+    let (old, new) = (adapt(&input.old), adapt(&input.new));
+    if old == new {
+        return Err("`old` and `new` are the same.".to_owned());
+    }
+    let places: Vec<usize> = content.match_indices(&old).map(|(at, _)| at).collect();
+    let line_of = |at: usize| content[..at].matches('\n').count() + 1;
+    match places[..] {
+        [] => Err(format!(
+            "`old` does not occur in {}. Read the file again and copy the text exactly, with its white space.",
+            input.path
+        )),
+        [at] => Ok((content.replacen(&old, &new, 1).into_bytes(), line_of(at))),
+        _ => {
+            let lines: Vec<String> = places.iter().take(10).map(|at| line_of(*at).to_string()).collect();
+            Err(format!(
+                "`old` occurs {} times in {} (lines {}). Add lines around it until it occurs once.",
+                places.len(),
+                input.path,
+                lines.join(", ")
+            ))
+        }
+    }
+}
+
+/// What could not be installed, a line each.
+fn set_up_notes(checkout: &Checkout) -> String {
+    checkout.prepared.notes.iter().map(|note| format!("{note}\n")).collect()
 }
 
 fn describe(finished: &Finished, limit: Duration) -> Reply {

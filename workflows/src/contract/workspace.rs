@@ -29,8 +29,16 @@ pub struct Snapshot {
     pub commit: CommitSha,
     /// Its tree: equal trees are equal files.
     pub tree: CommitSha,
-    /// Git bundle `base..commit` in the blob store.
+    /// Git bundle in the blob store: what is new since the base, or since the snapshot before, whose bundle it names.
     pub bundle: Digest,
+    /// Number of bundles that this one builds on, one on the other.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub builds_on: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it a reference")]
+fn is_none(bundles: &u32) -> bool {
+    *bundles == 0
 }
 
 /// A tool call of an agent, in a workspace.

@@ -118,7 +118,7 @@ impl Layers {
         if !place.exists() {
             return Ok(None);
         }
-        let lock = lock::wait_shared(self.path(key, "lock")).await?;
+        let lock = lock::share(self.path(key, "lock")).await?;
         let Ok(text) = std::fs::read(place.join(DESCRIPTION)) else { return Ok(None) };
         let Ok(layer) = serde_json::from_slice(&text) else { return Ok(None) };
         // Its age counts from the last use.

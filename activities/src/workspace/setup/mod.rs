@@ -115,6 +115,9 @@ impl Settings {
     }
 }
 
+/// Name of the directory beside the files of a check-out for what goes with its layers.
+pub(super) const SCRATCH: &str = "set-up";
+
 /// Installs dependencies, and remembers what came of it.
 #[derive(Debug)]
 pub(super) struct Setup {
@@ -195,7 +198,8 @@ impl WorkspaceActivities {
         Ok(self.installed(area, mirror, tree, base).await?.1)
     }
 
-    async fn prepare(
+    /// Lets the commands of `checkout` find what is installed for its files; installs what is missing.
+    pub(super) async fn prepare(
         &self,
         area: &Area,
         mirror: &Mirror<'_>,
@@ -203,7 +207,7 @@ impl WorkspaceActivities {
         checkout: &mut Checkout,
     ) -> Result<(), ServiceError> {
         let (held, notes) = self.installed(area, mirror, &checkout.tree, base).await?;
-        let scratch = checkout.files.with_file_name("set-up");
+        let scratch = checkout.files.with_file_name(SCRATCH);
         std::fs::create_dir(&scratch).map_err(disk)?;
         lock::open_to_others(&scratch).map_err(disk)?;
         for held in &held {

@@ -1,0 +1,45 @@
+//! What a repository's `.gitattributes` say. The mirror's own switch every filter off, so the question goes to a repository
+//! without them; git then only tells the names of drivers, and none is defined.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use workflows::contract::ids::CommitSha;
+
+use super::area;
+use super::disk;
+use super::git::{Git, GitFailed};
+use super::mirror::Mirror;
+use super::text;
+use crate::failure::ServiceError;
+
+/// Which of `paths`, each ended by a NUL, are kept in Git LFS as the `.gitattributes` in `index` say. `scratch`: a directory of
+/// the caller's own.
+pub(super) async fn kept_in_lfs(
+    mirror: &Mirror<'_>,
+    index: &Path,
+    head: &CommitSha,
+    scratch: &Path,
+    paths: &[u8],
+) -> Result<Vec<PathBuf>, ServiceError> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let repository = scratch.join("attributes");
+    if !repository.is_dir() {
+        area::make_repository(&repository, head, &mirror.objects()).map_err(disk)?;
+    }
+    let git = Git::bare(&repository).with_index(index).with_work_tree(scratch);
+    let answer = git.feed(["check-attr", "-z", "--cached", "--stdin", "filter"], &[], paths).await;
+    let answer = answer.map_err(GitFailed::unexpected)?;
+    let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
+    let kept = fields.chunks_exact(3).filter(|triple| triple[2] == b"lfs");
+    Ok(kept.map(|triple| OsStr::from_bytes(triple[0]).into()).collect())
+}
+
+/// What the model is told of a change that git alone cannot make.
+pub(super) fn lfs_refusal(path: &Path) -> String {
+    let path = text::shown(path.as_os_str().as_bytes());
+    format!("{path} is kept in Git LFS, which I cannot write to. Leave it as it is, or use another path.")
+}

@@ -1,0 +1,174 @@
+//! Files of a tree, read from git's objects without a check-out.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::git::{self, Git, GitFailed};
+use super::paths::InnerPath;
+use crate::failure::ServiceError;
+
+/// Largest file that is read for the model.
+const LARGEST: u64 = 32 << 20;
+/// Bytes of a search's result that are looked at.
+const FOUND_CAP: u64 = 4 << 20;
+/// Time a search may take: a pattern can be built to take forever.
+const SEARCH_LIMIT: Duration = Duration::from_secs(30);
+
+/// The files of a tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Files<'a> {
+    pub(super) git: &'a Git,
+    pub(super) tree: &'a str,
+}
+
+/// What a tree has at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// As git writes it: 100644, 100755, 120000 for a link, 040000 for a directory, 160000 for a submodule.
+    pub(super) mode: String,
+    pub(super) object: String,
+}
+
+impl Entry {
+    pub(super) fn is_directory(&self) -> bool {
+        self.mode == "040000"
+    }
+
+    pub(super) fn is_link(&self) -> bool {
+        self.mode == "120000"
+    }
+
+    pub(super) fn is_submodule(&self) -> bool {
+        self.mode == SUBMODULE
+    }
+}
+
+/// Mode of a submodule.
+pub(super) const SUBMODULE: &str = "160000";
+
+/// What a search found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// `path`, number and text of each line; not all if `cut`.
+    Lines { lines: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)>, cut: bool },
+    /// The pattern is none; git's words.
+    BadPattern(String),
+    /// It took too long.
+    TooLong,
+}
+
+impl Files<'_> {
+    /// Paths of all files, or of those at and below `below`.
+    pub(super) async fn list(&self, below: Option<&InnerPath>) -> Result<Vec<PathBuf>, ServiceError> {
+        let mut args: Vec<&OsStr> = ["ls-tree", "-r", "-z", "--name-only", self.tree, "--"].map(OsStr::new).to_vec();
+        args.extend(below.map(|path| path.as_path().as_os_str()));
+        Ok(paths(&self.git.run(args).await.map_err(GitFailed::unexpected)?))
+    }
+
+    /// What is at these paths; what is not there is left out.
+    pub(super) async fn entries(&self, at: &[&Path]) -> Result<HashMap<PathBuf, Entry>, ServiceError> {
+        let mut args: Vec<&OsStr> = ["ls-tree", "-t", "-z", self.tree, "--"].map(OsStr::new).to_vec();
+        args.extend(at.iter().map(|path| path.as_os_str()));
+        let listed = self.git.run(args).await.map_err(GitFailed::unexpected)?;
+        let found = listed.split(|byte| *byte == 0).filter_map(entry);
+        Ok(found.filter(|(path, _)| at.contains(&path.as_path())).collect())
+    }
+
+    /// The content of a file. Links are followed as long as they stay inside.
+    ///
+    /// # Errors
+    /// Inner: a sentence for the model.
+    pub(super) async fn read(&self, path: &InnerPath) -> Result<Result<Vec<u8>, String>, ServiceError> {
+        let mut object = format!("{}:", self.tree).into_bytes();
+        object.extend_from_slice(path.as_path().as_os_str().as_bytes());
+        object.push(0);
+        let check = ["cat-file", "--batch-check", "-z", "--follow-symlinks"];
+        let found = self.git.feed(check, &[], &object).await.map_err(GitFailed::unexpected)?;
+        let found = String::from_utf8_lossy(&found);
+        // What is asked for may come back in the answer, so that only the ends of the first line tell.
+        let line = found.lines().next().unwrap_or_default();
+        let fields: Vec<&str> = line.split(' ').collect();
+        match fields[..] {
+            [object, "blob", size] => {
+                if size.parse().is_ok_and(|size: u64| size > LARGEST) {
+                    let shown = path.shown();
+                    return Ok(Err(format!(
+                        "{shown} has {size} bytes, too much to read. Look at parts with run_command."
+                    )));
+                }
+                self.git.run(["cat-file", "blob", object]).await.map(Ok).map_err(GitFailed::unexpected)
+            }
+            [_, "tree", _] => Ok(Err(path.sentence(Errno::EISDIR))),
+            ["symlink", _] => Ok(Err(path.sentence(Errno::EXDEV))),
+            ["loop", _] => Ok(Err(path.sentence(Errno::ELOOP))),
+            ["notdir", _] => Ok(Err(path.sentence(Errno::ENOTDIR))),
+            _ => Ok(Err(self.absent(path).await?)),
+        }
+    }
+
+    /// Why nothing is at `path`.
+    async fn absent(&self, path: &InnerPath) -> Result<String, ServiceError> {
+        let above: Vec<&Path> = path.with_parents();
+        let entries = self.entries(&above).await?;
+        if let Some((submodule, _)) = entries.iter().find(|(_, entry)| entry.is_submodule()) {
+            return Ok(in_submodule(submodule));
+        }
+        match entries.get(path.as_path()) {
+            Some(entry) if !entry.is_link() => {
+                let failed = GitFailed::of("git cat-file", &format!("missing object {}", entry.object));
+                Err(git::damaged(failed.unexpected()))
+            }
+            _ => Ok(path.sentence(Errno::ENOENT)),
+        }
+    }
+
+    /// Lines that match the extended regular expression `pattern`.
+    pub(super) async fn search(&self, pattern: &str, below: Option<&InnerPath>) -> Result<Found, ServiceError> {
+        let args = ["grep", "-n", "-z", "-I", "-E", "--no-color", "--no-textconv", "-e", pattern, self.tree, "--"];
+        let mut args: Vec<&OsStr> = args.map(OsStr::new).to_vec();
+        args.extend(below.map(|path| path.as_path().as_os_str()));
+        let printed = match tokio::time::timeout(SEARCH_LIMIT, self.git.run_up_to(FOUND_CAP, args)).await {
+            Err(_) => return Ok(Found::TooLong),
+            Ok(Err(failed)) if failed.code == Some(1) => Vec::new(),
+            Ok(Err(failed)) if failed.said.starts_with("fatal: command line") => {
+                return Ok(Found::BadPattern(failed.said));
+            }
+            Ok(printed) => printed.map_err(GitFailed::unexpected)?,
+        };
+        let cut = u64::try_from(printed.len()).is_ok_and(|read| read == FOUND_CAP);
+        // `<tree>:<path> NUL <number> NUL <text>`
+        let tree = self.tree.len() + 1;
+        let lines = printed.split(|byte| *byte == b'\n').filter_map(|line| {
+            let mut fields = line.splitn(3, |byte| *byte == 0);
+            let (path, number, text) = (fields.next()?.get(tree..)?, fields.next()?, fields.next()?);
+            Some((path.to_owned(), number.to_owned(), text.to_owned()))
+        });
+        Ok(Found::Lines { lines: lines.collect(), cut })
+    }
+}
+
+/// What the model is told of a path inside a submodule.
+pub(super) fn in_submodule(submodule: &Path) -> String {
+    let submodule = super::text::shown(submodule.as_os_str().as_bytes());
+    format!("{submodule} is a submodule; its files are not here, so they cannot be read or changed.")
+}
+
+/// Paths that git printed with `-z`.
+pub(super) fn paths(printed: &[u8]) -> Vec<PathBuf> {
+    let named = printed.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+    named.map(|path| std::ffi::OsString::from_vec(path.to_owned()).into()).collect()
+}
+
+/// `<mode> <type> <object> TAB <path>`
+fn entry(line: &[u8]) -> Option<(PathBuf, Entry)> {
+    let tab = line.iter().position(|byte| *byte == b'\t')?;
+    let meta = std::str::from_utf8(&line[..tab]).ok()?;
+    let mut meta = meta.split(' ');
+    let (mode, object) = (meta.next()?.to_owned(), meta.nth(1)?.to_owned());
+    Some((OsStr::from_bytes(&line[tab + 1..]).into(), Entry { mode, object }))
+}
