@@ -73,16 +73,8 @@ impl WorkspaceActivities {
         let log = self.blobs.put(making.log).await?;
         Ok(match outcome {
             Ok(Made { command, new_tests, suite, evidence }) => {
-                let mut proof = Proof {
-                    command,
-                    base: red_on,
-                    new_tests,
-                    suite,
-                    evidence,
-                    without_tests,
-                    log,
-                    kept: None,
-                };
+                let mut proof =
+                    Proof { command, base: red_on, new_tests, suite, evidence, without_tests, log, kept: None };
                 let text = serde_json::to_vec(&proof).map_err(|error| {
                     ServiceError::new(FailureKind::Unexpected, "a proof could not be written down").caused_by(error)
                 })?;

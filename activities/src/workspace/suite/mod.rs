@@ -195,7 +195,8 @@ impl Suite {
             let _ = path.write(&checkout.files, b"");
         }
         let nonce = Nonce::new().word(0);
-        let mut command = Command { output_cap: OUTPUT_CAP, ..checkout.script(&self.runner.script(&self.command, only), limit) };
+        let mut command =
+            Command { output_cap: OUTPUT_CAP, ..checkout.script(&self.runner.script(&self.command, only), limit) };
         for (from, to, writable) in [(&harness, HARNESS, false), (&reports, REPORT, true), (&cache, CACHE, true)] {
             command.binds.push(Bind { from: from.clone(), to: to.into(), writable });
         }

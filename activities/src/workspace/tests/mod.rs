@@ -4,8 +4,8 @@ mod fix;
 mod kept;
 mod prove;
 mod push;
-mod setup;
 mod runners;
+mod setup;
 mod tools;
 
 use std::os::unix::fs::PermissionsExt as _;
