@@ -194,6 +194,28 @@ async fn a_newer_attempt_ends_the_older_ones_group() {
 }
 
 #[tokio::test]
+async fn what_a_worker_left_in_the_moment_of_a_launch_is_ended_too() {
+    use std::os::unix::process::CommandExt as _;
+    let marker = format!("86{}.5", std::process::id());
+    let directory = open_directory();
+    let record = directory.path().join("group");
+    // A leader that is gone, as a bubblewrap that died with its worker, and a member of its group that waits for it.
+    let mut leader = std::process::Command::new("sh")
+        .args(["-c", &format!("sleep {marker} & read line")])
+        .stdin(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let started = tree::start_time(leader.id()).unwrap();
+    until("the member to start", || runs(&marker)).await;
+    drop(leader.stdin.take());
+    leader.wait().unwrap();
+    std::fs::write(&record, format!("{} {started}", leader.id())).unwrap();
+    end_recorded(&record);
+    until("the member to end", || !runs(&marker)).await;
+}
+
+#[tokio::test]
 async fn output_is_capped_and_counted() {
     let finished = run("echo first; head -c 50000000 /dev/zero | tr '\\0' x; echo; echo last").await;
     let text = finished.stdout.text();

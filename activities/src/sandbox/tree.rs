@@ -15,6 +15,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::raw;
 
+/// Ticks, a hundred a second, in which bubblewrap has started its first process inside.
+const SOON: u64 = 3_000;
 /// Time the kernel gets to tear a process tree down, in milliseconds. It needs one or two.
 const TEAR_DOWN_MILLISECONDS: i32 = 5_000;
 
@@ -126,8 +128,7 @@ pub(super) fn was_killed(status: ExitStatus) -> bool {
     status.signal().is_some()
 }
 
-/// Ends the process group that `record` names, if that very process still runs. Process ids are used again, so the start
-/// time must match.
+/// Ends the process group that `record` names, if it is still that one. Process ids are used again, so the start time must match.
 pub fn end_recorded(record: &Path) {
     let Ok(text) = std::fs::read_to_string(record) else { return };
     let Some((pid, started)) = text.split_once(' ') else { return };
@@ -140,13 +141,44 @@ pub fn end_recorded(record: &Path) {
         if let Ok(watch) = watch {
             raw::readable_within(watch.as_fd(), TEAR_DOWN_MILLISECONDS);
         }
+        return;
+    }
+    end_orphans(pid, started);
+}
+
+/// A worker that dies in the very moment of a launch takes bubblewrap along, and the first process inside waits for it for ever:
+/// it stands in bubblewrap's group, whose number is given to nobody while it lives, and started right after it.
+fn end_orphans(group: u32, started: &str) {
+    let ticks = |time: &str| time.parse::<u64>().ok();
+    let Some(began) = ticks(started) else { return };
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(fields) = entry.path().to_str().and_then(stat) else { continue };
+        let soon = fields.started.as_deref().and_then(ticks).is_some_and(|time| (began..began + SOON).contains(&time));
+        if fields.group == Some(group) && soon {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }
 
-/// Field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)): ticks since boot when the process started.
+/// When the process started: ticks since boot.
 pub(super) fn start_time(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat(&format!("/proc/{pid}"))?.started
+}
+
+/// Some of `/proc/<pid>/stat` (proc_pid_stat(5)).
+struct Stat {
+    /// Field 5, the process group.
+    group: Option<u32>,
+    /// Field 22, ticks since boot when the process started.
+    started: Option<String>,
+}
+
+fn stat(process: &str) -> Option<Stat> {
+    let stat = std::fs::read_to_string(format!("{process}/stat")).ok()?;
     // The name, in parentheses, may hold anything; the fields after it are numbers.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19).map(str::to_owned)
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let started = fields.get(19).map(|time| (*time).to_owned());
+    Some(Stat { group: fields.get(2).and_then(|group| group.parse().ok()), started })
 }

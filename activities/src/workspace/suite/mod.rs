@@ -266,9 +266,10 @@ mod tests {
             Suite::of(&Repository { test: Some(test.into()), junit: junit.map(Into::into), ..Repository::default() })
         };
         let unittest = suite("cd app && python3 -m unittest discover", None).unwrap();
-        assert_eq!(unittest.script(None), "cd app && python3 -m ticketwright_unittest discover");
+        assert_eq!(unittest.runner.script(&unittest.command, None), "cd app && python3 -m ticketwright_unittest discover");
         assert_eq!(unittest.command, "cd app && python3 -m unittest discover");
-        assert_eq!(suite("go test ./...", None).unwrap().script(None), "go test -json -count=1 ./...");
+        let go = suite("go test ./...", None).unwrap();
+        assert_eq!(go.runner.script(&go.command, None), "go test -json -count=1 ./...");
         assert!(format!("{:?}", suite("npm test", Some("r.xml")).unwrap().runner).contains("r.xml"));
         assert!(suite("npm test", Some("../r.xml")).unwrap_err().contains("has .. in it"));
         assert!(suite("make test", None).unwrap_err().contains("junit"));
