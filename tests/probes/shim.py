@@ -39,6 +39,9 @@ def replace(options, old, new):
 def pairs_dropped(options, name):
     while name in options:
         at = options.index(name)
+        if name.endswith("-fd"):
+            # bubblewrap would not know it, and pass it on.
+            os.close(int(options[at + 1]))
         options = options[:at] + options[at + 2 :]
     return options
 

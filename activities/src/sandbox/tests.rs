@@ -428,10 +428,9 @@ fn without(pattern: &str) -> String {
     format!(
         "exec /usr/bin/python3 -c '
 import os, re, sys
-options = os.read(3, 1 << 20).split(b\"\\0\")[:-1]
-options = re.sub({pattern:?}, \"\", \" \".join(o.decode() for o in options)).split()
+options = re.sub({pattern:?}.encode(), b\"\", os.read(3, 1 << 20))
 changed = os.memfd_create(\"options\", 0)
-os.write(changed, b\"\".join(o.encode() + b\"\\0\" for o in options))
+os.write(changed, options)
 os.lseek(changed, 0, 0)
 os.dup2(changed, 3)
 os.execv(\"/usr/bin/bwrap\", [\"bwrap\", *sys.argv[1:]])' \"$@\""
@@ -455,8 +454,8 @@ async fn a_host_that_lacks_a_piece_is_told_which() {
         ("0.8.0", refuses("setting up uid map: Permission denied"), "AppArmor"),
         ("0.8.0", refuses("Unknown option --disable-userns"), "Install bubblewrap 0.8"),
         ("0.8.0", refuses("prctl(PR_SET_SECCOMP): Invalid argument"), "CONFIG_SECCOMP_FILTER"),
-        ("0.8.0", without("--add-seccomp-fd [0-9]+"), "lacks: seccomp filters"),
-        ("0.8.0", without("--unshare-all") + "", "a network namespace of its own"),
+        ("0.8.0", without("--add-seccomp-fd.[0-9]+."), "lacks: seccomp filters"),
+        ("0.8.0", without("--unshare-all."), "a network namespace of its own"),
     ];
     for (version, rest, expected) in cases {
         let error = Sandbox::probe(shim(directory.path(), version, &rest)).await.unwrap_err();

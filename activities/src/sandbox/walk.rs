@@ -1,11 +1,12 @@
 //! Goes through a directory that a stranger filled: without recursion, and also where paths are longer than the system takes.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 /// Length of a path from which on the way goes on from an open directory. The system takes 4,096 (limits.h), names have 255.
 const LONG: usize = 3_000;
@@ -34,7 +35,7 @@ pub(super) fn walk(root: &Path, mut visit: impl FnMut(&Path, &Metadata) -> io::R
         return Ok(());
     }
     let base = Rc::new(Base { path: root.to_owned(), _open: None });
-    let mut open: Vec<std::rc::Weak<Base>> = Vec::new();
+    let mut open: Vec<Weak<Base>> = Vec::new();
     let mut left = vec![(base, PathBuf::new(), 0)];
     while let Some((base, below, depth)) = left.pop() {
         let mut path = base.path.join(&below);
@@ -51,7 +52,7 @@ pub(super) fn walk(root: &Path, mut visit: impl FnMut(&Path, &Metadata) -> io::R
                 Err(error) if has_vanished(&error) => continue,
                 Err(error) => return Err(error),
             };
-            path = format!("/proc/self/fd/{}", directory.as_raw_fd()).into();
+            path = at(&directory, ".".as_ref());
             base = Rc::new(Base { path: path.clone(), _open: Some(directory) });
             below = PathBuf::new();
             open.push(Rc::downgrade(&base));
@@ -87,9 +88,9 @@ fn too_deep() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidFilename, "directories are nested too deep")
 }
 
-/// Removes `root` and everything below it, however deep: directories are moved up before they are emptied, so that no path
-/// is long and nothing recurses. [`std::fs::remove_dir_all`] runs out of stack or descriptors on a tree that was made to do so.
-/// Nobody else may change the tree meanwhile.
+/// Removes `root` and everything below it, however deep: one directory is open at a time, no path is long and nothing recurses.
+/// [`std::fs::remove_dir_all`] runs out of stack or descriptors on a tree that was made to do so. Nobody else may change the
+/// tree meanwhile.
 ///
 /// # Errors
 /// [`io::ErrorKind::NotFound`]: there is no `root`. Otherwise the first file that cannot be removed.
@@ -97,57 +98,44 @@ pub fn remove_all(root: &Path) -> io::Result<()> {
     if !root.symlink_metadata()?.is_dir() {
         return std::fs::remove_file(root);
     }
-    // A name that nothing below `root` has: what is moved up is numbered behind it.
-    let taken: std::collections::HashSet<std::ffi::OsString> = names(root)?;
-    let prefix = (0u64..)
-        .map(|n| format!("removed-{n}-"))
-        .find(|prefix| !taken.iter().any(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes())));
-    let prefix = prefix.unwrap_or_default();
-    let (mut number, mut left) = (0u64, vec![root.to_owned()]);
-    while let Some(directory) = left.last().cloned() {
-        let mut moved = Vec::new();
-        for entry in open_for_removal(&directory)? {
-            let entry = entry?;
-            let is_directory = entry.file_type()?.is_dir();
-            if !is_directory {
-                std::fs::remove_file(entry.path())?;
-            } else if directory == root {
-                moved.push(entry.path());
-            } else {
-                let up = root.join(format!("{prefix}{number}"));
-                number += 1;
-                make_writable(&entry.path());
-                std::fs::rename(entry.path(), &up)?;
-                moved.push(up);
-            }
+    let (mut here, directories) = empty(root)?;
+    // Each directory on the way down: its name, and what is left in it.
+    let mut way = vec![(OsString::new(), directories)];
+    while let Some((_, left)) = way.last_mut() {
+        if let Some(name) = left.pop() {
+            let (below, directories) = empty(&at(&here, &name))?;
+            here = below;
+            way.push((name, directories));
+        } else if let Some((name, _)) = way.pop().filter(|_| !way.is_empty()) {
+            here = File::open(at(&here, "..".as_ref()))?;
+            std::fs::remove_dir(at(&here, &name))?;
         }
-        if directory == root && !moved.is_empty() {
-            left.extend(moved);
-            continue;
-        }
-        left.pop();
-        std::fs::remove_dir(&directory)?;
-        left.extend(moved);
     }
-    Ok(())
+    std::fs::remove_dir(root)
 }
 
-fn names(directory: &Path) -> io::Result<std::collections::HashSet<std::ffi::OsString>> {
-    open_for_removal(directory)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
-}
-
-/// A command may have closed its own directories.
-fn open_for_removal(directory: &Path) -> io::Result<std::fs::ReadDir> {
-    make_writable(directory);
-    std::fs::read_dir(directory)
-}
-
-/// Moving a directory to another parent writes to it as well (rename(2)).
-fn make_writable(directory: &Path) {
+/// Removes everything in `directory` but its directories, whose names come back with the open directory.
+fn empty(directory: &Path) -> io::Result<(File, Vec<OsString>)> {
     if !nix::unistd::geteuid().is_root() {
-        // What cannot be changed is told by what comes next.
+        // A command may have closed its own directories. What cannot be changed is told by what comes next.
         let _ = std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700));
     }
+    let open = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY).open(directory)?;
+    let mut directories = Vec::new();
+    for entry in std::fs::read_dir(at(&open, ".".as_ref()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            directories.push(entry.file_name());
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok((open, directories))
+}
+
+/// The path of `name` in an open directory.
+fn at(directory: &File, name: &OsStr) -> PathBuf {
+    Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name)
 }
 
 fn has_vanished(error: &io::Error) -> bool {
