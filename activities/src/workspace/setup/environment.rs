@@ -30,6 +30,9 @@ pub(super) const CARGO: &str = "/deps/cargo";
 pub(super) const GO: &str = "/deps/go";
 /// Go's compiled packages.
 pub(super) const GO_BUILD: &str = "/deps/go-build";
+/// What the layer has of them. Go writes into its cache even when it finds everything, so commands get one of their own that
+/// links here.
+pub(super) const GO_BUILD_SEED: &str = "/deps/go-build-seed";
 /// Maven's local repository.
 pub(super) const MAVEN: &str = "/deps/maven";
 /// Gradle's home.

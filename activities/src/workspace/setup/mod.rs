@@ -326,6 +326,13 @@ fn show(held: &Held, checkout: &mut Checkout, scratch: &Path, search: &str) -> i
                 continue;
             }
         }
+        if mount.to == Path::new(environment::GO_BUILD) {
+            let cache = scratch.join("go-build");
+            layers::link_farm(&from, &cache, Path::new(environment::GO_BUILD_SEED))?;
+            checkout.binds.push(Bind { from, to: environment::GO_BUILD_SEED.into(), writable: false });
+            checkout.binds.push(Bind { from: cache, to: mount.to.clone(), writable: true });
+            continue;
+        }
         checkout.binds.push(Bind { from: from.clone(), to: mount.to.clone(), writable: false });
         for name in CACHES_OF_TOOLS.iter().filter(|name| from.join(name).is_dir()) {
             let cache = scratch.join(format!("cache-{}", checkout.binds.len()));

@@ -157,7 +157,7 @@ async fn accept(listener: UnixListener, state: Arc<State>) {
                         if state.open.fetch_add(1, Ordering::Relaxed) < state.rules.connections {
                             serve(client, &state).await;
                         } else {
-                            refuse(client, "503 Service Unavailable", "too many connections at the same time").await;
+                            turn_away(client).await;
                         }
                         state.open.fetch_sub(1, Ordering::Relaxed);
                     });
@@ -169,6 +169,13 @@ async fn accept(listener: UnixListener, state: Arc<State>) {
             },
             Some(_) = connections.join_next() => {}
         }
+    }
+}
+
+/// Answers a connection that is one too many, once it has asked: closing before would reset it.
+async fn turn_away(mut client: UnixStream) {
+    if let Ok(Ok(_)) = tokio::time::timeout(STEP, read_head(&mut client)).await {
+        refuse(client, "503 Service Unavailable", "too many connections at the same time").await;
     }
 }
 
