@@ -64,7 +64,7 @@ pub struct Settings {
     pub allow_file: bool,
     /// Variables for git's transfers, as hosts behind a proxy need: `HTTPS_PROXY`, `GIT_SSL_CAINFO`.
     pub transfer_env: Vec<(String, String)>,
-    /// `[workspaces.setup]`: how dependencies are installed.
+    /// `[workspace.setup]`: how dependencies are installed.
     pub setup: SetupSettings,
 }
 

@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
         }
         let certificates = match &activities.setup.settings.ca_bundle {
             Some(bundle) => environment::certificates(bundle, &certificates).map_err(|error| {
-                let what = format!("ca_bundle {} under [workspaces.setup] cannot be used: {error}", bundle.display());
+                let what = format!("ca_bundle {} under [workspace.setup] cannot be used: {error}", bundle.display());
                 ServiceError::new(workflows::contract::failure::FailureKind::Unsupported, what)
             })?,
             None => Vec::new(),
@@ -263,7 +263,7 @@ pub(super) fn why(finished: &Finished, traffic: &Traffic, seconds: u64) -> (Stri
     }
     if !traffic.refused.is_empty() {
         let asked = list(&traffic.refused);
-        let told = "An operator can add hosts to `allow` under [workspaces.setup].";
+        let told = "An operator can add hosts to `allow` under [workspace.setup].";
         return (format!("{said} (refused: {asked}). {told}"), false);
     }
     if !traffic.unreachable.is_empty() {
