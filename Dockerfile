@@ -18,7 +18,7 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --release --locked --package worker --package ingress \
-    && install -D --target-directory=/out target/release/ticketwright target/release/ingress
+    && install -D --target-directory=/out target/release/ticketwright target/release/ticketwright-inside target/release/ingress
 
 FROM debian:${DEBIAN}-slim
 # bubblewrap, util-linux: the sandbox. git, ca-certificates: repositories. tini: reaps what sandboxes leave behind.
@@ -44,7 +44,7 @@ RUN ln --symbolic /usr/local/rust/*/bin/* /usr/local/bin/ \
 RUN useradd --create-home --uid 10001 --shell /usr/sbin/nologin ticketwright \
     && install -d -o ticketwright -g ticketwright \
         /var/lib/ticketwright /var/lib/ticketwright/data /var/lib/ticketwright/workspaces
-COPY --from=build /out/ticketwright /out/ingress /usr/local/bin/
+COPY --from=build /out/ticketwright /out/ticketwright-inside /out/ingress /usr/local/bin/
 USER ticketwright
 WORKDIR /var/lib/ticketwright
 ENV INGRESS_LISTEN=0.0.0.0:8080

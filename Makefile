@@ -1,5 +1,5 @@
 # Two commands carry a newcomer: `make demo` and `make test`. The others are extras.
-.PHONY: demo test lint build install up bench-ingress bench-agent test-contracts
+.PHONY: demo test lint build install up bench-ingress bench-agent bench-sandbox test-contracts sandbox-probes
 
 # Where the demo's settings come from: make demo REPO=... TICKET=... SCRIPT=... MODEL=bedrock SCENARIO=jira|sentry|ci|comment|crash YES=1
 export REPO TICKET SCRIPT MODEL SCENARIO YES
@@ -43,3 +43,12 @@ bench-agent: build
 test-contracts: build
 	@tools/temporal/temporal.sh >/dev/null
 	TICKETWRIGHT_CONTRACTS=required cargo test --workspace --test contracts
+
+# What a command must not be able to do, tried in the real sandbox and in weakened ones, as root (if you are) and as a user.
+sandbox-probes: build
+	cargo test --quiet --workspace --test sandbox_probes -- all
+
+# What the sandbox costs: the start of a command, and a build in it. Nothing else should run on the machine.
+bench-sandbox: build
+	@cargo build --quiet --workspace --example bench_sandbox
+	@target/debug/examples/bench_sandbox
