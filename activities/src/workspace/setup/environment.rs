@@ -97,9 +97,6 @@ pub(super) fn online(certificates: Certificates) -> Variables {
         ("UV_OFFLINE", "0".into()),
         ("CARGO_NET_OFFLINE", "false".into()),
         ("npm_config_offline", "false".into()),
-        ("npm_config_registry", "https://registry.npmjs.org/".into()),
-        ("YARN_REGISTRY", "https://registry.npmjs.org/".into()),
-        ("YARN_NPM_REGISTRY_SERVER", "https://registry.npmjs.org".into()),
         ("NODE_USE_ENV_PROXY", "1".into()),
         // Not `direct`: that asks the hosts of the modules themselves.
         ("GOPROXY", "https://proxy.golang.org".into()),

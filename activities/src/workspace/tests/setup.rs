@@ -294,3 +294,79 @@ async fn registries_that_cannot_be_reached_are_tried_again_and_then_done_without
     let off = Bench::set_up(&files, setup).await;
     assert_eq!(off.notes(&off.base()).await.unwrap(), [""; 0]);
 }
+
+const PNPM_LOCK: &str = "lockfileVersion: '9.0'
+
+importers:
+
+  .:
+    dependencies:
+      is-number:
+        specifier: 7.0.0
+        version: 7.0.0
+
+packages:
+
+  is-number@7.0.0:
+    resolution: {integrity: sha512-41Cifkg6e8TylSpdtTpeLVMqvSBEVzTttHvERD741+pnZ8ANv0004MRL43QKPDlK9cGvNp6NZWZUBlbGXYxxng==}
+    engines: {node: '>=0.12.0'}
+
+snapshots:
+
+  is-number@7.0.0: {}
+";
+
+const YARN_LOCK: &str = "# yarn lockfile v1
+
+
+is-number@7.0.0:
+  version \"7.0.0\"
+  resolved \"https://registry.yarnpkg.com/is-number/-/is-number-7.0.0.tgz#7535345b896734d5f80c4d06c50955527a14f12b\"
+  integrity sha512-41Cifkg6e8TylSpdtTpeLVMqvSBEVzTttHvERD741+pnZ8ANv0004MRL43QKPDlK9cGvNp6NZWZUBlbGXYxxng==
+";
+
+const UV_LOCK: &str = r#"version = 1
+revision = 1
+requires-python = ">=3.9"
+
+[[package]]
+name = "iniconfig"
+version = "2.0.0"
+source = { registry = "https://pypi.org/simple" }
+wheels = [
+    { url = "https://files.pythonhosted.org/packages/ef/a6/62565a6e1cf69e10f5727360368e451d4b7f58beeac6173dc9db836a5b46/iniconfig-2.0.0-py3-none-any.whl", hash = "sha256:b6a85871a79d2e3b22d2d1b94ac2824226a63c6b741c88f7ae975f18b6778374", size = 5892 },
+]
+
+[[package]]
+name = "shop"
+version = "1.0.0"
+source = { virtual = "." }
+dependencies = [
+    { name = "iniconfig" },
+]
+
+[package.metadata]
+requires-dist = [{ name = "iniconfig", specifier = "==2.0.0" }]
+"#;
+
+#[tokio::test]
+async fn package_managers_that_the_sandbox_lacks_come_from_their_registry() {
+    let package = r#"{"name":"shop","version":"1.0.0","private":true,"dependencies":{"is-number":"7.0.0"}}"#;
+    let project = "[project]\nname = \"shop\"\nversion = \"1.0.0\"\nrequires-python = \">=3.9\"\ndependencies = [\"iniconfig==2.0.0\"]\n";
+    let files = [
+        ("a/package.json", package),
+        ("a/pnpm-lock.yaml", PNPM_LOCK),
+        ("b/package.json", package),
+        ("b/yarn.lock", YARN_LOCK),
+        ("pyproject.toml", project),
+        ("uv.lock", UV_LOCK),
+    ];
+    let mut bench = Bench::with(&files).await;
+    let sandbox = Sandbox::probe(crate::sandbox::Settings::default()).await.unwrap();
+    bench.replace_worker(registries(), sandbox, Some(kept("package-managers-layers"))).await;
+    let base = bench.base();
+    assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
+    let look = "for d in a b; do (cd $d && node -e \"require('is-number')\" && test ! -w node_modules) || exit 1; done; \
+                python3 -c 'import iniconfig, pytest'";
+    bench.run(&base, look).await.unwrap();
+}
