@@ -78,7 +78,7 @@ pub struct Settings {
     pub allow_file: bool,
     /// Variables for git's transfers, as hosts behind a proxy need: `HTTPS_PROXY`, `GIT_SSL_CAINFO`.
     pub transfer_env: Vec<(String, String)>,
-    /// `[workspaces.setup]`: how dependencies are installed.
+    /// `[workspace.setup]`: how dependencies are installed.
     pub setup: SetupSettings,
     /// Disk for copies of repositories. Over it, the one longest unused is removed; one in use stays. Default 20 GB.
     pub mirror_bytes: u64,

@@ -191,7 +191,7 @@ pub(super) fn reachable(addresses: &[IpAddr], upstream: &[Range]) -> Result<(), 
     match addresses.iter().find(|address| !is_global(**address) && !told(address)) {
         Some(inside) => Err(format!(
             "its address {inside} is not on the public internet; if your registries are there, add it to \
-             upstream_addresses under [workspaces.setup]"
+             upstream_addresses under [workspace.setup]"
         )),
         None if addresses.is_empty() => Err("its name has no address".to_owned()),
         None => Ok(()),

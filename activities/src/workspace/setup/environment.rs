@@ -30,6 +30,9 @@ pub(super) const CARGO: &str = "/deps/cargo";
 pub(super) const GO: &str = "/deps/go";
 /// Go's compiled packages.
 pub(super) const GO_BUILD: &str = "/deps/go-build";
+/// What the layer has of them. Go writes into its cache even when it finds everything, so commands get one of their own that
+/// links here.
+pub(super) const GO_BUILD_SEED: &str = "/deps/go-build-seed";
 /// Maven's local repository.
 pub(super) const MAVEN: &str = "/deps/maven";
 /// Gradle's home.
@@ -94,9 +97,6 @@ pub(super) fn online(certificates: Certificates) -> Variables {
         ("UV_OFFLINE", "0".into()),
         ("CARGO_NET_OFFLINE", "false".into()),
         ("npm_config_offline", "false".into()),
-        ("npm_config_registry", "https://registry.npmjs.org/".into()),
-        ("YARN_REGISTRY", "https://registry.npmjs.org/".into()),
-        ("YARN_NPM_REGISTRY_SERVER", "https://registry.npmjs.org".into()),
         ("NODE_USE_ENV_PROXY", "1".into()),
         // Not `direct`: that asks the hosts of the modules themselves.
         ("GOPROXY", "https://proxy.golang.org".into()),

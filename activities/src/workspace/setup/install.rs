@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::environment::{self, Certificates, DEPENDENCIES, PORT, SCRATCH, SOCKET_DIRECTORY};
 use super::layers::{self, Layer, Making};
@@ -18,6 +18,8 @@ use crate::workspace::{WorkspaceActivities, disk, lock, text};
 
 /// Most bytes that are copied into each check-out.
 const COPIES: u64 = 256 << 20;
+/// Time for the packages' own scripts.
+const OFFLINE: Duration = Duration::from_secs(120);
 /// Longest note.
 const NOTE: usize = 700;
 /// Where a set-up leaves a line for people, in its root.
@@ -73,7 +75,7 @@ pub(super) async fn install(
     if let Some(script) = &part.offline {
         let finished = run.offline(&in_root(&part.root, script)).await?;
         if finished.exit != Exit::Code(0) {
-            let (why, _) = why(&finished, &Traffic::default(), activities.setup.settings.limit_seconds);
+            let (why, _) = why(&finished, &Traffic::default(), OFFLINE.as_secs());
             let note = format!("{} worked, but scripts of packages failed without network: {why}", part.title);
             layer.notes.push(text::cap(&note, NOTE));
         }
@@ -114,7 +116,7 @@ impl<'a> Run<'a> {
         }
         let certificates = match &activities.setup.settings.ca_bundle {
             Some(bundle) => environment::certificates(bundle, &certificates).map_err(|error| {
-                let what = format!("ca_bundle {} under [workspaces.setup] cannot be used: {error}", bundle.display());
+                let what = format!("ca_bundle {} under [workspace.setup] cannot be used: {error}", bundle.display());
                 ServiceError::new(workflows::contract::failure::FailureKind::Unsupported, what)
             })?,
             None => Vec::new(),
@@ -143,13 +145,14 @@ impl<'a> Run<'a> {
         command.binds.extend(self.certificates.iter().cloned());
         let whose = if self.certificates.is_empty() { Certificates::System } else { Certificates::Own };
         command.env.extend(environment::online(whose));
+        command.env.extend(self.activities.setup.settings.variables.iter().cloned());
         let finished = self.activities.run(command).await?;
         Ok((finished, proxy.traffic()))
     }
 
     /// Runs a script without any network.
     async fn offline(&self, script: &str) -> std::result::Result<Finished, ServiceError> {
-        self.activities.run(self.command(script)).await
+        self.activities.run(Command { limit: OFFLINE, ..self.command(script) }).await
     }
 }
 
@@ -263,7 +266,7 @@ pub(super) fn why(finished: &Finished, traffic: &Traffic, seconds: u64) -> (Stri
     }
     if !traffic.refused.is_empty() {
         let asked = list(&traffic.refused);
-        let told = "An operator can add hosts to `allow` under [workspaces.setup].";
+        let told = "An operator can add hosts to `allow` under [workspace.setup].";
         return (format!("{said} (refused: {asked}). {told}"), false);
     }
     if !traffic.unreachable.is_empty() {

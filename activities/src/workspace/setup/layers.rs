@@ -330,7 +330,30 @@ pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of all files below a path, by path of its parts; links are not followed.
+/// Makes a cache of Go at `to` whose entries are links to those of `from`, which commands see at `seen`.
+///
+/// # Errors
+/// Reading or writing failed.
+pub(super) fn link_farm(from: &Path, to: &Path, seen: &Path) -> io::Result<()> {
+    std::fs::create_dir(to)?;
+    for shelf in std::fs::read_dir(from)? {
+        let shelf = shelf?;
+        if !shelf.file_type()?.is_dir() {
+            continue;
+        }
+        let (name, place) = (shelf.file_name(), to.join(shelf.file_name()));
+        std::fs::create_dir(&place)?;
+        for entry in std::fs::read_dir(shelf.path())? {
+            let entry = entry?.file_name();
+            symlink(seen.join(&name).join(&entry), place.join(&entry))?;
+        }
+    }
+    // Go throws out what was not used for five days, and looks for it once a day, as this file tells.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    std::fs::write(to.join("trim.txt"), now.to_string())
+}
+
+/// Bytes of all files below a path; links are not followed.
 pub(super) fn size_of(path: &Path) -> u64 {
     let Ok(data) = path.symlink_metadata() else { return 0 };
     if !data.is_dir() {

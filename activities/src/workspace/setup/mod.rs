@@ -61,7 +61,9 @@ pub struct Settings {
     pub upstream_proxy: Option<String>,
     /// Certificates to trust instead of the system's, in PEM.
     pub ca_bundle: Option<PathBuf>,
-    /// Seconds that installing one kind of dependencies may take. Default 10 minutes.
+    /// Variables for package managers while they install: `PIP_INDEX_URL`, `GOPROXY`. Repositories see them, so no secret.
+    pub variables: Vec<(String, String)>,
+    /// Seconds that installing one kind of dependencies may take. Default 7 minutes: an activity has 10 beside its commands.
     pub limit_seconds: u64,
     /// Most bytes from registries in that time. Default 4 GB.
     pub download_bytes: u64,
@@ -83,7 +85,8 @@ impl Default for Settings {
             upstream_addresses: Vec::new(),
             upstream_proxy: None,
             ca_bundle: None,
-            limit_seconds: 600,
+            variables: Vec::new(),
+            limit_seconds: 420,
             download_bytes: 4 << 30,
             upload_bytes: 64 << 20,
             layers_bytes: 20 << 30,
@@ -329,6 +332,13 @@ fn show(held: &Held, checkout: &mut Checkout, scratch: &Path, search: &str) -> i
             if !mount_point(&checkout.files, place)? {
                 continue;
             }
+        }
+        if mount.to == Path::new(environment::GO_BUILD) {
+            let cache = scratch.join("go-build");
+            layers::link_farm(&from, &cache, Path::new(environment::GO_BUILD_SEED))?;
+            checkout.binds.push(Bind { from, to: environment::GO_BUILD_SEED.into(), writable: false });
+            checkout.binds.push(Bind { from: cache, to: mount.to.clone(), writable: true });
+            continue;
         }
         checkout.binds.push(Bind { from: from.clone(), to: mount.to.clone(), writable: false });
         for name in CACHES_OF_TOOLS.iter().filter(|name| from.join(name).is_dir()) {

@@ -44,7 +44,7 @@ fn settings_have_defaults_and_refuse_what_is_not_meant() {
     .unwrap();
     let hosts = settings.hosts();
     assert!(hosts.contains(&"pypi.org".to_owned()) && hosts.contains(&"pypi.acme.example:8443".to_owned()));
-    assert!(settings.enabled && settings.limit_seconds == 600);
+    assert!(settings.enabled && settings.limit_seconds == 420);
     for wrong in [
         "allow = [\"https://npm.acme.example\"]",
         "allow = [\"*.acme.example\"]",

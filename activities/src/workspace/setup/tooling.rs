@@ -23,6 +23,14 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("gradle", "--version"),
     ("gcc", "-dumpfullversion"),
 ];
+/// What belongs together. uv, poetry, pnpm and yarn come from their registry where they are missing.
+const LANGUAGES: [(&str, &[&str]); 5] = [
+    ("Python", &["python3", "uv", "poetry"]),
+    ("JavaScript", &["node", "npm", "pnpm", "yarn"]),
+    ("Rust", &["cargo", "rustc"]),
+    ("Go", &["go"]),
+    ("Java", &["java", "mvn", "gradle"]),
+];
 /// Time for all of them. Some are slow to start on a busy host.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -71,16 +79,27 @@ impl Tooling {
         programs.iter().filter_map(|program| Some((program.as_str(), self.0.get(program)?.as_str())))
     }
 
-    /// Programs and versions, for people: `python3 3.11.2, node 20.20.2`.
-    pub fn describe(&self) -> String {
-        let short = |(program, line): (&String, &String)| {
-            let number =
-                |word: &&str| word.trim_matches(['"', 'v', '(', ')']).starts_with(|c: char| c.is_ascii_digit());
-            let words = line.split([' ', '"']).map(|word| word.strip_prefix("go").unwrap_or(word));
-            let version = words.into_iter().find(number).unwrap_or(line);
-            format!("{program} {}", version.trim_matches(['"', 'v', '(', ')']))
+    /// One line per language, for people: its tools with their versions, and those that are not there.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |(language, programs): &(&str, &[&str])| {
+            let (there, missing): (Vec<&str>, Vec<&str>) = programs.iter().partition(|program| self.has(program));
+            let there: Vec<String> = there.into_iter().map(|program| self.short(program)).collect();
+            match (there.is_empty(), missing.is_empty()) {
+                (true, _) => format!("{language}: nothing installed"),
+                (_, true) => format!("{language}: {}", there.join(", ")),
+                _ => format!("{language}: {}; not there: {}", there.join(", "), missing.join(", ")),
+            }
         };
-        self.0.iter().map(short).collect::<Vec<_>>().join(", ")
+        LANGUAGES.iter().map(line).collect()
+    }
+
+    /// A program and its version: `python3 3.11.2`.
+    fn short(&self, program: &str) -> String {
+        let line = self.0.get(program).map_or("", String::as_str);
+        let around = ['"', 'v', '(', ')'];
+        let number = |word: &&str| word.trim_matches(around).starts_with(|c: char| c.is_ascii_digit());
+        let mut words = line.split([' ', '"']).map(|word| word.strip_prefix("go").unwrap_or(word));
+        format!("{program} {}", words.find(number).unwrap_or(line).trim_matches(around))
     }
 }
 
@@ -102,6 +121,13 @@ mod tests {
                        java\topenjdk version \"17.0.14\" 2025-01-21\nmvn\tApache Maven 3.8.7\ncargo\terror: no toolchain\n";
         let tooling = Tooling::read(printed);
         assert!(tooling.has("go") && !tooling.has("cargo"));
-        assert_eq!(tooling.describe(), "go 1.26.0, java 17.0.14, mvn 3.8.7, node 20.20.2, python3 3.11.2");
+        let expected = [
+            "Python: python3 3.11.2; not there: uv, poetry",
+            "JavaScript: node 20.20.2; not there: npm, pnpm, yarn",
+            "Rust: nothing installed",
+            "Go: go 1.26.0",
+            "Java: java 17.0.14, mvn 3.8.7; not there: gradle",
+        ];
+        assert_eq!(tooling.lines(), expected);
     }
 }

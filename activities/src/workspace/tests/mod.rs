@@ -148,7 +148,9 @@ fn repository() -> RepositoryName {
 }
 
 async fn worker(directory: &Path, blobs: &Blobs, origin: &Path) -> WorkspaceActivities {
-    let settings = Settings { directory: directory.to_owned(), allow_file: true, ..Settings::default() };
+    // What these tests run needs nothing installed; those of the set-up phase have workers of their own.
+    let setup = SetupSettings { enabled: false, ..SetupSettings::default() };
+    let settings = Settings { directory: directory.to_owned(), allow_file: true, setup, ..Settings::default() };
     let sandbox = Sandbox::probe(crate::sandbox::Settings::default()).await.unwrap();
     WorkspaceActivities::open(settings, blobs.clone(), sandbox, Arc::new(LocalRemote(origin.to_owned()))).await.unwrap()
 }
