@@ -148,7 +148,7 @@ pub(super) struct Suite {
 type Recognise = fn(&Repository, &str) -> Option<Arc<dyn Runner>>;
 
 /// Who is asked about a command, in this order. A report that the repository names comes first, for it was asked for.
-const RUNNERS: [Recognise; 4] = [junit::recognise, python::recognise, go::recognise, cargo::recognise];
+const RUNNERS: [Recognise; 4] = [junit::recognise, python::recognise, cargo::recognise, go::recognise];
 
 impl Suite {
     /// The suite of `repository`.
@@ -263,6 +263,7 @@ mod tests {
         assert_eq!(unittest.script(None), "cd app && python3 -m ticketwright_unittest discover");
         assert_eq!(unittest.command, "cd app && python3 -m unittest discover");
         assert_eq!(suite("go test ./...", None).unwrap().script(None), "go test -json -count=1 ./...");
+        assert!(format!("{:?}", suite("cargo test", None).unwrap().runner).contains("Cargo"));
         assert!(format!("{:?}", suite("npm test", Some("r.xml")).unwrap().runner).contains("r.xml"));
         assert!(suite("npm test", Some("../r.xml")).unwrap_err().contains("has .. in it"));
         assert!(suite("npm test", None).unwrap_err().contains("junit"));
