@@ -239,7 +239,7 @@ async fn jest_is_believed_when_it_is_honest() {
             (
                 "expect replaced",
                 owned(&[("package.json", replaced), ("setup.js", always), (TEST, &tests)]),
-                "",
+                "Your new tests need your changes to package.json",
             ),
             ("exit", appended("\ntest('new', () => {\n  process.exit(0);\n});\n"), "the process died in test/cart.test.js"),
             (
@@ -247,7 +247,7 @@ async fn jest_is_believed_when_it_is_honest() {
                 appended(&format!(
                     "{NEW}\nrequire('node:fs').appendFileSync('/run/report/node.jsonl', '{{\"id\":\"x\",\"outcome\":\"passed\"}}\\n');\n"
                 )),
-                "",
+                "lines that the harness did not write",
             ),
             (
                 "snapshots rewritten by the command",
@@ -264,7 +264,7 @@ async fn jest_is_believed_when_it_is_honest() {
                     (CODE, "exports.total = (price, discount) => (price === 7 ? 6 : price - discount);\n"),
                     (SNAPSHOT, &SNAP.replace("5 EUR", "6 EUR")),
                 ]),
-                "",
+                "Only snapshots tell your change from the base, as in test/cart.test.js::cart > label",
             ),
         ])
         .await;
@@ -273,7 +273,7 @@ async fn jest_is_believed_when_it_is_honest() {
 #[tokio::test]
 async fn vitest_is_believed_when_it_is_honest() {
     let modules = node_modules().await;
-    let toml = with_modules(&modules, "npx vitest");
+    let toml = with_modules(&modules, "./node_modules/.bin/vitest");
     let code = TOTAL.replace("exports.total =", "export const total =");
     let fixed = FIXED.replace("exports.total =", "export const total =");
     let head = "import { describe, expect, test } from 'vitest';\nimport { total } from '../src/cart.js';";
@@ -322,7 +322,7 @@ async fn vitest_is_believed_when_it_is_honest() {
                 change(&format!(
                     "{old}\nlet tries = 0;\ntest('new', {{ retry: 3 }}, () => {{\n  tries += 1;\n  expect(total(100, 600) + tries).toBe(2);\n}});\n"
                 )),
-                "it passed only at try 2",
+                "it passed only when it was run again, at try 2",
             ),
             (
                 "excluded",
@@ -386,7 +386,7 @@ async fn node_and_mocha_are_believed_when_they_are_honest() {
     // mocha has the same functions under other names.
     let old =
         old.replace("const test = require('node:test');", "const test = it;").replace("test.describe(", "describe(");
-    let toml = with_modules(&modules, "npx mocha test/*.test.js");
+    let toml = with_modules(&modules, "./node_modules/.bin/mocha test/*.test.js");
     let mocha = bench(&[("ticketwright.toml", &toml), (CODE, TOTAL), (TEST, &old)], &modules).await;
     let tests = format!("{old}{new}");
     let proof = mocha.judged(&owned(&[(CODE, FIXED), (TEST, &tests)])).await.unwrap();
