@@ -27,6 +27,11 @@ impl Hunk {
         format!("{}:{}", self.path, self.start.max(1))
     }
 
+    /// Whether it begins or ends in these lines of the new form.
+    pub(super) fn is_in(&self, lines: &std::ops::Range<usize>) -> bool {
+        lines.contains(&self.start) || self.lines > 0 && lines.contains(&(self.start + self.lines - 1))
+    }
+
     /// The file's new form without this part.
     pub(super) fn undone(&self, content: &str) -> String {
         let mut lines: Vec<&str> = content.split('\n').collect();

@@ -141,7 +141,7 @@ fn first_added(diff: &str, marks: impl Fn(&str, &str) -> Vec<&'static str>) -> O
 }
 
 /// `switch` as a word of its own: `xit(` is none in `exit(`.
-fn has(line: &str, switch: &str) -> bool {
+pub(super) fn has(line: &str, switch: &str) -> bool {
     line.match_indices(switch).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
 

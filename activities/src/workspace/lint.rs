@@ -2,7 +2,7 @@
 //! have seen what it does.
 
 use super::assertions::Language;
-use super::kept::SWITCHES;
+use super::kept::{SWITCHES, has as has_word};
 use super::repository::is_test;
 use super::text;
 
@@ -84,7 +84,7 @@ pub(super) fn to_look_at(diff: &str) -> Vec<String> {
         let Some(language) = Language::of(path).filter(|_| is_test(path)) else { continue };
         let reading = READING.iter().find(|(of, _)| *of == language).map_or(&[][..], |(_, words)| words);
         let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
-        let what = if has(&SWITCHES) {
+        let what = if SWITCHES.iter().any(|switch| has_word(line, switch)) {
             "may switch tests off"
         } else if has(&ENDING) {
             "may end the tests' process"

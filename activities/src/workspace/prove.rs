@@ -12,6 +12,7 @@ use workflows::contract::ids::CommitSha;
 use workflows::contract::workspace::{Evidence, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace};
 
 use super::area::{Area, Claim};
+use super::assertions::inline;
 use super::judge::{Demand, Refusal};
 use super::mirror::Mirror;
 use super::repository::{self, is_test};
@@ -43,6 +44,13 @@ pub(super) struct Making<'a> {
     /// Output of every run so far.
     pub(super) log: String,
     runs: u32,
+}
+
+/// A file of Rust whose own tests change, with code of one side and tests of the other.
+struct Inline {
+    path: String,
+    base_with_new_tests: String,
+    head_with_old_tests: String,
 }
 
 /// What a proof rests on.
@@ -130,7 +138,8 @@ impl Making<'_> {
         let changed = self.changed(base_tree, head_tree).await?;
         let diff = self.diff(base_tree, head_tree).await?;
         let (tests, _): (Vec<_>, Vec<_>) = changed.iter().partition(|change| is_test(&change.path));
-        let tested = tests.iter().any(|change| change.status != 'D');
+        let inline = self.inline(base_tree, head_tree, &changed).await?;
+        let tested = !inline.is_empty() || tests.iter().any(|change| change.status != 'D');
 
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
@@ -146,19 +155,26 @@ impl Making<'_> {
         };
         // With nothing but new files, nothing but new tests can be red.
         let only = Only { ids: new.clone(), ..Only::default() };
-        let only = edited.is_empty().then_some(&only);
+        let old_stay = edited.is_empty() && inline.is_empty();
+        let only = old_stay.then_some(&only);
         let red = if tested && (only.is_none() || !new.is_empty()) {
             let with_tests =
                 self.overlay(base_tree, tests.iter().copied().filter(|change| change.status != 'D')).await?;
+            let beside: Vec<_> =
+                inline.iter().map(|file| (file.path.clone(), Some(file.base_with_new_tests.clone()))).collect();
+            let with_tests = self.with_contents(&with_tests, &beside).await?;
             self.run_only(&suite, "base with your tests", &with_tests, only).await?
         } else {
             base.clone()
         };
-        let old = if edited.is_empty() {
+        let old = if old_stay {
             None
         } else {
             let originals = self.originals(base_tree, &edited).await?;
             let with_old = self.overlay(head_tree, originals.iter()).await?;
+            let beside: Vec<_> =
+                inline.iter().map(|file| (file.path.clone(), Some(file.head_with_old_tests.clone()))).collect();
+            let with_old = self.with_contents(&with_old, &beside).await?;
             Some(self.run(&suite, "your change with the old tests", &with_old).await?)
         };
 
@@ -175,6 +191,10 @@ impl Making<'_> {
             }
             Err(refusal) => return Ok(Err(refusal)),
         };
+        match self.emptied(&suite, &base, &edited, (base_tree, head_tree)).await? {
+            Ok(notes) => look_at.extend(notes),
+            Err(refusal) => return Ok(Err(refusal)),
+        }
         let mut evidence = Evidence::default();
         if demand == Demand::RedToGreen {
             let trial = Trial {
@@ -196,6 +216,21 @@ impl Making<'_> {
         evidence.look_at.append(&mut look_at);
         evidence.look_at.truncate(lint::SHOWN);
         Ok(Ok(Made { command: suite.command, new_tests, suite: counted(&head), evidence }))
+    }
+
+    /// Files of Rust whose own tests change.
+    async fn inline(&self, base_tree: &str, head_tree: &str, changed: &[Changed]) -> Result<Vec<Inline>, ServiceError> {
+        let mut found = Vec::new();
+        for change in changed.iter().filter(|it| it.status == 'M' && it.path.ends_with(".rs") && !is_test(&it.path)) {
+            let base = self.content(base_tree, &change.path, true).await?;
+            let head = self.content(head_tree, &change.path, true).await?;
+            let base_with_new_tests = inline::combined(&base, &head);
+            if base_with_new_tests.trim_end() != base.trim_end() {
+                let head_with_old_tests = inline::combined(&head, &base);
+                found.push(Inline { path: change.path.clone(), base_with_new_tests, head_with_old_tests });
+            }
+        }
+        Ok(found)
     }
 
     /// A change to documents and settings: the suite stays as it is. A repository without one is no obstacle.

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use workflows::contract::workspace::{Evidence, ProvenTest};
 
-use super::assertions::{self, Fault, Language, Looked};
+use super::assertions::{self, Fault, Language, Looked, inline};
 use super::judge::{self, Refusal};
 use super::prove::{Changed, Making};
 use super::repository::is_test;
-use super::suite::{Canary, Nonce, Only, Run, Suite};
+use super::suite::{Canary, Fate, Nonce, Only, Run, Suite};
 use super::{hunks, lint, support};
 use crate::failure::ServiceError;
 use crate::sandbox::Exit;
@@ -249,6 +249,9 @@ impl Making<'_> {
             if content.contains('\u{fffd}') {
                 continue;
             }
+            if hunk.path.ends_with(".rs") && inline::module(&content).is_some_and(|tests| hunk.is_in(&tests)) {
+                continue;
+            }
             let without = hunk.undone(&content);
             let tree = self.with_contents(trial.head_tree, &[(hunk.path.clone(), Some(without))]).await?;
             let name = format!("head without {}", hunk.place());
@@ -268,6 +271,50 @@ impl Making<'_> {
             "No new test notices when a part of your change is taken back ({parts}). The tests must fail without the code that \
              they are for."
         )))
+    }
+}
+
+impl Making<'_> {
+    /// Old tests still assert something: one that was emptied passes as long as it is there. Tells of tests that assert less
+    /// than before.
+    pub(super) async fn emptied(
+        &self,
+        suite: &Suite,
+        base: &Run,
+        edited: &[&Changed],
+        (base_tree, head_tree): (&str, &str),
+    ) -> Result<Result<Vec<String>, Refusal>, ServiceError> {
+        let mut notes = Vec::new();
+        for change in edited.iter().filter(|change| change.status == 'M') {
+            let path = &change.path;
+            let Some(language) = Language::of(path) else { continue };
+            let before = self.content(base_tree, path, true).await?;
+            let after = self.content(head_tree, path, true).await?;
+            let ids = base.report.with(|fate| *fate == Fate::Passed).into_iter();
+            let titles: BTreeSet<&str> =
+                ids.filter(|id| suite.runner.holds(path, &before, id)).map(|id| suite.runner.title(id)).collect();
+            let (before, after) =
+                (assertions::look(language, &before, &titles), assertions::look(language, &after, &titles));
+            for (title, fault) in &after.faults {
+                if !before.faults.iter().any(|(known, _)| known == title) {
+                    let how = match fault {
+                        Fault::Nothing => "asserts nothing any more",
+                        Fault::Constant(_) => "compares nothing but constants now",
+                        Fault::Pair(_) => "asserts a pair now, which always holds",
+                        Fault::Swallowed(_) => "drops its own failure now",
+                    };
+                    return Ok(Err(format!(
+                        "{title} in {path} {how}. Old tests must stay what they were: bring it back."
+                    )));
+                }
+            }
+            for (title, count) in &before.assertions {
+                if after.assertions.get(title).is_some_and(|now| now < count) {
+                    notes.push(format!("{title} in {path} has fewer assertions than before"));
+                }
+            }
+        }
+        Ok(Ok(notes))
     }
 }
 

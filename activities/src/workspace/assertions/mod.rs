@@ -5,6 +5,7 @@
 //! equality that is a literal is changed, everything else is negated or left alone.
 
 mod braces;
+pub(super) mod inline;
 mod lex;
 mod literal;
 mod python;
@@ -70,6 +71,8 @@ pub(super) struct Looked {
     pub(super) literals: u32,
     /// Titles of the tests that must be red now.
     pub(super) red: BTreeSet<String>,
+    /// How many assertions were found, by title.
+    pub(super) assertions: BTreeMap<String, usize>,
 }
 
 /// Looks at the tests of these titles.
@@ -98,6 +101,7 @@ pub(super) fn look(language: Language, source: &str, titles: &BTreeSet<&str>) ->
                 Language::Python => python::swallowed(&tokens, body.clone()),
                 _ => braces::swallowed(&tokens, body.clone()),
             };
+            *looked.assertions.entry(title.to_owned()).or_default() += found.len();
             let constant = found.iter().find(|assertion| assertion.constant);
             let fault = if let Some(pair) = found.iter().find(|assertion| assertion.pair) {
                 Some(Fault::Pair(pair.line))

@@ -215,7 +215,7 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
         );
         assert_eq!(
             script("cargo test", &["unittests src/lib.rs::t::x", "tests/a.rs::y"]),
-            "cargo test --test a --lib --no-fail-fast -- abc t::x y"
+            "cargo test --lib --test a --no-fail-fast -- abc t::x y"
         );
         assert_eq!(
             script("cargo test -- --nocapture", &["unittests src/main.rs::t::x"]),

@@ -1,5 +1,6 @@
 //! Workspaces against a real repository in a local directory, with the real sandbox.
 
+mod cheats;
 mod fix;
 mod kept;
 mod prove;

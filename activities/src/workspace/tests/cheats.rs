@@ -1,0 +1,476 @@
+//! Cheats against a proof, each in the real sandbox, with pytest, unittest, go test and cargo test: an honest change holds, and
+//! what only looks like one is refused with the reason.
+//!
+//! pytest comes once from PyPI into the user's cache, in pinned versions; the interpreter stays the sandbox's own.
+
+use std::fs;
+
+use workflows::contract::workspace::Proof;
+
+use super::*;
+use crate::workspace::lock;
+
+/// What `pip` installs: pytest and all it needs, pinned.
+const PYTEST: [&str; 5] = ["pytest==9.0.2", "iniconfig==2.3.0", "packaging==25.0", "pluggy==1.6.0", "pygments==2.19.2"];
+const FIXED: &str = "def total(price, discount):\n    return max(price - discount, 0)\n";
+const FUNCTIONS: &str = "from shop.pricing import total
+
+
+def test_plain():
+    assert total(100, 0) == 100
+
+
+def test_discount():
+    assert total(100, 30) == 70
+";
+const NEW_FUNCTION: &str = "
+
+def test_discount_over_price():
+    assert total(100, 600) == 0
+";
+
+/// Files of a change, and what its refusal says.
+type Cheat<'a> = (&'a str, Vec<(&'a str, String)>, &'a str);
+
+/// These directories, under their names, where the sandbox's user may enter: root's home is closed to others.
+fn opened(parts: &[(&Path, &str)], name: &str) -> PathBuf {
+    let place = std::env::temp_dir().join("ticketwright-cache");
+    let open = place.join(name);
+    if !open.exists() {
+        fs::create_dir_all(&place).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+        let half = place.join(format!("{name}.{}", std::process::id()));
+        fs::create_dir(&half).unwrap();
+        for (from, name) in parts {
+            again(from, &half.join(name));
+        }
+        // Another process may have been faster.
+        let _ = fs::rename(&half, &open);
+    }
+    open
+}
+
+/// A copy that takes no space where links can be made.
+fn again(from: &Path, to: &Path) {
+    let kind = fs::symlink_metadata(from).unwrap().file_type();
+    if kind.is_symlink() {
+        std::os::unix::fs::symlink(fs::read_link(from).unwrap(), to).unwrap();
+    } else if kind.is_dir() {
+        fs::create_dir(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+            again(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).unwrap();
+    }
+}
+
+/// A virtual environment with pytest, for the sandbox's `/usr/bin/python3`.
+async fn pytest() -> PathBuf {
+    let name = format!("pytest-{}", &workflows::contract::ids::Digest::of(PYTEST.join(" ")).as_str()[..12]);
+    let home = || PathBuf::from(std::env::var_os("HOME").expect("a home directory")).join(".cache");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("ticketwright");
+    fs::create_dir_all(&cache).unwrap();
+    let _held = lock::wait(cache.join(format!("{name}.lock"))).await.unwrap();
+    let ready = cache.join(&name);
+    if !ready.exists() {
+        let half = cache.join(format!("{name}.half"));
+        let _ = fs::remove_dir_all(&half);
+        let version =
+            Process::new("/usr/bin/python3").args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]);
+        let version = version.output_text();
+        let packages = half.join(format!("lib/python{version}/site-packages"));
+        fs::create_dir_all(half.join("bin")).unwrap();
+        std::os::unix::fs::symlink("/usr/bin/python3", half.join("bin/python3")).unwrap();
+        fs::write(half.join("pyvenv.cfg"), format!("home = /usr/bin\nversion = {version}\n")).unwrap();
+        let install = Process::new("python3")
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--no-compile",
+                "--only-binary",
+                ":all:",
+                "--target",
+            ])
+            .arg(&packages)
+            .args(PYTEST);
+        install.output_text();
+        fs::rename(&half, &ready).unwrap();
+    }
+    let parts = ["bin", "lib", "pyvenv.cfg"].map(|part| (ready.join(part), part));
+    opened(&parts.each_ref().map(|(from, name)| (from.as_path(), *name)), &name)
+}
+
+trait OutputText {
+    /// Runs it and returns what it prints.
+    fn output_text(&mut self) -> String;
+}
+
+impl OutputText for Process {
+    fn output_text(&mut self) -> String {
+        let output = self.output().unwrap();
+        assert!(output.status.success(), "{self:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+}
+
+/// A bench whose sandbox also shows `tools`.
+async fn bench_with(files: &[(&str, &str)], tools: &[PathBuf]) -> Bench {
+    let mut bench = Bench::with(files).await;
+    let settings =
+        Settings { directory: bench.directory.path().join("tools"), allow_file: true, ..Settings::default() };
+    let shown = crate::sandbox::Settings { read_only: tools.to_vec(), ..crate::sandbox::Settings::default() };
+    let sandbox = Sandbox::probe(shown).await.unwrap();
+    let remote = Arc::new(LocalRemote(bench.origin.clone()));
+    bench.worker = WorkspaceActivities::open(settings, bench.blobs.clone(), sandbox, remote).await.unwrap();
+    bench
+}
+
+/// The proof of a change of these files; an empty content removes the file.
+async fn proof_of(bench: &Bench, files: &[(&str, String)], without_tests: Option<&str>) -> Result<Proof, String> {
+    let mut head = bench.base();
+    for (path, content) in files {
+        head = if content.is_empty() {
+            bench.call(&head, "run_command", json!({"command": format!("rm {path}")})).await.0
+        } else {
+            bench.write(&head, path, content).await
+        };
+    }
+    let without_tests = without_tests.map(str::to_owned);
+    let request = Prove { base: bench.base(), head, command_seconds: 120, without_tests };
+    match bench.worker.prove_for(&bench.claim(), request, Demand::RedToGreen).await.unwrap() {
+        ProofOutcome::Proven(proof) => {
+            let log = bench.text(&proof.log).await;
+            assert!(log.contains(" runs\n"), "{log}");
+            Ok(proof)
+        }
+        ProofOutcome::Refused { reason, log } => {
+            println!("{}", bench.text(&log).await);
+            Err(reason)
+        }
+    }
+}
+
+async fn all_refused(bench: &Bench, cheats: &[Cheat<'_>]) {
+    for (name, files, because) in cheats {
+        match proof_of(bench, files, None).await {
+            Ok(proof) => panic!("{name}: accepted: {proof:?}"),
+            Err(reason) => assert!(reason.contains(because), "{name}: {reason}"),
+        }
+    }
+}
+
+async fn pytest_bench(more: &[(&str, &str)]) -> Bench {
+    let venv = pytest().await;
+    let settings = format!("test = \"{}/bin/python3 -m pytest\"\n", venv.display());
+    let mut files =
+        vec![("shop/pricing.py", PRICING), ("tests/test_pricing.py", FUNCTIONS), ("ticketwright.toml", &settings)];
+    files.extend(more);
+    bench_with(&files, &[venv]).await
+}
+
+fn with(text: &str, more: &str) -> String {
+    format!("{text}{more}")
+}
+
+#[tokio::test]
+async fn pytest_proves_an_honest_change_and_says_what_it_checked() {
+    let bench = pytest_bench(&[]).await;
+    let fixed = ("shop/pricing.py", with(FIXED, "\n\ndef shown(price):\n    return f\"{price} USD\"\n"));
+    let tests = ("tests/test_pricing.py", with(FUNCTIONS, NEW_FUNCTION));
+    let proof = proof_of(&bench, &[fixed.clone(), tests], None).await.unwrap();
+    assert_eq!(proof.new_tests[0].id, "tests/test_pricing.py::test_discount_over_price");
+    assert_eq!(proof.new_tests[0].red, "AssertionError: assert -500 == 0");
+    let evidence = &proof.evidence;
+    assert!(evidence.canaries && evidence.base_settings, "{evidence:?}");
+    assert_eq!((evidence.flipped, evidence.undone), (1, 1));
+    assert_eq!(evidence.unnoticed, ["shop/pricing.py:3"], "nobody misses what no test asks for");
+    assert!(evidence.look_at.is_empty(), "{evidence:?}");
+    assert!(bench.text(&proof.log).await.contains("== 8 runs"));
+
+    // A test that reads the source is for a person to look at.
+    let reads = "\n\ndef test_source():\n    text = open('shop/pricing.py').read()\n    assert 'max(' in text\n";
+    let proof = proof_of(&bench, &[fixed, ("tests/test_pricing.py", with(FUNCTIONS, reads))], None).await.unwrap();
+    assert!(proof.evidence.look_at[0].contains("reads files or the environment"), "{:?}", proof.evidence);
+}
+
+#[tokio::test]
+async fn pytest_cheats_are_refused() {
+    let bench = pytest_bench(&[]).await;
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let tests = |more: &str| ("tests/test_pricing.py", with(FUNCTIONS, more));
+    let honest = tests(NEW_FUNCTION);
+    let marked = ("shop/pricing.py", with(PRICING, "\n\nDONE = 1\n"));
+    let floor = ("shop/pricing.py", with(FIXED, "\n\ndef floor():\n    return 0\n"));
+    let of = |text: String| ("tests/test_pricing.py", text);
+    let one = FUNCTIONS.split("\n\ndef test_discount").next().unwrap_or_default();
+    let equal = "class Any:\n    def __eq__(self, other):\n        return True\n\n\ndef total(price, discount):\n    return price - discount if price >= discount else Any()\n";
+    let rewrites = "import pytest\nimport shop.pricing\n\n\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n    outcome = yield\n    if hasattr(shop.pricing, 'DONE'):\n        outcome.get_result().outcome = 'passed'\n";
+    let forged = "\n\ndef test_new():\n    import os\n    from shop.pricing import DONE\n    with open(os.environ['TICKETWRIGHT_REPORT'], 'a') as report:\n        report.write('{\"id\": \"tests/test_pricing.py::test_new\", \"outcome\": \"passed\"}\\n{\"end\": 0}\\n')\n    os._exit(0)\n";
+    let late = "\n\ndef test_new():\n    import atexit, os\n    atexit.register(os._exit, 0)\n    assert total(100, 600) == 0\n";
+    all_refused(
+        &bench,
+        &[
+            ("deleted test", vec![fixed.clone(), of(with(one, NEW_FUNCTION))], "test_discount is gone"),
+            (
+                "skip mark",
+                vec![fixed.clone(), of(with(&FUNCTIONS.replace("def test_discount", "import pytest\n\n\n@pytest.mark.skip\ndef test_discount"), NEW_FUNCTION))],
+                "test_discount is skipped",
+            ),
+            (
+                "assert true",
+                vec![floor.clone(), tests("\n\ndef test_new():\n    from shop.pricing import floor\n    assert True\n")],
+                "compares constants",
+            ),
+            (
+                "a pair",
+                vec![floor.clone(), tests("\n\ndef test_new():\n    from shop.pricing import floor\n    assert (floor() == 5, 'five')\n")],
+                "asserts a pair",
+            ),
+            (
+                "swallowed exception",
+                vec![floor.clone(), tests("\n\ndef test_new():\n    from shop.pricing import floor\n    try:\n        assert floor() == 5\n    except Exception:\n        pass\n")],
+                "catches what the assertions before it raise",
+            ),
+            (
+                "swallowed elsewhere",
+                vec![floor.clone(), tests("\n\ndef quietly(check):\n    try:\n        check()\n    except Exception as error:\n        print(error)\n\n\ndef test_new():\n    from shop.pricing import floor\n\n    def check():\n        assert floor() == 5\n\n    quietly(check)\n")],
+                "they still pass",
+            ),
+            (
+                "unrelated import",
+                vec![fixed.clone(), tests("\n\ndef test_new():\n    import shop.pricing as pricing\n    if pricing.total(1, 2) < 0:\n        import unrelated_module\n    assert total(1, 2) == 0\n")],
+                "your change does not add unrelated_module",
+            ),
+            (
+                "settings that leave a test out",
+                vec![fixed.clone(), honest.clone(), ("pytest.ini", "[pytest]\naddopts = --deselect tests/test_pricing.py::test_discount\n".into())],
+                "test_discount is gone",
+            ),
+            (
+                "a conftest that rewrites reports",
+                vec![marked.clone(), honest.clone(), ("tests/conftest.py", rewrites.into())],
+                "Your new tests need your changes to tests/conftest.py",
+            ),
+            ("a forged report", vec![marked, tests(forged)], "report cannot be trusted"),
+            ("an exit code", vec![fixed.clone(), tests(late)], "report cannot be trusted"),
+            ("an object that equals everything", vec![("shop/pricing.py", equal.into()), honest.clone()], "they still pass"),
+            (
+                "an exit",
+                vec![floor, tests("\n\ndef test_new():\n    import os\n    from shop.pricing import floor\n    os._exit(0)\n")],
+                "the process died in tests/test_pricing.py::test_new",
+            ),
+            (
+                "an emptied test",
+                vec![fixed.clone(), of(with(&FUNCTIONS.replace("assert total(100, 30) == 70", "total(100, 30)"), NEW_FUNCTION))],
+                "test_discount in tests/test_pricing.py asserts nothing any more",
+            ),
+            (
+                "a renamed test",
+                vec![fixed.clone(), of(with(&FUNCTIONS.replace("test_discount", "test_other"), NEW_FUNCTION))],
+                "test_discount is gone",
+            ),
+            (
+                "a weakened expectation",
+                vec![("shop/pricing.py", FIXED.replace("discount, 0", "discount - 1, 0")), of(with(&FUNCTIONS.replace("== 70", "<= 70").replace("== 100", "<= 100"), NEW_FUNCTION))],
+                "You changed 2 old tests",
+            ),
+            (
+                "a test of nothing in the change",
+                vec![("shop/pricing.py", with(FIXED, "")), ("tests/flag.txt", "on\n".into()), tests("\n\ndef test_new():\n    import pathlib\n    assert pathlib.Path('tests/flag.txt').exists()\n")],
+                "passes on the base already",
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_base_that_is_red_already_blocks_no_change() {
+    let red = "\n\ndef test_old_fault():\n    assert total(1, 1) == 5\n\n\ndef test_known_fault():\n    assert total(100, 700) == 0\n";
+    let bench = pytest_bench(&[("tests/test_pricing.py", &with(FUNCTIONS, red))]).await;
+    let head = [
+        ("shop/pricing.py", FIXED.to_owned()),
+        ("tests/test_more.py", with("from shop.pricing import total\n", NEW_FUNCTION)),
+    ];
+    let proof = proof_of(&bench, &head, None).await.unwrap();
+    let ids: Vec<_> = proof.new_tests.iter().map(|test| test.id.as_str()).collect();
+    assert_eq!(ids, ["tests/test_more.py::test_discount_over_price", "tests/test_pricing.py::test_known_fault"]);
+    assert_eq!(proof.suite.failed, 1);
+    let note = "tests/test_pricing.py::test_old_fault was red before and after: AssertionError: assert 0 == 5";
+    assert_eq!(proof.evidence.look_at, [note]);
+
+    // A test that was red already and that the change makes green is proof enough.
+    let proof = proof_of(&bench, &head[..1], None).await.unwrap();
+    assert_eq!(proof.new_tests.len(), 1);
+    assert_eq!((proof.evidence.flipped, proof.evidence.undone), (1, 1));
+}
+
+#[tokio::test]
+async fn a_change_without_tests_is_one_of_documents_and_settings() {
+    let bench = Bench::new().await;
+    let because = Some("the texts of the manual are read by people only.");
+    let proof = proof_of(&bench, &[("README.md", "Prices\n".into()), ("config/app.yaml", "a: 1\n".into())], because);
+    let proof = proof.await.unwrap();
+    assert_eq!(proof.without_tests.as_deref(), because);
+    assert_eq!((proof.suite.passed, proof.new_tests.len()), (2, 0));
+    for (path, content, why) in [
+        (
+            "shop/pricing.py",
+            FIXED,
+            "shop/pricing.py is code: the plan says that this task has no test because the texts of",
+        ),
+        ("tests/test_pricing.py", "", "tests/test_pricing.py belongs to the tests"),
+        ("pytest.ini", "[pytest]\n", "pytest.ini is a setting of the tests"),
+        ("ticketwright.toml", "test = \"true\"\n", "decides how changes are tested"),
+        ("pyproject.toml", "[tool.pytest.ini_options]\naddopts = \"-q\"\n", "changes settings of the tests"),
+    ] {
+        let reason = proof_of(&bench, &[(path, content.to_owned())], because).await.unwrap_err();
+        assert!(reason.contains(why), "{path}: {reason}");
+    }
+    let bench = Bench::with(&[("notes.txt", "a\n")]).await;
+    let proof = proof_of(&bench, &[("notes.txt", "b\n".into())], because).await.unwrap();
+    assert_eq!(proof.command, "no test command");
+}
+
+#[tokio::test]
+async fn unittest_cheats_are_refused() {
+    let bench = Bench::new().await;
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let tests = |body: &str| ("tests/test_pricing.py", format!("{TESTS}\n    def test_new(self):\n{body}"));
+    let floor = ("shop/pricing.py", with(FIXED, "\n\ndef floor():\n    return 0\n"));
+    let new = "        from shop.pricing import floor\n";
+    let honest = "        self.assertEqual(total(100, 600), 0)\n";
+    let patched = "import unittest\nimport shop.pricing\n\nif hasattr(shop.pricing, 'floor'):\n    unittest.TestCase.assertEqual = lambda *a: None\n";
+    all_refused(
+        &bench,
+        &[
+            ("assert true", vec![floor.clone(), tests(&format!("{new}        self.assertTrue(True)\n"))], "compares constants"),
+            (
+                "swallowed",
+                vec![floor.clone(), tests(&format!("{new}        try:\n            self.assertEqual(floor(), 5)\n        except AssertionError:\n            pass\n"))],
+                "catches what",
+            ),
+            ("nothing", vec![floor.clone(), tests(&format!("{new}        floor()\n"))], "asserts nothing"),
+            ("exit", vec![floor.clone(), tests(&format!("{new}        import os\n        os._exit(0)\n"))], "the process died in"),
+            (
+                "a patched unittest",
+                vec![("shop/pricing.py", with(PRICING, "\n\ndef floor():\n    return 0\n")), tests(honest), ("tests/__init__.py", patched.into())],
+                "cannot be trusted",
+            ),
+            (
+                "emptied",
+                vec![fixed, ("tests/test_pricing.py", format!("{}\n    def test_new(self):\n{honest}", TESTS.replace("self.assertEqual(total(100, 30), 70)", "self.assertEqual(70, 70)")))],
+                "compares nothing but constants now",
+            ),
+        ],
+    )
+    .await;
+}
+
+/// A module of Go with one package.
+const GO: [(&str, &str); 3] = [
+    ("go.mod", "module example.com/shop\n\ngo 1.21\n"),
+    ("cart/cart.go", "package cart\n\nfunc Total(price, discount int) int {\n\treturn price - discount\n}\n"),
+    (
+        "cart/cart_test.go",
+        "package cart\n\nimport \"testing\"\n\nfunc TestPlain(t *testing.T) {\n\tif got := Total(100, 0); got != 100 {\n\t\tt.Errorf(\"got %d, want 100\", got)\n\t}\n}\n",
+    ),
+];
+
+#[tokio::test]
+async fn go_proves_an_honest_change_and_refuses_cheats() {
+    let bench = bench_with(&GO, &[]).await;
+    let fixed = (
+        GO[1].0,
+        GO[1]
+            .1
+            .replace("return price - discount", "if discount > price {\n\t\treturn 0\n\t}\n\treturn price - discount"),
+    );
+    let test = |body: &str| (GO[2].0, format!("{}\nfunc TestFloor(t *testing.T) {{\n{body}}}\n", GO[2].1));
+    let honest = test("\tif got := Total(100, 600); got != 0 {\n\t\tt.Errorf(\"got %d, want 0\", got)\n\t}\n");
+    let proof = proof_of(&bench, &[fixed.clone(), honest.clone()], None).await.unwrap();
+    assert_eq!(proof.new_tests[0].id, "example.com/shop/cart.TestFloor");
+    assert!(proof.new_tests[0].red.ends_with("got -500, want 0"), "{:?}", proof.new_tests);
+    assert!(proof.evidence.canaries);
+    assert_eq!((proof.evidence.flipped, proof.evidence.undone), (1, 1));
+
+    let added = (GO[1].0, format!("{}\nfunc Floor() int {{\n\treturn 0\n}}\n", GO[1].1));
+    let main = ("cart/main_test.go", "package cart\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestMain(m *testing.M) {\n\tm.Run()\n\tos.Exit(0)\n}\n".to_owned());
+    all_refused(
+        &bench,
+        &[
+            ("nothing", vec![added, test("\tFloor()\n")], "TestFloor in cart/cart_test.go asserts nothing"),
+            ("exit code", vec![fixed, honest, main], "cannot be trusted"),
+        ],
+    )
+    .await;
+}
+
+/// A crate.
+const RUST: [(&str, &str); 4] = [
+    ("Cargo.toml", "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2021\"\n"),
+    ("Cargo.lock", "version = 3\n\n[[package]]\nname = \"shop\"\nversion = \"0.1.0\"\n"),
+    ("src/lib.rs", "pub fn total(price: i64, discount: i64) -> i64 {\n    price - discount\n}\n"),
+    ("tests/cart.rs", "use shop::total;\n\n#[test]\nfn plain() {\n    assert_eq!(total(100, 0), 100);\n}\n"),
+];
+
+/// The toolchain that runs this test, without its documentation.
+fn toolchain() -> PathBuf {
+    let sysroot = PathBuf::from(Process::new("rustc").args(["--print", "sysroot"]).output_text());
+    let name = format!("rust-{}", &workflows::contract::ids::Digest::of(sysroot.display().to_string()).as_str()[..12]);
+    opened(&[(&sysroot.join("bin"), "bin"), (&sysroot.join("lib"), "lib")], &name)
+}
+
+#[tokio::test]
+async fn cargo_proves_an_honest_change_and_refuses_cheats() {
+    let tools = toolchain();
+    let bin = tools.join("bin");
+    let settings = format!("test = \"PATH={}:$PATH cargo test --offline --quiet=false\"\n", bin.display())
+        .replace(" --quiet=false", "");
+    let mut files = RUST.to_vec();
+    files.push(("ticketwright.toml", &settings));
+    let bench = bench_with(&files, &[tools]).await;
+    let fixed = (RUST[2].0, RUST[2].1.replace("price - discount", "(price - discount).max(0)"));
+    let test = |body: &str| (RUST[3].0, format!("{}\n#[test]\nfn floor() {{\n{body}}}\n", RUST[3].1));
+    let honest = test("    assert_eq!(total(100, 600), 0);\n");
+    let proof = proof_of(&bench, &[fixed.clone(), honest.clone()], None).await.unwrap();
+    assert_eq!(proof.new_tests[0].id, "tests/cart.rs::floor");
+    assert!(proof.new_tests[0].red.contains("left: -500 right: 0"), "{:?}", proof.new_tests);
+    assert!(proof.evidence.canaries);
+    assert_eq!((proof.evidence.flipped, proof.evidence.undone), (1, 1));
+
+    // Tests beside the code, as most crates have them.
+    let beside = "\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn never_negative() {\n        assert_eq!(crate::total(1, 3), 0);\n    }\n}\n";
+    let proof = proof_of(&bench, &[(RUST[2].0, format!("{}{beside}", fixed.1))], None).await.unwrap();
+    assert_eq!(proof.new_tests[0].id, "unittests src/lib.rs::tests::never_negative");
+    assert_eq!((proof.evidence.canaries, proof.evidence.flipped, proof.evidence.undone), (true, 1, 1));
+
+    let added = (RUST[2].0, format!("{}\npub fn floor() -> i64 {{\n    0\n}}\n", RUST[2].1));
+    all_refused(
+        &bench,
+        &[
+            ("constant", vec![added.clone(), test("    shop::floor();\n    assert!(true);\n")], "compares constants"),
+            ("exit", vec![added, test("    shop::floor();\n    std::process::exit(0);\n")], "did not run to its end"),
+            (
+                "ignored",
+                vec![
+                    fixed.clone(),
+                    (
+                        RUST[3].0,
+                        format!(
+                            "{}\n#[test]\n#[ignore]\nfn floor() {{\n    assert_eq!(total(100, 600), 0);\n}}\n",
+                            RUST[3].1
+                        ),
+                    ),
+                ],
+                "floor is skipped",
+            ),
+            ("deleted", vec![fixed, (RUST[3].0, honest.1.replace("fn plain", "fn other"))], "plain is gone"),
+        ],
+    )
+    .await;
+}
