@@ -84,9 +84,9 @@ impl Runner for Node {
             let names: BTreeSet<&str> =
                 only.ids.iter().filter_map(|id| id.split_once("::")).map(|(_, name)| name).collect();
             // An id begins with its file.
-            let files = only.ids.iter().filter_map(|id| id.split_once("::")).map(|(file, _)| file);
-            let files: BTreeSet<&str> = files.chain(only.files.iter().copied()).collect();
-            let choice = json!({"files": files, "names": names, "canaries": only.canaries});
+            let of_ids = only.ids.iter().filter_map(|id| id.split_once("::")).map(|(file, _)| file);
+            let homes: BTreeSet<&str> = of_ids.chain(only.files.iter().copied()).collect();
+            let choice = json!({"files": homes, "names": names, "canaries": only.canaries});
             files.push((CHOICE.to_owned(), choice.to_string()));
         }
         files
