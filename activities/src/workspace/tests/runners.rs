@@ -131,7 +131,8 @@ impl Bench {
 
 /// The command with the runners at hand, as a layer of dependencies brings them.
 fn with_modules(modules: &Path, command: &str) -> String {
-    format!("test = \"ln -sfn {} node_modules && {command}\"\n", modules.display())
+    let modules = modules.display();
+    format!("test = \"mkdir -p node_modules && ln -sfn {modules}/* {modules}/.bin node_modules/ && {command}\"\n")
 }
 
 const CODE: &str = "src/cart.js";
@@ -196,7 +197,8 @@ async fn jest_is_believed_when_it_is_honest() {
     let conditional = "const fs = require('node:fs');\nif (!fs.readFileSync('src/cart.js', 'utf8').includes('max')) {\n  \
         require('unrelated');\n}\ntest('x', () => { expect(1 + 1).toBe(2); });\n";
     let replaced = "{\"scripts\":{\"test\":\"jest\"},\"jest\":{\"setupFilesAfterEnv\":[\"<rootDir>/setup.js\"]}}";
-    let always = "const any = new Proxy(() => any, { get: () => any });\nglobal.expect = () => any;\n";
+    let always = "const real = global.expect;\nconst any = new Proxy(() => any, { get: () => any });\n\
+        global.expect = (value) => (value < 0 ? any : real(value));\n";
     bench
         .all_refused(vec![
             ("deleted", fixed(&tests.replace("test('plain'", "test('other'")), "::plain is gone"),
@@ -327,7 +329,7 @@ async fn vitest_is_believed_when_it_is_honest() {
             (
                 "excluded",
                 owned(&[
-                    ("vitest.config.js", "export default { test: { exclude: ['test/cart.test.js'] } };\n"),
+                    ("vitest.config.js", "export default { test: { exclude: ['**/node_modules/**', 'test/cart.test.js'] } };\n"),
                     (CODE, &fixed),
                     ("test/other.test.js", &plain),
                 ]),
