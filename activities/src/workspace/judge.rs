@@ -197,6 +197,8 @@ pub(super) fn proven(runs: &Runs<'_>, additions: &Additions, demand: Demand) -> 
     let sharpened = runs.base.report.with(|fate| *fate == Fate::Passed);
     let sharpened: Vec<_> =
         sharpened.into_iter().filter_map(|id| Some(ProvenTest { id: id.to_owned(), red: asserted(id)? })).collect();
+    // A snapshot is written by the code itself: a new one is shown to a person, and proves nothing.
+    let (rewritten, sharpened): (Vec<_>, Vec<_>) = sharpened.into_iter().partition(|test| by_snapshot(&test.red));
 
     // A test that was red before and that the change makes green, as it stands.
     let stands = |id: &str| runs.old.is_none_or(|old| old.report.passed(id));
@@ -209,11 +211,24 @@ pub(super) fn proven(runs: &Runs<'_>, additions: &Additions, demand: Demand) -> 
 
     if let Some(old) = runs.old {
         let weakened = runs.base.report.with(|fate| *fate == Fate::Passed).into_iter();
-        let weakened: Vec<_> =
-            weakened.filter(|id| !old.report.passed(id) && !sharpened.iter().any(|test| test.id == *id)).collect();
+        let weakened: Vec<_> = weakened
+            .filter(|id| !old.report.passed(id) && !sharpened.iter().chain(&rewritten).any(|test| test.id == *id))
+            .collect();
         if !weakened.is_empty() {
             return Err(weakened_reason(&weakened, old));
         }
+    }
+    if let Some(test) = rewritten.first()
+        && demand == Demand::RedToGreen
+        && new.is_empty()
+        && sharpened.is_empty()
+        && mended.is_empty()
+    {
+        return Err(format!(
+            "Only snapshots tell your change from the base, as in {}. What a snapshot expects was written by the code itself: \
+             assert in a test what should come out.",
+            test.id
+        ));
     }
     if demand == Demand::RedToGreen && new.is_empty() && sharpened.is_empty() && mended.is_empty() {
         return Err(
@@ -245,6 +260,15 @@ pub(super) fn proven(runs: &Runs<'_>, additions: &Additions, demand: Demand) -> 
     tests.extend(mended);
     tests.truncate(LISTED);
     Ok(tests)
+}
+
+/// Whether a test failed by a snapshot: of Jest, Vitest, syrupy or insta.
+fn by_snapshot(line: &str) -> bool {
+    let of_jest = line.contains("expect(") && line.contains("Snapshot(");
+    of_jest
+        || line.contains("Snapshot `")
+        || line.contains("== [- snapshot]")
+        || line.contains("snapshot assertion for")
 }
 
 /// The line with which a new test fails on the base, or what is wrong with it.

@@ -41,7 +41,7 @@ function report(file, one) {
     // pending, todo, disabled, and tests that are expected to fail
     emit({ ...event, outcome: 'skipped' });
   } else if (one.invocations > 1) {
-    emit({ ...event, outcome: 'error', line: `it passed only at try ${one.invocations}`, text: tail(message) });
+    emit({ ...event, outcome: 'error', line: `it passed only when it was run again, at try ${one.invocations}`, text: tail(message) });
   } else {
     emit({ ...event, outcome: 'passed' });
   }

@@ -14,7 +14,7 @@ class TicketwrightReporter {
       tests += 1;
       const again = test.currentRetry();
       emit(again > 0
-        ? { id: name(test), outcome: 'error', line: `it passed only at try ${again + 1}`, text: '' }
+        ? { id: name(test), outcome: 'error', line: `it passed only when it was run again, at try ${again + 1}`, text: '' }
         : { id: name(test), outcome: 'passed' });
     });
     runner.on('pending', (test) => emit({ id: name(test), outcome: 'skipped' }));

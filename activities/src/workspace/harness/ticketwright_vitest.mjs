@@ -45,7 +45,7 @@ export default class TicketwrightReporter {
     } else if (state !== 'passed' || fails) {
       emit({ ...event, outcome: 'skipped' });
     } else if (retryCount > 0) {
-      emit({ ...event, outcome: 'error', line: `it passed only at try ${retryCount + 1}`, text: '' });
+      emit({ ...event, outcome: 'error', line: `it passed only when it was run again, at try ${retryCount + 1}`, text: '' });
     } else {
       emit({ ...event, outcome: 'passed' });
     }

@@ -10,6 +10,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use std::sync::Arc;
 
+use super::report::AGAIN;
 use super::{Failure, Fate, Left, Only, Report, Runner};
 use crate::workspace::repository::Repository;
 
@@ -140,7 +141,7 @@ fn close((class, name, outcomes): (String, String, Vec<Outcome>)) -> Case {
         Fate::Failed(failure(outcome))
     } else if let Some(outcome) = is(&["flakyFailure", "flakyError", "rerunFailure", "rerunError"]) {
         let told = failure(outcome);
-        let line = format!("it passed only when it was run again; before: {}", told.line);
+        let line = format!("{AGAIN}; before: {}", told.line);
         Fate::Failed(Failure { asserted: false, line, text: told.text })
     } else if is(&["skipped"]).is_some() {
         Fate::Skipped

@@ -83,7 +83,10 @@ impl Runner for Node {
         if let Some(only) = only {
             let names: BTreeSet<&str> =
                 only.ids.iter().filter_map(|id| id.split_once("::")).map(|(_, name)| name).collect();
-            let choice = json!({"files": only.files, "names": names, "canaries": only.canaries});
+            // An id begins with its file.
+            let of_ids = only.ids.iter().filter_map(|id| id.split_once("::")).map(|(file, _)| file);
+            let homes: BTreeSet<&str> = of_ids.chain(only.files.iter().copied()).collect();
+            let choice = json!({"files": homes, "names": names, "canaries": only.canaries});
             files.push((CHOICE.to_owned(), choice.to_string()));
         }
         files

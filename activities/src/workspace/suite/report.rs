@@ -2,6 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How the line of a test begins that failed first and passed when its runner ran it again. That is no pass, and its runner
+/// thinks it is.
+pub(super) const AGAIN: &str = "it passed only when it was run again";
+
 /// What became of one test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::workspace) enum Fate {

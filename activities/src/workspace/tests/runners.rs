@@ -131,7 +131,8 @@ impl Bench {
 
 /// The command with the runners at hand, as a layer of dependencies brings them.
 fn with_modules(modules: &Path, command: &str) -> String {
-    format!("test = \"ln -sfn {} node_modules && {command}\"\n", modules.display())
+    let modules = modules.display();
+    format!("test = \"mkdir -p node_modules && ln -sfn {modules}/* {modules}/.bin node_modules/ && {command}\"\n")
 }
 
 const CODE: &str = "src/cart.js";
@@ -196,7 +197,8 @@ async fn jest_is_believed_when_it_is_honest() {
     let conditional = "const fs = require('node:fs');\nif (!fs.readFileSync('src/cart.js', 'utf8').includes('max')) {\n  \
         require('unrelated');\n}\ntest('x', () => { expect(1 + 1).toBe(2); });\n";
     let replaced = "{\"scripts\":{\"test\":\"jest\"},\"jest\":{\"setupFilesAfterEnv\":[\"<rootDir>/setup.js\"]}}";
-    let always = "const any = new Proxy(() => any, { get: () => any });\nglobal.expect = () => any;\n";
+    let always = "const real = global.expect;\nconst any = new Proxy(() => any, { get: () => any });\n\
+        global.expect = (value) => (value < 0 ? any : real(value));\n";
     bench
         .all_refused(vec![
             ("deleted", fixed(&tests.replace("test('plain'", "test('other'")), "::plain is gone"),
@@ -239,7 +241,7 @@ async fn jest_is_believed_when_it_is_honest() {
             (
                 "expect replaced",
                 owned(&[("package.json", replaced), ("setup.js", always), (TEST, &tests)]),
-                "",
+                "Your new tests need your changes to package.json",
             ),
             ("exit", appended("\ntest('new', () => {\n  process.exit(0);\n});\n"), "the process died in test/cart.test.js"),
             (
@@ -247,7 +249,7 @@ async fn jest_is_believed_when_it_is_honest() {
                 appended(&format!(
                     "{NEW}\nrequire('node:fs').appendFileSync('/run/report/node.jsonl', '{{\"id\":\"x\",\"outcome\":\"passed\"}}\\n');\n"
                 )),
-                "",
+                "lines that the harness did not write",
             ),
             (
                 "snapshots rewritten by the command",
@@ -264,7 +266,7 @@ async fn jest_is_believed_when_it_is_honest() {
                     (CODE, "exports.total = (price, discount) => (price === 7 ? 6 : price - discount);\n"),
                     (SNAPSHOT, &SNAP.replace("5 EUR", "6 EUR")),
                 ]),
-                "",
+                "Only snapshots tell your change from the base, as in test/cart.test.js::cart > label",
             ),
         ])
         .await;
@@ -273,7 +275,7 @@ async fn jest_is_believed_when_it_is_honest() {
 #[tokio::test]
 async fn vitest_is_believed_when_it_is_honest() {
     let modules = node_modules().await;
-    let toml = with_modules(&modules, "npx vitest");
+    let toml = with_modules(&modules, "./node_modules/.bin/vitest");
     let code = TOTAL.replace("exports.total =", "export const total =");
     let fixed = FIXED.replace("exports.total =", "export const total =");
     let head = "import { describe, expect, test } from 'vitest';\nimport { total } from '../src/cart.js';";
@@ -322,12 +324,12 @@ async fn vitest_is_believed_when_it_is_honest() {
                 change(&format!(
                     "{old}\nlet tries = 0;\ntest('new', {{ retry: 3 }}, () => {{\n  tries += 1;\n  expect(total(100, 600) + tries).toBe(2);\n}});\n"
                 )),
-                "it passed only at try 2",
+                "it passed only when it was run again, at try 2",
             ),
             (
                 "excluded",
                 owned(&[
-                    ("vitest.config.js", "export default { test: { exclude: ['test/cart.test.js'] } };\n"),
+                    ("vitest.config.js", "export default { test: { exclude: ['**/node_modules/**', 'test/cart.test.js'] } };\n"),
                     (CODE, &fixed),
                     ("test/other.test.js", &plain),
                 ]),
@@ -386,7 +388,7 @@ async fn node_and_mocha_are_believed_when_they_are_honest() {
     // mocha has the same functions under other names.
     let old =
         old.replace("const test = require('node:test');", "const test = it;").replace("test.describe(", "describe(");
-    let toml = with_modules(&modules, "npx mocha test/*.test.js");
+    let toml = with_modules(&modules, "./node_modules/.bin/mocha test/*.test.js");
     let mocha = bench(&[("ticketwright.toml", &toml), (CODE, TOTAL), (TEST, &old)], &modules).await;
     let tests = format!("{old}{new}");
     let proof = mocha.judged(&owned(&[(CODE, FIXED), (TEST, &tests)])).await.unwrap();
