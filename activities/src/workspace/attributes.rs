@@ -1,5 +1,4 @@
-//! What a repository's `.gitattributes` say. The mirror's own switch every filter off, so the question goes to a repository
-//! without them; git then only tells the names of drivers, and none is defined.
+//! What a repository's `.gitattributes` and `.gitignore` say.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,6 +15,9 @@ use crate::failure::ServiceError;
 
 /// Which of `paths`, each ended by a NUL, are kept in Git LFS as the `.gitattributes` in `index` say. `scratch`: a directory of
 /// the caller's own.
+///
+/// The mirror's own attributes switch every filter off, so the question goes to a repository without them. git only tells the
+/// names of drivers, and none is defined.
 pub(super) async fn kept_in_lfs(
     mirror: &Mirror<'_>,
     index: &Path,
@@ -36,6 +38,24 @@ pub(super) async fn kept_in_lfs(
     let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();
     let kept = fields.chunks_exact(3).filter(|triple| triple[2] == b"lfs");
     Ok(kept.map(|triple| OsStr::from_bytes(triple[0]).into()).collect())
+}
+
+/// Which of `paths` the `.gitignore` files of `git`'s work tree name; none that its index has.
+pub(super) async fn ignored(git: &Git, paths: impl IntoIterator<Item = &Path>) -> Result<Vec<PathBuf>, ServiceError> {
+    // A colon at the beginning means something else, and this command knows no literal paths.
+    let asked: Vec<u8> =
+        paths.into_iter().flat_map(|path| [b"./", path.as_os_str().as_bytes(), b"\0"].concat()).collect();
+    let args = ["check-ignore", "-z", "--stdin"];
+    match git.feed(args, &[("GIT_LITERAL_PATHSPECS", "0")], &asked).await {
+        Ok(ignored) => {
+            let plain = |path: &[u8]| path.strip_prefix(b"./").unwrap_or(path).to_owned();
+            let paths = ignored.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(plain);
+            Ok(paths.map(|path| OsStr::from_bytes(&path).into()).collect())
+        }
+        // 1: none is. Of a path inside a submodule git does not tell.
+        Err(failed) if failed.code == Some(1) || failed.said.contains("is in submodule") => Ok(Vec::new()),
+        Err(failed) => Err(failed.unexpected()),
+    }
 }
 
 /// What the model is told of a change that git alone cannot make.

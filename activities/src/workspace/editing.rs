@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::area::Area;
-use super::disk;
 use super::git::{Git, GitFailed};
 use super::mirror::Mirror;
 use super::objects::{self, Entry, Files};
 use super::paths::InnerPath;
 use super::snapshot::too_large;
+use super::{attributes, disk};
 use crate::failure::ServiceError;
 
 /// Where files of a tree are written.
@@ -99,12 +99,7 @@ impl Editor<'_> {
             std::fs::write(file, content).map_err(disk)?;
         }
         let git = self.mirror.git.with_index(&self.area.path().join("no-index")).with_work_tree(&root);
-        let args = ["check-ignore", "--quiet", "--no-index", "--"].map(AsRef::as_ref);
-        match git.run(args.into_iter().chain([path.as_path().as_os_str()])).await {
-            Ok(_) => Ok(true),
-            Err(failed) if failed.code == Some(1) => Ok(false),
-            Err(failed) => Err(failed.unexpected()),
-        }
+        Ok(!attributes::ignored(&git, [path.as_path()]).await?.is_empty())
     }
 }
 

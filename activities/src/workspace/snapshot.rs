@@ -219,13 +219,8 @@ impl Walked {
             return Ok(self.refused.clone());
         }
         // Builds leave such things in directories of their own, which the repository ignores.
-        let asked: Vec<u8> =
-            self.suspects.iter().flat_map(|(path, _)| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
-        let ignored = match checkout.git.feed(["check-ignore", "-z", "--stdin"], &[], &asked).await {
-            Ok(ignored) => objects::paths(&ignored),
-            Err(failed) if failed.code == Some(1) => Vec::new(),
-            Err(failed) => return Err(failed.unexpected()),
-        };
+        let asked = self.suspects.iter().map(|(path, _)| path.as_path());
+        let ignored = attributes::ignored(&checkout.git, asked).await?;
         let kept = self.suspects.iter().find(|(path, _)| !ignored.contains(path));
         Ok(kept.map(|(_, why)| why.clone()))
     }

@@ -1,13 +1,19 @@
 //! Workspaces against a real repository in a local directory, with the real sandbox.
 
+mod bad_input;
+mod bench;
 mod cheats;
 mod fix;
+mod hostile;
 mod kept;
+mod killed;
 mod prove;
 mod push;
 mod runners;
 mod setup;
+mod snapshots;
 mod tools;
+mod warm;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -68,17 +74,26 @@ impl Bench {
 
     /// A repository with these files, beside the usual ones.
     async fn with(files: &[(&str, &str)]) -> Self {
+        Self::seeded(|seed| {
+            for (path, content) in files {
+                put(seed, path, content.as_bytes());
+            }
+        })
+        .await
+    }
+
+    /// A repository with what `fill` puts into its first commit, beside the usual files.
+    async fn seeded(fill: impl FnOnce(&Path)) -> Self {
         let directory = crate::sandbox::tests::open_directory();
         let origin = directory.path().join("origin.git");
         let seed = directory.path().join("seed");
         std::fs::create_dir(&seed).unwrap();
         run_git(&seed, &["init", "--quiet", "--initial-branch=main"]);
         let usual = [("shop/__init__.py", ""), (".gitignore", "build/\n"), ("run.sh", "#!/bin/sh\necho ran\n")];
-        for (path, content) in usual.iter().chain(files) {
-            let path = seed.join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, content).unwrap();
+        for (path, content) in usual {
+            put(&seed, path, content.as_bytes());
         }
+        fill(&seed);
         std::os::unix::fs::symlink("shop", seed.join("link")).unwrap();
         std::fs::set_permissions(seed.join("run.sh"), std::fs::Permissions::from_mode(0o755)).unwrap();
         run_git(&seed, &["add", "--all"]);
@@ -144,15 +159,30 @@ impl Bench {
     }
 }
 
+fn put(root: &Path, path: impl AsRef<Path>, content: &[u8]) {
+    let path = root.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
 fn repository() -> RepositoryName {
     "acme/shop".parse().unwrap()
 }
 
 async fn worker(directory: &Path, blobs: &Blobs, origin: &Path) -> WorkspaceActivities {
+    worker_with(crate::sandbox::Settings::default(), directory, blobs, origin).await
+}
+
+async fn worker_with(
+    sandbox: crate::sandbox::Settings,
+    directory: &Path,
+    blobs: &Blobs,
+    origin: &Path,
+) -> WorkspaceActivities {
     // What these tests run needs nothing installed; those of the set-up phase have workers of their own.
     let setup = SetupSettings { enabled: false, ..SetupSettings::default() };
     let settings = Settings { directory: directory.to_owned(), allow_file: true, setup, ..Settings::default() };
-    let sandbox = Sandbox::probe(crate::sandbox::Settings::default()).await.unwrap();
+    let sandbox = Sandbox::probe(sandbox).await.unwrap();
     WorkspaceActivities::open(settings, blobs.clone(), sandbox, Arc::new(LocalRemote(origin.to_owned()))).await.unwrap()
 }
 

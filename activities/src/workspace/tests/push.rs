@@ -201,11 +201,11 @@ async fn ci_definitions_change_only_by_a_plan_that_lists_them() {
 
 #[tokio::test]
 async fn files_of_git_lfs_are_refused_by_name() {
-    let bench =
-        Bench::with(&[(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n"), ("shop/pricing.py", PRICING)])
-            .await;
+    let bench = Bench::with(&[("shop/pricing.py", PRICING)]).await;
     let request = bench.push_request().await;
+    // No tool writes a file that Git LFS keeps; this one came before the rule.
     let workspace = bench.write(&request.workspace, "data.bin", "raw").await;
+    let workspace = bench.write(&workspace, ".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n").await;
     let error = bench.push(&Push { workspace, ..request }).await.unwrap_err();
     assert!(error.kind == FailureKind::Invalid && error.message.contains("data.bin is kept in Git LFS"), "{error}");
 }

@@ -1,0 +1,124 @@
+//! Repositories and commands that are out of the ordinary: a bounded reply that says what it is, and the next call works.
+
+use super::*;
+
+impl Bench {
+    /// The reply to a command that may run this long, on `worker`.
+    async fn stopped(&self, worker: &WorkspaceActivities, seconds: u64, command: &str) -> String {
+        let base = self.base();
+        let request = self.request(&base, "run_command", json!({"command": command})).await;
+        let request = WorkspaceCall { command_seconds: seconds, ..request };
+        let reply = worker.call_tool_for(&self.claim(), request).await.unwrap();
+        assert!(reply.reply.is_error);
+        assert_eq!(reply.workspace, base);
+        let said = self.text(&reply.reply.output).await;
+        assert!(said.len() <= 64 * 1024, "{} bytes", said.len());
+        said
+    }
+}
+
+/// A repository with a submodule and files in Git LFS.
+async fn unusual() -> Bench {
+    const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+    Bench::seeded(|seed| {
+        put(seed, ".gitattributes", b"*.psd filter=lfs diff=lfs merge=lfs -text\n");
+        for n in 0..7 {
+            put(seed, format!("art/{n}.psd"), POINTER.as_bytes());
+        }
+        std::fs::create_dir_all(seed.join("vendor/x")).unwrap();
+        let gitlink = format!("160000,{},vendor/x", "1".repeat(40));
+        run_git(seed, &["update-index", "--add", "--cacheinfo", &gitlink]);
+        put(seed, ".gitmodules", b"[submodule \"x\"]\n\tpath = vendor/x\n\turl = https://example.com/x.git\n");
+    })
+    .await
+}
+
+#[tokio::test]
+async fn submodules_are_told_and_never_touched() {
+    let bench = unusual().await;
+    let base = bench.base();
+    let survey = bench.worker.survey_for(&bench.claim(), base.clone()).await.unwrap();
+    let said = "vendor/x is a submodule; its files are not here";
+    assert!(survey.notes[0].starts_with(said), "{:?}", survey.notes);
+    for (name, input) in [
+        ("read_file", json!({"path": "vendor/x/lib.c"})),
+        ("read_file", json!({"path": "vendor/x"})),
+        ("write_file", json!({"path": "vendor/x/new.c", "content": "x"})),
+        ("write_file", json!({"path": "vendor/x", "content": "x"})),
+    ] {
+        let (after, reply) = bench.call(&base, name, input).await;
+        assert!(reply.unwrap_err().starts_with(said), "{name}");
+        assert_eq!(after, base);
+    }
+    let gone = json!({"command": "rmdir vendor/x && echo changed > a.txt"});
+    let (after, reply) = bench.call(&base, "run_command", gone).await;
+    assert!(reply.unwrap().starts_with("Files changed: A a.txt\n"), "its empty folder means nothing");
+    let (_, listed) = bench.call(&after, "list_files", json!({"path": "vendor"})).await;
+    assert_eq!(listed.unwrap(), "1 files\nvendor/x\n");
+    let said = bench.stopped(&bench.worker, 60, "echo x > vendor/x/lost.c").await;
+    assert!(said.starts_with("vendor/x is a submodule: files in it would be lost"), "{said}");
+    let said = bench.stopped(&bench.worker, 60, "rmdir vendor/x; echo x > vendor/x").await;
+    assert!(said.starts_with("vendor/x is a submodule"), "{said}");
+    let said = bench.stopped(&bench.worker, 60, "git init -q vendor/x").await;
+    assert!(said.contains("vendor/x"), "{said}");
+}
+
+#[tokio::test]
+async fn files_of_git_lfs_are_told_and_not_written() {
+    let bench = unusual().await;
+    let base = bench.base();
+    let survey = bench.worker.survey_for(&bench.claim(), base.clone()).await.unwrap();
+    let kept: Vec<_> = survey.notes.iter().filter(|note| note.contains("Git LFS")).collect();
+    assert_eq!(kept.len(), 6, "{kept:?}");
+    assert!(kept[0].starts_with("art/0.psd is kept in Git LFS") && *kept[5] == "There are 2 more files in Git LFS.");
+    let read = bench.call(&base, "read_file", json!({"path": "art/0.psd"})).await.1.unwrap();
+    assert!(read.ends_with("[a pointer to Git LFS; the file itself is not here]\n"), "{read}");
+    let (after, said) = bench.call(&base, "write_file", json!({"path": "art/new.psd", "content": "x"})).await;
+    assert!(said.unwrap_err().starts_with("art/new.psd is kept in Git LFS"));
+    assert_eq!(after, base);
+    let said = bench.stopped(&bench.worker, 60, "echo x > art/3.psd").await;
+    assert!(said.starts_with("art/3.psd is kept in Git LFS"), "{said}");
+    let (_, said) = bench.call(&base, "run_command", json!({"command": "rm art/3.psd"})).await;
+    assert!(said.unwrap().starts_with("Files changed: D art/3.psd\n"), "a pointer may go");
+}
+
+#[tokio::test]
+async fn commands_without_end_or_measure_are_stopped() {
+    let bench = Bench::new().await;
+    let small = crate::sandbox::Settings { disk_bytes: 50 << 20, processes: 64, ..Default::default() };
+    let worker = worker_with(small, &bench.directory.path().join("small"), &bench.blobs, &bench.origin).await;
+    let said = bench.stopped(&worker, 1, "sleep 1000").await;
+    assert!(said.starts_with("The command was stopped after 1 s"), "{said}");
+    let said = bench.stopped(&worker, 2, "yes 'a line without end'").await;
+    assert!(said.starts_with("The command was stopped after 2 s") && said.contains("a line without end"), "{said}");
+    let said = bench.stopped(&worker, 3, "fork() { fork | fork & }; fork; sleep 1000").await;
+    assert!(said.starts_with("The command "), "{said}");
+    let fill = "n=0; while head -c 5000000 /dev/zero > f$n; do n=$((n+1)); sleep 0.05; done; exit 1";
+    let said = bench.stopped(&worker, 60, fill).await;
+    assert!(said.contains("disk") || said.contains("No space left"), "{said}");
+    let said = bench.stopped(&worker, 60, "truncate -s 1G big").await;
+    assert!(said.starts_with("big has 1024 MB; GitHub takes at most 95 MB."), "{said}");
+    let said = bench.stopped(&worker, 60, "truncate -s 50M .gitignore").await;
+    assert!(said.starts_with(".gitignore has 50 MB of rules"), "{said}");
+    let (after, said) = bench.call_on(&worker, &bench.base(), "run_command", json!({"command": "echo fine"})).await;
+    assert!(said.unwrap().contains("fine"));
+    assert_eq!(after, bench.base());
+    assert_eq!(names(&worker.settings.work()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_suite_that_hangs_is_stopped() {
+    let bench = Bench::with(&[("ticketwright.toml", "test = \"sleep 1000 # go test\"\n")]).await;
+    let request = bench.request(&bench.base(), "run_tests", json!({})).await;
+    let request = WorkspaceCall { command_seconds: 1, ..request };
+    let reply = bench.worker.call_tool_for(&bench.claim(), request).await.unwrap();
+    assert!(bench.text(&reply.reply.output).await.contains("was stopped after 1 s"));
+}
+
+#[tokio::test]
+async fn a_search_without_measure_is_cut() {
+    let line = "needle ".repeat(20) + "\n";
+    let bench = Bench::with(&[("hay.txt", &line.repeat(50_000))]).await;
+    let found = bench.call(&bench.base(), "search_text", json!({"pattern": "needle"})).await.1.unwrap();
+    assert!(found.len() <= 64 * 1024 && found.contains("[... at least "), "{}", &found[found.len() - 100..]);
+}
