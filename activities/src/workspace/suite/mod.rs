@@ -268,7 +268,10 @@ mod tests {
             Suite::of(&Repository { test: Some(test.into()), junit: junit.map(Into::into), ..Repository::default() })
         };
         let unittest = suite("cd app && python3 -m unittest discover", None).unwrap();
-        assert_eq!(unittest.runner.script(&unittest.command, None), "cd app && python3 -m ticketwright_unittest discover");
+        assert_eq!(
+            unittest.runner.script(&unittest.command, None),
+            "cd app && python3 -m ticketwright_unittest discover"
+        );
         assert_eq!(unittest.command, "cd app && python3 -m unittest discover");
         let go = suite("go test ./...", None).unwrap();
         assert_eq!(go.runner.script(&go.command, None), "go test -json -count=1 ./...");
