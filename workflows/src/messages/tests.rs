@@ -275,7 +275,7 @@ fn a_pull_request_says_what_else_was_checked_and_what_to_look_at() {
     extra["tasks"] = json!(view.tasks);
     let text = in_view(Template::PullRequest, &view, extra).unwrap();
     for part in [
-        "not by the model: 2 literals in the assertions were changed, and the tests went red; 1 part",
+        "not by the model, and besides:\n- 2 literals in the assertions were changed, and the tests went red\n- 1 part",
         "- `shop/'x'.py:7`",
         "Look at these before you trust the tests:",
     ] {
