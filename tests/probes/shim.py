@@ -50,6 +50,8 @@ def weakened(weakness, options):
     if weakness in SPACES:
         spaces = [space for name, space in SPACES.items() if name != weakness]
         options = replace(options, ["--unshare-all"], spaces)
+    if weakness == "Hostname":
+        options = drop(options, "--hostname", "sandbox")
     if weakness == "Pids":
         options = replace(options, ["--proc", "/proc"], ["--ro-bind", "/proc", "/proc"])
     if weakness in ("Seccomp", "Nesting"):

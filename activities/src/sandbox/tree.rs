@@ -97,19 +97,39 @@ impl Tree {
     /// Kills everything and waits until nothing is left. The death of the first process inside takes all others of its
     /// namespace along, and bubblewrap ends only when that is done.
     pub(super) fn kill(&self) {
-        let init = self.init();
-        if init > 0 {
+        let bubblewrap = self.bubblewrap.id();
+        // Nobody may have read yet what bubblewrap told.
+        let init = match self.init() {
+            0 => child_of(bubblewrap),
+            init => Some(init),
+        };
+        let inside = init.and_then(|init| raw::pidfd_open(u32::try_from(init).ok()?).ok());
+        if let Some(init) = init {
             let _ = kill(Pid::from_raw(init), Signal::SIGKILL);
             if raw::readable_within(self.ended.get_ref().as_fd(), TEAR_DOWN_MILLISECONDS) {
                 return;
             }
         }
         // Still being set up, or bubblewrap itself is stuck: its death kills the inside by PDEATHSIG.
-        if let Ok(group) = i32::try_from(self.bubblewrap.id()) {
+        if let Ok(group) = i32::try_from(bubblewrap) {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
         raw::readable_within(self.ended.get_ref().as_fd(), TEAR_DOWN_MILLISECONDS);
+        if let Some(inside) = inside {
+            raw::readable_within(inside.as_fd(), TEAR_DOWN_MILLISECONDS);
+        }
     }
+}
+
+/// The process that `parent` has started, if it has.
+fn child_of(parent: u32) -> Option<i32> {
+    let entries = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    let mut processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    // Field 4 of proc_pid_stat(5), the second after the name.
+    processes.find(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(1)?.parse().ok()) == Some(parent)
+    })
 }
 
 impl Drop for Tree {
