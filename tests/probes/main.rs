@@ -48,7 +48,11 @@ fn main() -> anyhow::Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let held = match words.as_slice() {
         ["start", who, how_much, directory] => {
-            runtime()?.block_on(probe_all(who, *how_much == "all", directory.as_ref()))?
+            let probed = runtime()?.block_on(probe_all(who, *how_much == "all", directory.as_ref()));
+            probed.unwrap_or_else(|error| {
+                Report::default().say(&format!("Sandbox started as {who}: {error:#}"));
+                false
+            })
         }
         ["hold", bubblewrap, files, script] => {
             runtime()?.block_on(abuse::hold(bubblewrap, files, script))?;
