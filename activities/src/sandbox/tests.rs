@@ -1,5 +1,6 @@
 //! What the sandbox promises, tried from inside.
 
+use std::future::Future as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -165,6 +166,22 @@ async fn dropping_the_run_kills_everything() {
         () = until("the command to start", || up.exists() && runs(&marker)) => {}
     }
     assert!(!runs(&marker), "the drop returned with everything dead");
+}
+
+/// The launcher has done its part, and whoever ordered never looks.
+#[tokio::test]
+async fn a_sandbox_that_was_started_for_nobody_ends() {
+    let marker = format!("86{}.6", std::process::id());
+    let sandbox = sandbox().await;
+    let mut run = Box::pin(sandbox.run(Command::script(&format!("sleep {marker}"), None, LIMIT)));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    while !runs(&marker) {
+        // Polled only until the order is with the launcher's thread, by chance also further.
+        assert!(run.as_mut().poll(&mut context).is_pending());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(run);
+    assert!(!runs(&marker));
 }
 
 #[tokio::test]

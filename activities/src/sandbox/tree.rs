@@ -35,13 +35,12 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Takes charge of a started bubblewrap, and writes its process group to `record` for [`end_recorded`].
-    pub(super) fn new(mut bubblewrap: Child, record: Option<PathBuf>) -> io::Result<Self> {
+    pub(super) fn new(bubblewrap: Child, record: Option<PathBuf>) -> io::Result<Self> {
         let watch = raw::pidfd_open(bubblewrap.id()).and_then(raw::watch);
         let ended = match watch {
             Ok(ended) => ended,
             Err(error) => {
-                let _ = bubblewrap.kill();
-                let _ = bubblewrap.wait();
+                end(bubblewrap);
                 return Err(error);
             }
         };
@@ -119,6 +118,17 @@ impl Tree {
             raw::readable_within(inside.as_fd(), TEAR_DOWN_MILLISECONDS);
         }
     }
+}
+
+/// Ends a bubblewrap that nobody has taken charge of, and what runs inside.
+pub(super) fn end(mut bubblewrap: Child) {
+    let watch = raw::pidfd_open(bubblewrap.id());
+    if let (Some(init), Ok(watch)) = (child_of(bubblewrap.id()), &watch) {
+        let _ = kill(Pid::from_raw(init), Signal::SIGKILL);
+        raw::readable_within(watch.as_fd(), TEAR_DOWN_MILLISECONDS);
+    }
+    let _ = bubblewrap.kill();
+    let _ = bubblewrap.wait();
 }
 
 /// The process that `parent` has started, if it has.
