@@ -100,6 +100,7 @@ def main():
         os.set_inheritable(os.open(HERE + "/secret", os.O_RDONLY), True)
     if weakness == "CommandLine":
         arguments = [*options, *arguments[2:]]
+        os.close(3)
     else:
         changed = os.memfd_create("options", 0)
         os.write(changed, b"".join(word.encode() + b"\0" for word in options))
