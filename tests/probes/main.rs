@@ -48,7 +48,11 @@ fn main() -> anyhow::Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let held = match words.as_slice() {
         ["start", who, how_much, directory] => {
-            runtime()?.block_on(probe_all(who, *how_much == "all", directory.as_ref()))?
+            let probed = runtime()?.block_on(probe_all(who, *how_much == "all", directory.as_ref()));
+            probed.unwrap_or_else(|error| {
+                Report::default().say(&format!("Sandbox started as {who}: {error:#}"));
+                false
+            })
         }
         ["hold", bubblewrap, files, script] => {
             runtime()?.block_on(abuse::hold(bubblewrap, files, script))?;
@@ -162,17 +166,18 @@ async fn probe_all(who: &str, all: bool, directory: &Path) -> anyhow::Result<boo
     Ok(report.end(who))
 }
 
-/// All scripts, by group.
+/// All scripts, by group: groups side by side, each in a workspace of its own. As root a workspace belongs to one sandbox at a
+/// time, and what is done to `.git` is seen by the next.
 async fn scripts(sandbox: &Sandbox, host: &Host) -> anyhow::Result<Vec<(&'static str, Vec<Outcome>)>> {
-    let mut all = Vec::new();
-    for (group, probes) in GROUPS {
+    let groups = GROUPS.map(|(group, probes)| async move {
         let workspace = host.workspace()?;
-        // What is done to .git is seen by the next.
-        let at_once = if group == "git" { 1 } else { AT_ONCE };
-        let runs = probes.iter().map(|probe| run(sandbox, host, &workspace, probe));
-        all.push((group, futures::stream::iter(runs).buffered(at_once).try_collect().await?));
-    }
-    Ok(all)
+        let mut outcomes = Vec::new();
+        for probe in probes {
+            outcomes.push(run(sandbox, host, &workspace, probe).await?);
+        }
+        anyhow::Ok((group, outcomes))
+    });
+    futures::future::try_join_all(groups).await
 }
 
 async fn run(sandbox: &Sandbox, host: &Host, workspace: &Workspace, probe: &'static Probe) -> anyhow::Result<Outcome> {

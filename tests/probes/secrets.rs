@@ -6,8 +6,8 @@ use crate::weaken::Weakness::{CommandLine, Descriptors, Environment, Ipc, Pids, 
 pub(crate) const PROBES: &[Probe] = &[
     Probe::new("the worker's environment", r#"env; echo held"#, &[Environment]),
     Probe::new("the environment of the first process", r#"tr '\0' '\n' < /proc/1/environ; echo held"#, &[Environment]).untold().perhaps(&[Pids]),
-    Probe::new("the environment of any process", r#"cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | grep -a -m1 P_SECRET; echo held"#, &[Environment]).perhaps(&[Pids]),
-    Probe::new("arguments of any process", r#"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' | grep -a -m1 secret-; echo held"#, &[Pids]),
+    Probe::new("the environment of any process", r#"cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | grep -a -m1 '^P_SECRET='; echo held"#, &[Environment]).perhaps(&[Pids]),
+    Probe::new("arguments of any process", r#"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' | grep -a -m1 'secret-[0-9]'; echo held"#, &[Pids]),
     Probe::new("bubblewrap's arguments", r#"
         tr '\0' '\n' < /proc/1/cmdline | grep -q -e '--die-with[-]parent' && leak "$(tr '\0' ' ' < /proc/1/cmdline)"; echo held"#, &[CommandLine]).untold(),
     Probe::new("a descriptor of the worker", r#"for fd in /proc/self/fd/*; do [ "${fd##*/}" -gt 2 ] && timeout 1 head -c 4000 "$fd" 2>/dev/null; done; echo held"#, &[Descriptors]),

@@ -50,6 +50,8 @@ def weakened(weakness, options):
     if weakness in SPACES:
         spaces = [space for name, space in SPACES.items() if name != weakness]
         options = replace(options, ["--unshare-all"], spaces)
+    if weakness == "Hostname":
+        options = drop(options, "--hostname", "sandbox")
     if weakness == "Pids":
         options = replace(options, ["--proc", "/proc"], ["--ro-bind", "/proc", "/proc"])
     if weakness in ("Seccomp", "Nesting"):
@@ -98,6 +100,7 @@ def main():
         os.set_inheritable(os.open(HERE + "/secret", os.O_RDONLY), True)
     if weakness == "CommandLine":
         arguments = [*options, *arguments[2:]]
+        os.close(3)
     else:
         changed = os.memfd_create("options", 0)
         os.write(changed, b"".join(word.encode() + b"\0" for word in options))

@@ -10,6 +10,8 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
+use super::tree;
+
 /// The thread, addressed by its queue. It ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Launcher {
@@ -18,7 +20,20 @@ pub(super) struct Launcher {
 
 struct Order {
     command: Command,
-    started: oneshot::Sender<io::Result<Child>>,
+    started: oneshot::Sender<io::Result<Started>>,
+}
+
+/// A started bubblewrap on its way to whoever ordered it. If they are gone, before or after it was sent, it ends, and the
+/// command with it.
+#[derive(Debug)]
+struct Started(Option<Child>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(unwanted) = self.0.take() {
+            tree::end(unwanted);
+        }
+    }
 }
 
 impl Launcher {
@@ -30,11 +45,7 @@ impl Launcher {
                 let child = command.spawn();
                 // Pipes and memory files that belong to the child close here.
                 drop(command);
-                if let Err(Ok(mut unwanted)) = started.send(child) {
-                    // The caller was cancelled in between. bubblewrap dies, and the command with it.
-                    let _ = unwanted.kill();
-                    let _ = unwanted.wait();
-                }
+                let _ = started.send(child.map(|child| Started(Some(child))));
             }
         })?;
         Ok(Self { queue })
@@ -45,6 +56,7 @@ impl Launcher {
         let (started, child) = oneshot::channel();
         let gone = || io::Error::other("the sandbox launcher has ended");
         self.queue.send(Order { command, started }).map_err(|_| gone())?;
-        child.await.map_err(|_| gone())?
+        let mut child = child.await.map_err(|_| gone())??;
+        child.0.take().ok_or_else(gone)
     }
 }

@@ -37,13 +37,12 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Takes charge of a started bubblewrap, and writes its process group to `record` for [`end_recorded`].
-    pub(super) fn new(mut bubblewrap: Child, record: Option<PathBuf>) -> io::Result<Self> {
+    pub(super) fn new(bubblewrap: Child, record: Option<PathBuf>) -> io::Result<Self> {
         let watch = raw::pidfd_open(bubblewrap.id()).and_then(raw::watch);
         let ended = match watch {
             Ok(ended) => ended,
             Err(error) => {
-                let _ = bubblewrap.kill();
-                let _ = bubblewrap.wait();
+                end(bubblewrap);
                 return Err(error);
             }
         };
@@ -99,19 +98,50 @@ impl Tree {
     /// Kills everything and waits until nothing is left. The death of the first process inside takes all others of its
     /// namespace along, and bubblewrap ends only when that is done.
     pub(super) fn kill(&self) {
-        let init = self.init();
-        if init > 0 {
+        let bubblewrap = self.bubblewrap.id();
+        // Nobody may have read yet what bubblewrap told.
+        let init = match self.init() {
+            0 => child_of(bubblewrap),
+            init => Some(init),
+        };
+        let inside = init.and_then(|init| raw::pidfd_open(u32::try_from(init).ok()?).ok());
+        if let Some(init) = init {
             let _ = kill(Pid::from_raw(init), Signal::SIGKILL);
             if raw::readable_within(self.ended.get_ref().as_fd(), TEAR_DOWN_MILLISECONDS) {
                 return;
             }
         }
         // Still being set up, or bubblewrap itself is stuck: its death kills the inside by PDEATHSIG.
-        if let Ok(group) = i32::try_from(self.bubblewrap.id()) {
+        if let Ok(group) = i32::try_from(bubblewrap) {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
         raw::readable_within(self.ended.get_ref().as_fd(), TEAR_DOWN_MILLISECONDS);
+        if let Some(inside) = inside {
+            raw::readable_within(inside.as_fd(), TEAR_DOWN_MILLISECONDS);
+        }
     }
+}
+
+/// Ends a bubblewrap that nobody has taken charge of, and what runs inside.
+pub(super) fn end(mut bubblewrap: Child) {
+    let watch = raw::pidfd_open(bubblewrap.id());
+    if let (Some(init), Ok(watch)) = (child_of(bubblewrap.id()), &watch) {
+        let _ = kill(Pid::from_raw(init), Signal::SIGKILL);
+        raw::readable_within(watch.as_fd(), TEAR_DOWN_MILLISECONDS);
+    }
+    let _ = bubblewrap.kill();
+    let _ = bubblewrap.wait();
+}
+
+/// The process that `parent` has started, if it has.
+fn child_of(parent: u32) -> Option<i32> {
+    let entries = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    let mut processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    // Field 4 of proc_pid_stat(5), the second after the name.
+    processes.find(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(1)?.parse().ok()) == Some(parent)
+    })
 }
 
 impl Drop for Tree {

@@ -194,7 +194,7 @@ mod tests {
         .unwrap();
         assert_eq!(seen, 2);
 
-        nest(directory.path(), 40_000, "d");
+        nest(directory.path(), 3_000, "d");
         let error = walk(directory.path(), |_, _| Ok(())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidFilename);
 
