@@ -233,7 +233,7 @@ fn make(directory: &Path) -> io::Result<()> {
 }
 
 /// Removes `directory` if it is there. Code under test may have closed directories to their own owner.
-fn remove_tree(directory: &Path) -> io::Result<()> {
+pub(super) fn remove_tree(directory: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
