@@ -1,7 +1,7 @@
 //! Installed dependencies on this worker's disk: made once per content of the lock files, shown read-only to every sandbox
 //! that needs them, and removed when they grow old or too many. A cache; any worker can make them again.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::AsFd as _;
@@ -364,7 +364,7 @@ pub(super) fn size_of(path: &Path) -> u64 {
 
 /// Directories of this name below `root`, none inside another, by their path there. Links are not followed.
 pub(super) fn directories_named(root: &Path, name: &str, skip: &str) -> Vec<PathBuf> {
-    let mut found = BTreeMap::new();
+    let mut found = BTreeSet::new();
     let mut open = vec![PathBuf::new()];
     while let Some(below) = open.pop() {
         for entry in std::fs::read_dir(root.join(&below)).into_iter().flatten().filter_map(Result::ok) {
@@ -373,13 +373,13 @@ pub(super) fn directories_named(root: &Path, name: &str, skip: &str) -> Vec<Path
                 continue;
             }
             if entry.file_name() == name {
-                found.insert(path, ());
+                found.insert(path);
             } else {
                 open.push(path);
             }
         }
     }
-    found.into_keys().collect()
+    found.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -211,6 +211,8 @@ impl WorkspaceActivities {
     ) -> Result<(), ServiceError> {
         let (held, notes) = self.installed(area, mirror, &checkout.tree, base).await?;
         let scratch = checkout.files.with_file_name(SCRATCH);
+        // A check-out that is used again has one of its last use.
+        super::area::remove_tree(&scratch).map_err(disk)?;
         std::fs::create_dir(&scratch).map_err(disk)?;
         lock::open_to_others(&scratch).map_err(disk)?;
         for held in &held {

@@ -221,6 +221,7 @@ async fn go_modules_come_through_the_module_proxy() {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "whoever reads the test's output should know what was not tried")]
 async fn maven_builds_offline_with_what_an_empty_build_fetched() {
     if !Path::new("/usr/share/maven").exists() {
         println!("mvn is not installed here, so Maven's set-up was not tried");

@@ -60,7 +60,7 @@ fn part(files: &Files, tooling: &Tooling, root: &str, package: &serde_json::Valu
             "{pnpm} install --ignore-scripts --store-dir /w/.ticketwright/cache/pnpm --package-import-method copy"
         );
         part.online = format!("{install} --frozen-lockfile || {install} --no-frozen-lockfile");
-        part.offline = Some(format!("{pnpm} --offline rebuild --recursive --store-dir /w/.ticketwright/cache/pnpm"));
+        part.offline = Some(format!("npm_config_store_dir=/w/.ticketwright/cache/pnpm {pnpm} --recursive rebuild"));
     } else if has("yarn.lock") {
         let lock = files.text(&below(root, "yarn.lock"));
         part.title = "yarn install".into();
