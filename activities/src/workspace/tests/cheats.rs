@@ -146,10 +146,7 @@ async fn proof_of(bench: &Bench, files: &[(&str, String)], without_tests: Option
             assert!(log.contains(" runs\n"), "{log}");
             Ok(proof)
         }
-        ProofOutcome::Refused { reason, log } => {
-            println!("{}", bench.text(&log).await);
-            Err(reason)
-        }
+        ProofOutcome::Refused { reason, .. } => Err(reason),
     }
 }
 
@@ -265,7 +262,6 @@ async fn pytest_cheats_that_reach_into_the_runner_are_refused() {
     let marked = ("shop/pricing.py", with(PRICING, "\n\nDONE = 1\n"));
     let floor = ("shop/pricing.py", with(FIXED, "\n\ndef floor():\n    return 0\n"));
     let of = |text: String| ("tests/test_pricing.py", text);
-    let one = FUNCTIONS.split("\n\ndef test_discount").next().unwrap_or_default();
     let equal = "class Any:\n    def __eq__(self, other):\n        return True\n\n\ndef total(price, discount):\n    return price - discount if price >= discount else Any()\n";
     let forged = "\n\ndef test_new():\n    import os\n    from shop.pricing import DONE\n    with open(os.environ['TICKETWRIGHT_REPORT'], 'a') as report:\n        report.write('{\"id\": \"tests/test_pricing.py::test_new\", \"outcome\": \"passed\"}\\n{\"end\": 0}\\n')\n    os._exit(0)\n";
     let late = "\n\ndef test_new():\n    import atexit, os\n    atexit.register(os._exit, 0)\n    assert total(100, 600) == 0\n";
