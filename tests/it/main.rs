@@ -10,6 +10,7 @@ mod ci;
 mod comments;
 mod crashes;
 mod deliveries;
+mod execution;
 mod lost_replies;
 mod money;
 mod parking;

@@ -4,6 +4,7 @@
 mod check;
 mod config;
 mod problem;
+mod proof;
 mod remote;
 mod runs;
 mod schedule;
@@ -51,6 +52,11 @@ enum Command {
         /// Workflow id of the run, such as ticket-SHOP-1/planning/1, or the digest of a conversation.
         run: String,
     },
+    /// Print what was proven of a ticket's tasks, with the output of every run.
+    Proof {
+        /// Key of the ticket, such as SHOP-1, or the digest of a proof, as a pull request names it.
+        what: String,
+    },
     /// Look at every service, read-only, and say what is missing and how to mend it.
     Check {
         /// Also ask each model for one token, about $0.0001 each.
@@ -97,6 +103,12 @@ fn work(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 let (blobs, file) = Config::load_blobs(file, &environment)?;
                 let text = Box::pin(transcript::of(&blobs, &file, &run)).await?;
                 std::io::stdout().write_all(text.as_bytes()).context("write the transcript")?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Proof { what } => {
+                let (blobs, file) = Config::load_blobs(file, &environment)?;
+                let text = Box::pin(proof::of(&blobs, &file, &what)).await?;
+                std::io::stdout().write_all(text.as_bytes()).context("write the proof")?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Check { spend } => {

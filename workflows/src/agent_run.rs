@@ -12,6 +12,8 @@ mod calls;
 mod guards;
 mod turn;
 
+use std::time::Duration;
+
 use serde_json::Value;
 use temporalio_common::data_converters::RawValue;
 use temporalio_common::error::ApplicationFailure;
@@ -25,7 +27,9 @@ use crate::agents::{self, AgentSpec};
 use crate::contract::agent::{AgentEnd, AgentInput, AgentResult, BudgetGrant, Steered};
 use crate::contract::model::{CallOutput, CallResult, News, Reply, Submitted};
 use crate::contract::status::AgentProgress;
-use crate::kit;
+use crate::contract::workspace::{Workspace, Workspaces};
+use crate::kit::{self, CallError};
+use crate::policy::Family;
 
 /// Answers that do not fit before the agent gives up.
 const BAD_ANSWERS: u32 = 3;
@@ -67,7 +71,7 @@ impl AgentWorkflow {
             input,
         };
         match run.to_the_answer().await {
-            Ok(Outcome::Ended(end)) => Ok(run.result(end)),
+            Ok(Outcome::Ended(end)) => Ok(run.result(run.or_answered(end))),
             Ok(Outcome::ContinueAsNew) => {
                 let progress = Some(ctx.state(|s| s.progress.clone()));
                 let input = AgentInput { progress, ..run.input };
@@ -244,6 +248,7 @@ impl Run {
     async fn react(&self, reply: &Reply) -> Result<News, Stop> {
         // A good answer is not lost for what was looked up beside it.
         if let Some(submitted) = reply.answer.as_ref().filter(|_| self.is_guarded())
+            && self.to_review().is_none()
             && reply.calls.iter().all(|call| self.is_read(call))
             && self.fault_of(submitted).is_none()
         {
@@ -251,7 +256,7 @@ impl Run {
         }
         let mut results = self.answer_calls(&reply.calls).await?;
         if let Some(submitted) = &reply.answer {
-            results.push(self.judge(submitted)?);
+            results.push(self.judge(submitted).await?);
         }
         if !results.is_empty() {
             self.update(|p| {
@@ -277,11 +282,48 @@ impl Run {
         (self.spec.check)(&submitted.value, &self.input.brief).err()
     }
 
-    /// The end with a good answer, else what is wrong with it.
-    fn judge(&self, submitted: &Submitted) -> Result<CallResult, Stop> {
-        let Some(fault) = self.fault_of(submitted) else {
-            return Err(Stop::End(AgentEnd::Answered(submitted.value.clone())));
+    /// The workspace with a change that its author has not reviewed yet, where that is asked for.
+    fn to_review(&self) -> Option<Workspace> {
+        let asked = self.input.rules >= 2 && self.spec.reviews;
+        self.progress(|p| {
+            let open = asked && p.answer.is_none() && guards::turns_left(self.spec, p) > 1;
+            p.workspace.clone().filter(|workspace| open && workspace.snapshot.is_some())
+        })
+    }
+
+    /// The end with an answer that fits; the first time, the change itself for a last look.
+    async fn accept(&self, submitted: &Submitted) -> Result<CallResult, Stop> {
+        let end = || Stop::End(AgentEnd::Answered(submitted.value.clone()));
+        let Some(workspace) = self.to_review() else { return Err(end()) };
+        let family = Family::Sandbox { commands: Duration::from_secs(60) };
+        let summary = format!("show the {} agent its change", self.input.agent);
+        let diff = match kit::call(&self.ctx, &self.token, family, &summary, Workspaces::diff, workspace).await {
+            Ok(diff) => diff,
+            Err(CallError::Cancelled) => return Err(Stop::Cancelled),
+            // The harness proves the change in any case; a review that cannot be is no reason to lose it.
+            Err(CallError::Failed(_)) => return Err(end()),
         };
+        self.update(|p| {
+            p.answer = Some(submitted.value.clone());
+            p.notes.push(agents::REVIEW.trim().to_owned());
+        });
+        Ok(CallResult { id: submitted.id.clone(), output: CallOutput::Blob(diff), is_error: false })
+    }
+
+    /// What was answered before the review counts, when the review itself comes to no end.
+    fn or_answered(&self, end: AgentEnd) -> AgentEnd {
+        let answer = self.progress(|p| p.answer.clone());
+        match (end, answer) {
+            (AgentEnd::Limit(_) | AgentEnd::InvalidAnswer(_) | AgentEnd::Budget { .. }, Some(answer)) => {
+                AgentEnd::Answered(answer)
+            }
+            (end, _) => end,
+        }
+    }
+
+    /// The end with a good answer or a look at the change, else what is wrong with it.
+    async fn judge(&self, submitted: &Submitted) -> Result<CallResult, Stop> {
+        let Some(fault) = self.fault_of(submitted) else { return self.accept(submitted).await };
         if !self.ctx.is_replaying() {
             tracing::info!(run = self.ctx.workflow_id(), fault, "the answer goes back to the model");
         }

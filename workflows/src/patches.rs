@@ -12,3 +12,6 @@ pub const EXTEND_BUDGET: &str = "extend-budget";
 /// step used to stop before it sent an agent, and a watch held its share from its start. Goes when no run that is older is
 /// kept any more.
 pub const ASK_LATER: &str = "ask-later";
+/// A repository is surveyed before an agent works in it. 2026-11: agents used to look for its conventions themselves. Goes when
+/// no run that is older is kept any more.
+pub const SURVEY: &str = "survey";

@@ -11,6 +11,11 @@ use temporalio_workflow::{ActivityCancellationType, ActivityCloseTimeouts, Activ
 
 use crate::contract::{MODEL_QUEUE, SANDBOX_QUEUE};
 
+/// Longest set-up of a repository's dependencies, which the first command in it may have to wait for.
+pub const SET_UP: Duration = Duration::from_secs(900);
+/// Runs of a whole suite that a proof takes at most; the cheap ones are not counted.
+pub const PROOF_RUNS: u64 = 10;
+
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// A family of activities with the same time-outs and retries.
@@ -48,7 +53,7 @@ pub fn activity_options(family: Family, token: &WorkflowCancellationToken, summa
         Family::Effect => row(seconds(90), hours(1), seconds(3), seconds(60), 0),
         Family::Compensation => row(seconds(90), hours(7 * 24), seconds(3), seconds(600), 0),
         Family::Model => row(seconds(20 * 60), hours(1), seconds(3), seconds(60), 1),
-        Family::Sandbox { commands } => row(commands + seconds(600), hours(4), seconds(1), seconds(60), 0),
+        Family::Sandbox { commands } => row(commands + SET_UP, hours(4), seconds(1), seconds(60), 0),
     };
     let retries = RetryPolicy::builder()
         .initial_interval(row.first_retry)

@@ -37,7 +37,7 @@ use crate::ci_watch::{CiProgress, EndedAgent};
 use crate::contract::access::Person;
 use crate::contract::agent::{AgentSpent, BudgetAsk};
 use crate::contract::plan::Plan;
-use crate::contract::status::{CheckLog, CostReport, LogEntry, ParkReason, Stage, TicketStatus};
+use crate::contract::status::{CheckLog, CostReport, LogEntry, ParkReason, Stage, TaskProof, TicketStatus};
 use crate::contract::trigger::{
     Approve, ChecksChanged, Command, ExtendBudget, Joined, PullRequestChanged, Reject, RequestChanges, Steer,
     TICKET_WORKFLOW, TicketInput,
@@ -294,6 +294,12 @@ impl TicketWorkflow {
     #[query(name = "plan")]
     pub fn plan(&self, _ctx: &WorkflowContextView, _raw: RawValue) -> Option<Plan> {
         self.state.plan.as_ref().map(|version| version.plan.clone())
+    }
+
+    /// The proofs of its tasks.
+    #[query(name = "proofs")]
+    pub fn proofs(&self, _ctx: &WorkflowContextView, _raw: RawValue) -> Vec<TaskProof> {
+        self.state.proofs()
     }
 
     /// What it cost, line by line.

@@ -38,6 +38,7 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use tokio::sync::OnceCell;
 use workflows::contract::failure::FailureKind;
+use workflows::contract::ids::Digest;
 use workflows::contract::workspace::{
     Fix, Fixed, JudgedFix, ProofOutcome, Prove, Push, Pushed, Survey, Workspace, WorkspaceCall, WorkspaceReply,
     definitions,
@@ -184,6 +185,12 @@ impl WorkspaceActivities {
     #[activity(definition = definitions::Survey)]
     pub async fn survey(self: Arc<Self>, ctx: ActivityContext, workspace: Workspace) -> Result<Survey, ActivityError> {
         while_beating(&ctx, self.survey_for(&Claim::of(ctx.info()), workspace)).await
+    }
+
+    /// Shows a change; no effect but its text in the blob store.
+    #[activity(definition = definitions::Diff)]
+    pub async fn diff(self: Arc<Self>, ctx: ActivityContext, workspace: Workspace) -> Result<Digest, ActivityError> {
+        while_beating(&ctx, self.diff_for(&Claim::of(ctx.info()), workspace)).await
     }
 
     /// Makes a proof; no effect but the log.

@@ -79,9 +79,16 @@ impl WorkspaceActivities {
         let _ = writeln!(making.log, "== {} runs", making.runs);
         let log = self.blobs.put(making.log).await?;
         Ok(match outcome {
-            Ok(Made { command, new_tests, suite, evidence }) => {
-                ProofOutcome::Proven(Proof { command, base: red_on, new_tests, suite, evidence, without_tests, log })
-            }
+            Ok(Made { command, new_tests, suite, evidence }) => ProofOutcome::Proven(Proof {
+                command,
+                base: red_on,
+                new_tests,
+                suite,
+                evidence,
+                without_tests,
+                log,
+                kept: None,
+            }),
             Err(reason) => ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log },
         })
     }

@@ -1,9 +1,10 @@
-//! What a repository says about itself, for the agents that work in it: conventions, commands, and what is out of the ordinary.
+//! What agents are shown of a repository beside its files: what it says about itself, and what they changed.
 
+use workflows::contract::ids::Digest;
 use workflows::contract::workspace::{Conventions, Survey, Workspace};
 
 use super::area::{Area, Claim};
-use super::{WorkspaceActivities, repository, text};
+use super::{WorkspaceActivities, git, repository, text};
 use crate::failure::ServiceError;
 
 /// Name of the files with conventions for agents, in any directory (<https://agents.md>).
@@ -12,6 +13,8 @@ const CONVENTIONS: &str = "AGENTS.md";
 const FILES: usize = 20;
 /// Bytes of all of them.
 const BYTES: usize = 32 * 1024;
+/// Bytes of a change that its author reviews.
+const DIFF: usize = 64 * 1024;
 /// Notes.
 const NOTES: usize = 20;
 
@@ -39,6 +42,19 @@ impl WorkspaceActivities {
         }
         survey.notes.truncate(NOTES);
         Ok(survey)
+    }
+}
+
+impl WorkspaceActivities {
+    /// All that was changed since the workspace's base, as people read it.
+    pub(super) async fn diff_for(&self, claim: &Claim, workspace: Workspace) -> Result<Digest, ServiceError> {
+        let area = Area::claim(&self.settings, claim).await?;
+        let mirror = self.mirror(&workspace).await?;
+        let tree = mirror.ensure(&workspace, &self.blobs, area.path()).await?;
+        let diff = ["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--stat=100", "--patch", "--find-renames"];
+        let args = diff.into_iter().chain([workspace.base.as_str(), &tree]);
+        let diff = mirror.git.run(args).await.map_err(git::GitFailed::unexpected)?;
+        self.blobs.put(text::cap(&String::from_utf8_lossy(&diff), DIFF)).await
     }
 }
 

@@ -14,7 +14,7 @@ use temporalio_client::{
 use temporalio_common::data_converters::{PayloadConverter, RawValue};
 use workflows::agent_run::AgentWorkflow;
 use workflows::contract::QUEUE;
-use workflows::contract::agent::{AgentEnd, AgentResult};
+use workflows::contract::agent::{AgentEnd, AgentInput, AgentResult};
 use workflows::contract::money::{MicroUsd, Price, Usage};
 use workflows::contract::status::AgentProgress;
 use world::bedrock::RecordedRequest;
@@ -36,7 +36,7 @@ pub(crate) struct Errand {
 impl Errand {
     fn new(agent: &str, case: &str, brief: Value) -> Self {
         let model = json!({"id": MODEL, "max_tokens": 1000});
-        let input = json!({"agent": agent, "generation": "0badcafe", "model": model, "brief": brief, "command_seconds": 300, "rules": 1,
+        let input = json!({"agent": agent, "generation": "0badcafe", "model": model, "brief": brief, "command_seconds": 300, "rules": AgentInput::RULES,
                            "lease": 5_000_000});
         Self { id: format!("errand/{agent}/{case}"), input }
     }

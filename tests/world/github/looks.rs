@@ -92,6 +92,14 @@ impl GitHub {
         place.git.file(&commit, path).await.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Messages of the newest commits of a branch, tag or commit, newest first, at most 100.
+    pub async fn commit_messages(&self, repo: &str, reference: &str) -> Vec<String> {
+        let Ok(place) = self.place(repo) else { return Vec::new() };
+        let Some(commit) = place.git.resolve(reference).await else { return Vec::new() };
+        let commits = place.git.commits(&["--max-count=100", &commit]).await.unwrap_or_default();
+        commits.into_iter().map(|commit| commit.message.trim_end().to_owned()).collect()
+    }
+
     /// Unified diff of a pull request.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod hostile;
 pub mod planning;
 pub mod sentry;
 pub mod slack;
+mod survey;
 pub mod toolbox;
 pub mod untrusted;
 
@@ -25,6 +26,8 @@ use toolbox::Tool;
 
 /// What every agent is told after its own prompt.
 const RULES: &str = include_str!("rules.md");
+/// What an agent is told beside its own change, before its answer counts.
+pub const REVIEW: &str = include_str!("review.md");
 
 /// Everything that makes an agent.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct AgentSpec {
     pub tools: &'static [&'static Tool],
     /// JSON schema of its answer.
     pub answer: fn() -> Value,
+    /// It is shown its whole change once, when its answer fits, before the answer counts.
+    pub reviews: bool,
     /// Faults of an answer beyond its schema, told so that the model can mend them.
     pub check: fn(answer: &Value, brief: &Value) -> Result<(), String>,
     /// Most model turns.
@@ -95,6 +100,7 @@ impl AgentSpec {
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.add_filter("untrusted", untrusted::fence);
         environment.add_filter("quoted", untrusted::quoted);
+        environment.add_filter("surveyed", survey::surveyed);
         environment.add_template("brief.md", self.brief).map_err(fail)?;
         environment.get_template("brief.md").and_then(|template| template.render(brief)).map_err(fail)
     }

@@ -71,7 +71,8 @@ pub struct AgentInput {
     /// Who can lease it more; absent: the lease is all there is.
     #[serde(default)]
     pub purse: Option<Purse>,
-    /// Under which rules of the loop it began: 0 = those of 0.1.0, without the guards that came later; newer ones count up.
+    /// Under which rules of the loop it began: 0 = those of 0.1.0, without the guards that came later; 1 = without the review of
+    /// its own change; newer ones count up.
     /// Histories replay by the rules they began with.
     #[serde(default)]
     pub rules: u32,
@@ -85,7 +86,7 @@ pub struct AgentInput {
 
 impl AgentInput {
     /// The rules of today.
-    pub const RULES: u32 = 1;
+    pub const RULES: u32 = 2;
 
     /// Where an agent continues as new, unless its input says otherwise: in good time before Temporal's own limit.
     pub fn default_history_events() -> u32 {

@@ -244,6 +244,9 @@ pub struct SlackPolicy {
 pub struct Conventions {
     /// Branch template with `{key}`, `{slug}` and `{generation}`. Default `agent/{key}/{slug}-{generation}`.
     pub branch: String,
+    /// First line of a task's commit, with `{key}`, `{title}` and `{task}`. Default `{key}: {title}`. What was done and the
+    /// trailers `Ticket` and `Task` follow it.
+    pub commit: String,
     /// Name by which people call us in a pull request's comments, without `@`. Default `agent`.
     pub handle: String,
     /// Keep PLAN.md on the branch. Default false: it leaves with the last push, its text stays in the pull request.
@@ -338,7 +341,12 @@ impl Default for SlackPolicy {
 
 impl Default for Conventions {
     fn default() -> Self {
-        Self { branch: "agent/{key}/{slug}-{generation}".into(), handle: "agent".into(), keep_plan: false }
+        Self {
+            branch: "agent/{key}/{slug}-{generation}".into(),
+            commit: "{key}: {title}".into(),
+            handle: "agent".into(),
+            keep_plan: false,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::agent::{AgentName, Steered};
 use super::ids::{Digest, RepositoryName};
 use super::money::{MicroUsd, Usage};
-use super::workspace::Workspace;
+use super::workspace::{Proof, Workspace};
 
 /// Stage of a ticket. Also the `Stage` search attribute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,6 +229,17 @@ pub struct TicketStatus {
     pub run_url: String,
 }
 
+/// Answer of the `proofs` query, one per proven task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskProof {
+    /// The task's title.
+    pub task: String,
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// What was proven.
+    pub proof: Proof,
+}
+
 /// Answer of the `cost` query. Amounts are integers in millionths of a US dollar, with a text for people beside them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CostReport {
@@ -363,6 +374,8 @@ pub struct AgentProgress {
     pub spent: MicroUsd,
     /// Answers that did not fit.
     pub bad_answers: u32,
+    /// An answer that fits, while its author reviews the change once more.
+    pub answer: Option<serde_json::Value>,
     /// Seconds of active work.
     pub active_seconds: u64,
     /// The files as they stand.

@@ -122,10 +122,13 @@ pub struct Proof {
     #[serde(default)]
     pub evidence: Evidence,
     /// Why there is no new test, as the approved plan says; `None`: there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub without_tests: Option<String>,
     /// Full output of all runs.
     pub log: Digest,
+    /// Where this proof is kept: JSON in the blob store, without this field. `None` in proofs of 0.2.0.
+    #[serde(default)]
+    pub kept: Option<Digest>,
 }
 
 /// What the harness checked beside red and green. What a runner does not allow to be checked stays at its default, and is not
@@ -277,6 +280,13 @@ impl Workspaces {
     /// Runs one tool call. Workspace effects happen once: a repeated call starts from the same snapshot.
     #[activity(name = "workspace.call_tool")]
     pub fn call_tool(_call: WorkspaceCall) -> Result<WorkspaceReply, ActivityError> {
+        unimplemented!()
+    }
+
+    /// The text of all that was changed since the workspace's base, in the blob store, as `git diff` shows it; at most 64 KB, cut
+    /// with a note.
+    #[activity(name = "workspace.diff")]
+    pub fn diff(_workspace: Workspace) -> Result<Digest, ActivityError> {
         unimplemented!()
     }
 

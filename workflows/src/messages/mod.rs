@@ -4,6 +4,7 @@
 //! tests here; at run time such a text says what is wrong instead of failing a workflow task.
 
 pub mod checks;
+mod evidence;
 mod quiet;
 pub mod replies;
 pub mod slack;
@@ -176,6 +177,8 @@ templates! {
     SlackErrorEnd = "slack_error_end.md";
     /// Current details of an error's run.
     ErrorDetails = "error_details.md";
+    /// A proof with the output of its runs, on the command line.
+    Proof = "proof.md";
 }
 
 /// Renders a template with the view and extra variables.
@@ -210,6 +213,7 @@ fn environment() -> Environment<'static> {
     environment.add_filter("cell", |text: String| one_line(&text).replace('|', "\\|"));
     environment.add_filter("quiet", |text: String| quiet(&text));
     environment.add_filter("code_span", |text: String| format!("`{}`", one_line(&text).replace('`', "'")));
+    environment.add_filter("evidence", evidence::evidence);
     environment.add_filter("slack_date", slack::date);
     environment.add_filter("utc", slack::utc);
     environment.add_filter("code", |text: String| one_line(&text).replace("```", "'''"));

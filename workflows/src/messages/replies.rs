@@ -72,7 +72,7 @@ mod tests {
             "look_here": [{"path": "shop/cart.py", "why": "The cache is never emptied."}],
             "proof": {
                 "command": "python3 -m unittest", "base": "8be1".repeat(10), "suite": {"passed": 43, "failed": 0, "skipped": 1},
-                "new_tests": [{"id": "tests.test_cart.Cached", "red": "AssertionError: 2 != 1"}],
+                "new_tests": [{"id": "tests.test_cart.Cached", "red": "AssertionError: 2 != 1"}], "log": "ab".repeat(32),
             },
             "status": {"repository": "acme/shop-api", "number": 3, "doing": "working", "comment": 7, "waiting": 1,
                        "answered": [{"comment": 6, "by": "Bo (GitHub)", "outcome": "pushed 5a77b02", "reply": "http://c/9"}]},

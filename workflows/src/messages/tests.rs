@@ -53,6 +53,7 @@ fn view() -> TicketView {
         evidence: Evidence::default(),
         without_tests: None,
         log: digest,
+        kept: None,
     };
     TicketView {
         key: "SHOP-1".into(),
@@ -119,7 +120,7 @@ fn extra() -> Value {
     json!({
         "tasks": view().tasks, "base": "main", "ci": "green", "ci_notes": ["ran ruff check --fix ."], "look_here": [], "not_done": [], "plan_text": "...",
         "repositories": ["shop-api"], "decision": "approved", "by": "Ana", "at": 0, "comment": "", "left_behind": "", "new_tests": 1,
-        "suite": {"passed": 43, "skipped": 0}, "issue": issue(), "event": event(), "analysis": analysis(), "ticket": "SHOP-9",
+        "suite": {"passed": 43, "skipped": 0}, "tests": [{"id": "tests.A", "red": "assert 1 == 2"}], "without_tests": ["It is a text."], "proofs": [], "title": "Clamp", "log": "== python3 -m unittest on base", "proof": view().tasks[0].proof, "issue": issue(), "event": event(), "analysis": analysis(), "ticket": "SHOP-9",
         "ticket_url": "http://jira/browse/SHOP-9", "why": "It is back.", "how": "It stayed gone.", "doing": "at work", "spent": "$0.10", "notes": ["approve without a name"],
         "extension": {"by": "Ana (Slack)", "usd": "$5.00", "at": 1_795_330_157},
         "over": "", "funded": "", "lacked": null,
@@ -237,4 +238,48 @@ fn the_pull_request_names_each_proof() {
         "{text}"
     );
     assert!(text.contains("- [x] Clamp the discount (81c0d1e2)"), "{text}");
+}
+
+#[test]
+fn a_task_without_a_test_says_why_wherever_a_person_decides() {
+    let mut view = view();
+    let reason = "A text has no behaviour.";
+    view.plan.as_mut().unwrap().tasks[0].without_tests = reason.into();
+    view.plan.as_mut().unwrap().tasks[0].tests.clear();
+    let proof = view.tasks[0].proof.as_mut().unwrap();
+    proof.new_tests.clear();
+    proof.without_tests = Some(reason.into());
+    for template in [Template::Plan, Template::SlackApproval, Template::JiraPlan] {
+        let text = in_view(template, &view, extra()).unwrap();
+        assert!(text.contains("No test") && text.contains(reason), "{template:?}:\n{text}");
+        assert!(!text.contains("\n\n\n"), "{template:?} has a hole:\n{text}");
+    }
+    let mut extra = extra();
+    extra["tasks"] = json!(view.tasks);
+    let text = in_view(Template::PullRequest, &view, extra).unwrap();
+    assert!(text.contains("no test, because A text has no behaviour."), "{text}");
+}
+
+#[test]
+fn a_pull_request_says_what_else_was_checked_and_what_to_look_at() {
+    let mut view = view();
+    view.tasks[0].proof.as_mut().unwrap().evidence = Evidence {
+        canaries: true,
+        flipped: 2,
+        undone: 1,
+        unnoticed: vec!["shop/`x`.py:7".into()],
+        base_settings: true,
+        look_at: vec!["tests/test_pricing.py reads a file, see @acme/all".into()],
+    };
+    let mut extra = extra();
+    extra["tasks"] = json!(view.tasks);
+    let text = in_view(Template::PullRequest, &view, extra).unwrap();
+    for part in [
+        "not by the model: 2 literals in the assertions were changed, and the tests went red; 1 part",
+        "- `shop/'x'.py:7`",
+        "Look at these before you trust the tests:",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!text.contains("@acme") && !text.contains("\n\n\n"), "{text}");
 }

@@ -16,10 +16,11 @@ use crate::contract::ids::Generation;
 use crate::contract::money::MicroUsd;
 use crate::contract::plan::TaskResult;
 use crate::contract::trigger::Instructed;
-use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Pushed, Workspace, Workspaces};
+use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Pushed, Survey, Workspace, Workspaces};
 use crate::kit::{CallError, now};
 use crate::messages::{one_line, quiet, shorten};
-use crate::policy::Family;
+use crate::patches;
+use crate::policy::{Family, PROOF_RUNS, SET_UP};
 
 /// How often work is done again because the branch moved under it.
 const ROUNDS: u32 = 2;
@@ -81,15 +82,22 @@ impl Desk {
         let base = Workspace { repository, base: pull_request.head_sha.clone(), snapshot: None };
         let (mut workspace, mut refusal, began) = (base.clone(), refusal, now(&self.ctx));
         let before = u32::from(!refusal.is_empty());
+        let survey = match self.ctx.patched(patches::SURVEY) {
+            true => Some(self.survey(base.clone()).await?),
+            false => None,
+        };
         for attempt in 1..=attempts {
             self.enter(format!("working on comment {}, attempt {attempt}", asked.comment));
-            let brief = json!({
+            let mut brief = json!({
                 "instruction": asked.instruction,
                 "by": asked.by.id,
                 "pull_request": pull_request,
                 "attempt": attempt + before,
                 "refusal": refusal,
             });
+            if let (Some(brief), Some(survey)) = (brief.as_object_mut(), &survey) {
+                brief.insert("survey".to_owned(), json!(survey));
+            }
             let (result, head) = self.run_agent(asked, brief, workspace).await?;
             let Some(head) = head.filter(|head| head.snapshot.is_some()) else { return Ok(Err(result)) };
             match self.check(&base, &head).await? {
@@ -108,6 +116,11 @@ impl Desk {
             }
         }
         Err(Stop::Told(format!("No change held in {attempts} attempts. The last one: {refusal}")))
+    }
+
+    async fn survey(&self, workspace: Workspace) -> Result<Survey, Stop> {
+        let summary = format!("survey {}", workspace.repository.name());
+        Ok(self.call(Family::Sandbox { commands: SET_UP }, &summary, Workspaces::survey, workspace).await?)
     }
 
     async fn run_agent(
@@ -176,7 +189,7 @@ impl Desk {
     async fn check(&self, base: &Workspace, head: &Workspace) -> Result<ProofOutcome, Stop> {
         let command_seconds = self.read(|s| s.policy.execution.command_seconds);
         let request = Prove { base: base.clone(), head: head.clone(), command_seconds, without_tests: None };
-        let commands = Duration::from_secs(command_seconds * 4);
+        let commands = Duration::from_secs(command_seconds * PROOF_RUNS);
         Ok(self.call(Family::Sandbox { commands }, "run the suite on both sides", Workspaces::check, request).await?)
     }
 

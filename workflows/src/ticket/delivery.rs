@@ -8,11 +8,13 @@ use super::flow::{Flow, Stop};
 use crate::contract::github::{GitHub, PullRequest, PullRequestState};
 use crate::contract::ids::RepositoryName;
 use crate::contract::status::Stage;
-use crate::contract::workspace::SuiteCount;
+use crate::contract::workspace::{Proof, SuiteCount};
 use crate::kit::{Waited, now, wait_until};
 use crate::messages::Template;
 use crate::policy::Family;
 
+/// New tests named in Jira.
+const TESTS: usize = 5;
 /// First and longest pause between looks at pull requests that nobody told us about.
 const REVIEW_POLLS: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
 
@@ -39,12 +41,17 @@ impl Flow {
             return Ok(());
         }
         self.enter(Stage::ReadyForReview, "waiting for review and merge");
-        let (new_tests, suite) = self.read(|s| {
-            let proofs = || s.tasks.iter().filter_map(|task| task.proof.as_ref());
-            let last = proofs().next_back().map_or_else(SuiteCount::default, |proof| proof.suite);
-            (proofs().map(|proof| proof.new_tests.len()).sum::<usize>(), last)
+        let proof = self.read(|s| {
+            let proofs: Vec<&Proof> = s.tasks.iter().filter_map(|task| task.proof.as_ref()).collect();
+            let tests = || proofs.iter().flat_map(|proof| &proof.new_tests);
+            json!({
+                "new_tests": tests().count(),
+                "tests": tests().take(TESTS).collect::<Vec<_>>(),
+                "suite": proofs.last().map_or_else(SuiteCount::default, |proof| proof.suite),
+                "without_tests": proofs.iter().filter_map(|proof| proof.without_tests.as_ref()).collect::<Vec<_>>(),
+                "proofs": proofs,
+            })
         });
-        let proof = json!({ "new_tests": new_tests, "suite": suite });
         self.say("ready", Template::SlackReady, proof.clone()).await;
         self.tell_jira("ready", Template::JiraReady, proof).await;
         self.move_ticket(self.read(|s| s.policy.jira.ready.clone())).await;

@@ -15,10 +15,11 @@ use crate::contract::github::{GitHub, PullRequestState};
 use crate::contract::ids::{CommitSha, Digest, RepositoryName};
 use crate::contract::plan::TaskResult;
 use crate::contract::status::{ParkReason, Stage};
-use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Workspace, Workspaces};
+use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Survey, Workspace, Workspaces};
 use crate::kit::now;
 use crate::messages::{counted, one_line, quiet, shorten};
-use crate::policy::Family;
+use crate::patches;
+use crate::policy::{Family, PROOF_RUNS, SET_UP};
 
 /// Longest failure message in the log, in characters; the pull request has all of it.
 const RED_WORDS: usize = 60;
@@ -128,15 +129,16 @@ impl Flow {
             }
         }
         self.follow_branch(repository).await?;
+        let survey = self.survey(repository).await?;
         for attempt in 1..=attempts {
             let began = now(&self.ctx);
             self.enter(Stage::Executing, format!("task {} of {count}: {title}, attempt {attempt}", n + 1));
             self.update_task(n, |task| task.attempts = attempt);
             let (base, Answered { answer: result, workspace, waited_seconds }) =
-                self.attempt(n, repository, attempt, shares).await?;
+                self.attempt(n, repository, attempt, shares, survey.as_ref()).await?;
             let head = workspace.unwrap_or_else(|| base.clone());
             self.update_task(n, |task| task.workspace = Some(head.clone()));
-            let outcome = match self.prove(&base, &head, &title).await? {
+            let outcome = match self.prove(n, &base, &head).await? {
                 ProofOutcome::Proven(proof) => self.hold_to_first_proof(n, &head, proof),
                 refused @ ProofOutcome::Refused { .. } => refused,
             };
@@ -172,8 +174,9 @@ impl Flow {
         repository: &RepositoryName,
         attempt: u32,
         shares: u64,
+        survey: Option<&Survey>,
     ) -> Result<(Workspace, Answered<TaskResult>), Stop> {
-        let (base, workspace, brief) = self.read(|s| {
+        let (base, workspace, mut brief) = self.read(|s| {
             let task = s.tasks.get(n);
             let head = s.repositories.get(repository).map(|delivery| delivery.head.clone());
             let at = |base| Workspace { repository: repository.clone(), base, snapshot: None };
@@ -192,6 +195,9 @@ impl Flow {
         let (Some(base), Some(workspace)) = (base, workspace) else {
             return Err(park(ParkReason::Upstream, format!("{repository} has no branch to work on.")));
         };
+        if let (Some(brief), Some(survey)) = (brief.as_object_mut(), survey) {
+            brief.insert("survey".to_owned(), json!(survey));
+        }
         let place = Some((repository, workspace));
         let job = Job { agent: AgentName::Execution, brief, place, shares, task: Some(n + 1) };
         match self.run_agent(job).await {
@@ -247,12 +253,29 @@ impl Flow {
         reopened.is_some()
     }
 
-    async fn prove(&self, base: &Workspace, head: &Workspace, title: &str) -> Result<ProofOutcome, Stop> {
-        let command_seconds = self.read(|s| s.policy.execution.command_seconds);
-        let request = Prove { base: base.clone(), head: head.clone(), command_seconds, without_tests: None };
-        let commands = Duration::from_secs(command_seconds * 4);
-        let summary = format!("prove red to green: {title}");
+    async fn prove(&self, n: usize, base: &Workspace, head: &Workspace) -> Result<ProofOutcome, Stop> {
+        let (command_seconds, title, without_tests) = self.read(|s| {
+            let task = s.tasks.get(n).map(|task| (task.plan.title.clone(), task.plan.without_tests.trim().to_owned()));
+            let (title, reason) = task.unwrap_or_default();
+            (s.policy.execution.command_seconds, title, (!reason.is_empty()).then_some(reason))
+        });
+        let summary = match &without_tests {
+            None => format!("prove red to green: {title}"),
+            Some(_) => format!("check a change without tests: {title}"),
+        };
+        let request = Prove { base: base.clone(), head: head.clone(), command_seconds, without_tests };
+        let commands = Duration::from_secs(command_seconds * PROOF_RUNS);
         Ok(self.call(Family::Sandbox { commands }, &summary, Workspaces::prove, request).await?)
+    }
+
+    /// What the repository says about itself on its branch as it is now.
+    async fn survey(&self, repository: &RepositoryName) -> Result<Option<Survey>, Stop> {
+        let head = self.read(|s| s.repositories.get(repository).map(|delivery| delivery.head.clone()));
+        let Some(base) = head.filter(|_| self.ctx.patched(patches::SURVEY)) else { return Ok(None) };
+        let workspace = Workspace { repository: repository.clone(), base, snapshot: None };
+        let summary = format!("survey {}", repository.name());
+        let family = Family::Sandbox { commands: SET_UP };
+        Ok(Some(self.call(family, &summary, Workspaces::survey, workspace).await?))
     }
 
     /// Begins on the branch as it is now. A person may have pushed to it: their commits stay, so unfinished work that stands
@@ -299,17 +322,23 @@ impl Flow {
             return Err(park(ParkReason::Upstream, format!("Task {} has nothing to push.", n + 1)));
         };
         let authority = self.authority().await?;
-        let (delivery, id, title, keep_plan) = self.read(|s| {
-            let task = s.tasks.get(n).map(|task| (task.plan.id.clone(), task.plan.title.clone())).unwrap_or_default();
-            (s.repositories.get(repository).cloned(), task.0, task.1, s.policy.conventions.keep_plan)
+        let (delivery, id, title, template, keep_plan) = self.read(|s| {
+            let (id, title) =
+                s.tasks.get(n).map(|task| (task.plan.id.clone(), task.plan.title.clone())).unwrap_or_default();
+            let conventions = &s.policy.conventions;
+            let delivery = s.repositories.get(repository).cloned();
+            (delivery, id, title, conventions.commit.clone(), conventions.keep_plan)
         });
         let Some(delivery) = delivery else {
             return Err(park(ParkReason::Upstream, format!("{repository} has no branch to push to.")));
         };
+        let subject = template
+            .replace("{key}", self.key.as_str())
+            .replace("{task}", &id)
+            .replace("{title}", &quiet(&one_line(&title)));
         let message = format!(
-            "{}: {}\n\n{}\n\nTicket: {}\nTask: {id}\n",
-            self.key,
-            quiet(&one_line(&title)),
+            "{}\n\n{}\n\nTicket: {}\nTask: {id}\n",
+            one_line(&subject),
             quiet(&one_line(&result.summary)),
             self.key
         );
@@ -328,11 +357,15 @@ impl Flow {
         let pushed = self.call(family, &summary, Workspaces::push, request).await?;
         let new = proof.new_tests.len();
         let red = proof.new_tests.first().map(|test| shorten(&test.red, RED_WORDS)).unwrap_or_default();
+        let proven = match &proof.without_tests {
+            Some(reason) => format!("no test ({})", shorten(reason, RED_WORDS)),
+            None => {
+                format!("{} red on {} ({red}), green now", counted(new, "new test", "new tests"), proof.base.short())
+            }
+        };
         self.log(format!(
-            "task {}: {} red on {} ({red}), green now; suite {} passed; commit {}",
+            "task {}: {proven}; suite {} passed; commit {}",
             n + 1,
-            counted(new, "new test", "new tests"),
-            proof.base.short(),
             proof.suite.passed,
             pushed.sha.short()
         ));

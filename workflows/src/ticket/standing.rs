@@ -1,10 +1,10 @@
 //! Where a ticket stands, as people see it: status, cost, and the command lines that work now.
 
-use super::state::TicketState;
+use super::state::{Task, TicketState};
 use crate::agents;
 use crate::contract::agent::AgentName;
 use crate::contract::money::MicroUsd;
-use crate::contract::status::{CostReport, CostTexts, ParkReason, Stage, TicketStatus};
+use crate::contract::status::{CostReport, CostTexts, ParkReason, Stage, TaskProof, TicketStatus};
 
 impl TicketState {
     /// What the plan will cost by experience, never more than the cap.
@@ -80,6 +80,15 @@ impl TicketState {
             ticket_url: self.ticket.as_ref().map(|t| t.url.clone()).unwrap_or_default(),
             run_url: self.run_url(),
         }
+    }
+
+    /// What was proven, task by task.
+    pub(super) fn proofs(&self) -> Vec<TaskProof> {
+        let proven = |task: &Task| {
+            let (task, repository, proof) = (&task.plan.title, &task.plan.repository, task.proof.clone()?);
+            Some(TaskProof { task: task.clone(), repository: repository.clone(), proof })
+        };
+        self.tasks.iter().filter_map(proven).collect()
     }
 
     /// What the ticket cost, line by line.

@@ -17,6 +17,7 @@ pub static SPEC: AgentSpec = AgentSpec {
     brief: include_str!("brief.md"),
     tools: &[&READ_LOG, &LIST_FILES, &READ_WORKSPACE_FILE, &SEARCH_TEXT, &EDIT_FILE, &RUN_COMMAND],
     answer: schema_of::<FailureAnalysis>,
+    reviews: false,
     check: |answer, _| {
         let analysis: FailureAnalysis = decode(answer)?;
         if analysis.fixed && matches!(analysis.kind, RedKind::Logic | RedKind::Compile | RedKind::Security) {

@@ -15,6 +15,7 @@ pub static SPEC: AgentSpec = AgentSpec {
     brief: include_str!("brief.md"),
     tools: &[&SEARCH_CODE, &LIST_REPOSITORIES, &REPOSITORY_TREE, &READ_REPOSITORY_FILE],
     answer: schema_of::<DiscoveryReport>,
+    reviews: false,
     check: |answer, _| {
         let report: DiscoveryReport = decode(answer)?;
         for candidate in &report.repositories {

@@ -9,7 +9,8 @@ use crate::contract::money::MicroUsd;
 use crate::contract::plan::TaskResult;
 
 /// The agent. Brief: `ticket_key`, `plan` ([`crate::contract::plan::Plan`]), `task` (one of its tasks), `attempt`, and `refusal`
-/// of the last attempt or an empty text; `guidance`: what people said to mind. For an instruction on a pull request:
+/// of the last attempt or an empty text; `guidance`: what people said to mind; `survey`
+/// ([`crate::contract::workspace::Survey`]), where one was made. For an instruction on a pull request:
 /// `instruction`, `by` (GitHub login) and `pull_request` ([`crate::contract::github::PullRequest`]) instead of ticket, plan and
 /// task.
 pub static SPEC: AgentSpec = AgentSpec {
@@ -18,6 +19,7 @@ pub static SPEC: AgentSpec = AgentSpec {
     brief: include_str!("brief.md"),
     tools: &[&LIST_FILES, &READ_WORKSPACE_FILE, &SEARCH_TEXT, &EDIT_FILE, &WRITE_FILE, &RUN_COMMAND, &RUN_TESTS],
     answer: schema_of::<TaskResult>,
+    reviews: true,
     check: |answer, _| decode::<TaskResult>(answer).map(|_| ()),
     turns: 60,
     wall: Duration::from_secs(2 * 60 * 60),

@@ -21,6 +21,7 @@ pub static SPEC: AgentSpec = AgentSpec {
     brief: include_str!("brief.md"),
     tools: &[&READ_REPOSITORY_FILE, &REPOSITORY_TREE, &SEARCH_CODE, &LIST_PULL_REQUESTS, &GET_TICKET, &SEARCH_TICKETS],
     answer: schema_of::<Plan>,
+    reviews: false,
     check: |answer, brief| {
         let plan: Plan = decode(answer)?;
         let faults = plan.faults(&known_repositories(brief));

@@ -15,6 +15,7 @@ pub static SPEC: AgentSpec = AgentSpec {
     brief: include_str!("brief.md"),
     tools: &[&GET_ERROR, &GET_ERROR_EVENT, &GET_ERROR_STATISTICS, &SEARCH_CODE, &READ_REPOSITORY_FILE],
     answer: schema_of::<ErrorAnalysis>,
+    reviews: false,
     check: |answer, _| {
         let analysis: ErrorAnalysis = decode(answer)?;
         if !(0.0..=1.0).contains(&analysis.confidence) {

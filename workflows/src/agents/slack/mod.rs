@@ -16,6 +16,7 @@ pub static SPEC: AgentSpec = AgentSpec {
     brief: include_str!("brief.md"),
     tools: &[&TASK_STATUS, &LIST_TASKS, &TASK_LOG],
     answer: schema_of::<MentionReply>,
+    reviews: false,
     check: |answer, _| {
         let reply: MentionReply = decode(answer)?;
         if let Some(command) = &reply.command {

@@ -13,10 +13,11 @@ use crate::contract::analysis::{FailureAnalysis, RedKind};
 use crate::contract::github::Check;
 use crate::contract::money::MicroUsd;
 use crate::contract::policy::ModelChoice;
-use crate::contract::workspace::{Prove, Workspace, Workspaces};
+use crate::contract::workspace::{Prove, Survey, Workspace, Workspaces};
 use crate::kit::{CallError, Failure};
 use crate::messages::{one_line, shorten};
-use crate::policy::Family;
+use crate::patches;
+use crate::policy::{Family, PROOF_RUNS, SET_UP};
 
 /// Longest reason of a refused change in a diagnosis, in characters.
 const REFUSAL: usize = 300;
@@ -44,7 +45,11 @@ impl Watch {
             .iter()
             .map(|red| json!({ "name": red.check.name, "state": "failed", "url": red.check.url, "job": red.check.job, "log": red.tail }))
             .collect();
-        let brief = json!({
+        let survey = match self.ctx.patched(patches::SURVEY) {
+            true => self.survey().await?,
+            false => None,
+        };
+        let mut brief = json!({
             "repository": self.head.repository,
             "number": mending.pull_request.number,
             "sha": self.head.sha,
@@ -54,6 +59,9 @@ impl Watch {
             "refusal": self.refusal,
             "guidance": mending.guidance,
         });
+        if let (Some(brief), Some(survey)) = (brief.as_object_mut(), survey) {
+            brief.insert("survey".to_owned(), json!(survey));
+        }
         let (agent, ended) = self.run_agent(mending, model, lease, brief).await?;
         let told = |spent, turns| AgentSpent { agent, spent, turns };
         let (end, workspace) = match ended {
@@ -87,6 +95,12 @@ impl Watch {
             Err(fault) => return Err(self.escalate(all, first.kind(), format!("{} {fault}", first.cause()))),
         };
         self.act_on(mending, all, first, &analysis, workspace).await
+    }
+
+    /// What the repository says about itself; the agent can do without.
+    async fn survey(&mut self) -> Result<Option<Survey>, Stop> {
+        let (workspace, family) = (self.workspace(), Family::Sandbox { commands: SET_UP });
+        Ok(self.call(family, "survey the repository", Workspaces::survey, workspace).await?.ok())
     }
 
     async fn act_on(
@@ -128,7 +142,7 @@ impl Watch {
             command_seconds: mending.command_seconds,
             without_tests: None,
         };
-        let family = Family::Sandbox { commands: Duration::from_secs(mending.command_seconds * 3) };
+        let family = Family::Sandbox { commands: Duration::from_secs(mending.command_seconds * PROOF_RUNS) };
         let judged =
             match self.call(family, "look what the fix does to the tests", Workspaces::judge_fix, request).await? {
                 Ok(judged) => judged,
