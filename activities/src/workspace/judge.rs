@@ -371,6 +371,9 @@ pub(super) fn canaries(run: &Run, canaries: &[Canary]) -> Result<(), Refusal> {
 
 pub(super) fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal> {
     let why = match &run.exit {
+        Exit::TimedOut if !run.report.unfinished.is_empty() => {
+            format!("it ran longer than a command may, in {}", unfinished(run))
+        }
         Exit::TimedOut => "it ran longer than a command may".to_owned(),
         Exit::OverLimit(which) => format!("it used too much {which}"),
         _ if run.report.doubt.is_some() => {
@@ -382,13 +385,17 @@ pub(super) fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal
             ));
         }
         _ if !run.report.unfinished.is_empty() => {
-            let names: Vec<_> = run.report.unfinished.iter().take(NAMED).map(String::as_str).collect();
-            format!("the process died in {}", names.join(", "))
+            format!("the process died in {}", unfinished(run))
         }
         _ if !run.report.ended => "it ended without a report of its tests".to_owned(),
         _ => return Ok(()),
     };
     Err(format!("`{command}` did not run to its end {place}: {why}. Its last lines:\n{}", run.tail(QUOTED_LINES)))
+}
+
+/// Tests that began and never ended, for a sentence.
+fn unfinished(run: &Run) -> String {
+    run.report.unfinished.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn failures(run: &Run) -> impl Iterator<Item = (&str, &Failure)> {

@@ -76,6 +76,11 @@ pub(super) fn is_plain(path: &str) -> bool {
         || in_documents(path, &ending)
 }
 
+/// Documents, which no program reads.
+pub(super) fn is_text(path: &str) -> bool {
+    [".md", ".mdx", ".rst", ".adoc"].iter().any(|ending| path.ends_with(ending))
+}
+
 /// Below a folder of documents, but for programs there.
 fn in_documents(path: &str, ending: &str) -> bool {
     let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);

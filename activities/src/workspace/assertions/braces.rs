@@ -30,7 +30,8 @@ fn body<'a>(language: Language, tokens: &[Token<'a>], index: usize) -> Option<(&
             }
             let title = at(next + 1).filter(|title| tokens[next].is("(") && title.kind == Kind::Text)?;
             let text = title.text.trim_matches(['"', '\'', '`']);
-            Some((text, index..closing(tokens, next)? + 1))
+            let end = closing(tokens, next)? + 1;
+            Some((text, index..end))
         }
         Language::Go | Language::Rust => {
             let word = if language == Language::Go { "func" } else { "fn" };
@@ -51,7 +52,8 @@ fn body<'a>(language: Language, tokens: &[Token<'a>], index: usize) -> Option<(&
                 && at(index + 1)?.is("(");
             let close = closing(tokens, index + 1).filter(|_| declared)?;
             let open = (close + 1..tokens.len()).find(|at| tokens[*at].is("{") || tokens[*at].is(";"))?;
-            if tokens[open].is(";") { None } else { Some((token.text, index..closing(tokens, open)? + 1)) }
+            let end = closing(tokens, open).filter(|_| tokens[open].is("{"))? + 1;
+            Some((token.text, index..end))
         }
         Language::Python => None,
     }
@@ -216,9 +218,13 @@ fn condition(tokens: &[Token<'_>], index: usize) -> Option<Assertion> {
             })
     })?;
     let close = closing(tokens, open)?;
-    let fails = tokens[open..close]
-        .windows(3)
-        .any(|three| three[0].is(".") && FAILING.contains(&three[1].text) && three[2].is("("));
+    // In the block itself: of two conditions, one in the other, only the inner one decides.
+    let direct = outside(tokens, open + 1..close);
+    let fails = direct.windows(2).any(|two| {
+        tokens[two[0]].is(".")
+            && FAILING.contains(&tokens[two[1]].text)
+            && tokens.get(two[1] + 1).is_some_and(|next| next.is("("))
+    });
     if !fails {
         return None;
     }

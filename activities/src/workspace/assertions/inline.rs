@@ -17,7 +17,8 @@ pub(in crate::workspace) fn module(source: &str) -> Option<Range<usize>> {
             && here[mark.len() + 1].is("{")
     })?;
     let end = closing(&tokens, starts + mark.len() + 1)?;
-    Some(tokens[starts].line..tokens[end].line + 1)
+    let after = tokens[end].line + 1;
+    Some(tokens[starts].line..after)
 }
 
 /// The code of one file with the tests of another.

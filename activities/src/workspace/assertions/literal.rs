@@ -170,6 +170,8 @@ fn language_has_any(language: Language) -> bool {
 
 /// Another literal in place of this one. All numbers move in one direction, so that a set of them becomes another set.
 fn other(language: Language, token: &Token<'_>) -> Option<Edit> {
+    // What comes after these may not fit.
+    const LAST: [u64; 7] = [127, 255, 32_767, 65_535, 2_147_483_647, 4_294_967_295, 9_223_372_036_854_775_807];
     match token.kind {
         Kind::Number => {
             let text = token.text;
@@ -178,7 +180,6 @@ fn other(language: Language, token: &Token<'_>) -> Option<Edit> {
             }
             let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
             let number: u64 = text[..digits].parse().ok()?;
-            const LAST: [u64; 7] = [127, 255, 32_767, 65_535, 2_147_483_647, 4_294_967_295, 9_223_372_036_854_775_807];
             let next = if LAST.contains(&number) { number - 2 } else { number.checked_add(1)? };
             Some(Edit::replace(token, &format!("{next}{}", &text[digits..])))
         }

@@ -82,6 +82,10 @@ fn one_side_of_an_equality_is_changed_and_the_rest_negated() {
             "if got := F([]int{1}); got != w {\n\t\tt.Fail()\n\t}",
             "if got := F([]int{1}); !(got != w) {\n\t\tt.Fail()\n\t}",
         ),
+        (
+            "if err != nil {\n\t\tif !wantErr {\n\t\t\tt.Fatal(err)\n\t\t}\n\t\treturn\n\t}",
+            "if err != nil {\n\t\tif !(!wantErr) {\n\t\t\tt.Fatal(err)\n\t\t}\n\t\treturn\n\t}",
+        ),
         ("assert.Equal(t, 3, F(2))", "assert.Equal(t, 4, F(2))"),
         ("require.NoError(t, F())", "require.Error(t, F())"),
     ] {

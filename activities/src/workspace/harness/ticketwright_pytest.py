@@ -15,13 +15,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         pass
 
 
-def pytest_ignore_collect(collection_path):
-    # Only files that are Python can be left out unseen: others may hold what a plug-in of the repository collects.
-    path = str(collection_path)
-    if _files and path.endswith(".py") and collection_path.is_file():
-        if not path.endswith("conftest.py") and not any(path.endswith("/" + file) for file in _files):
-            return True
-    return None
+def _left_out(path):
+    # Only files of Python can be left out unseen: others may hold what a plug-in of the repository collects.
+    if not _files or not path.endswith(".py") or path.endswith("conftest.py") or not os.path.isfile(path):
+        return None
+    return True if not any(path.endswith("/" + file) for file in _files) else None
+
+
+if int(pytest.__version__.split(".")[0]) >= 7:
+
+    def pytest_ignore_collect(collection_path):
+        return _left_out(str(collection_path))
 
 
 @pytest.hookimpl(hookwrapper=True)

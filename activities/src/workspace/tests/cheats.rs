@@ -146,10 +146,7 @@ async fn proof_of(bench: &Bench, files: &[(&str, String)], without_tests: Option
             assert!(log.contains(" runs\n"), "{log}");
             Ok(proof)
         }
-        ProofOutcome::Refused { reason, log } => {
-            println!("{}", bench.text(&log).await);
-            Err(reason)
-        }
+        ProofOutcome::Refused { reason, .. } => Err(reason),
     }
 }
 
@@ -206,10 +203,7 @@ async fn pytest_cheats_are_refused() {
     let floor = ("shop/pricing.py", with(FIXED, "\n\ndef floor():\n    return 0\n"));
     let of = |text: String| ("tests/test_pricing.py", text);
     let one = FUNCTIONS.split("\n\ndef test_discount").next().unwrap_or_default();
-    let equal = "class Any:\n    def __eq__(self, other):\n        return True\n\n\ndef total(price, discount):\n    return price - discount if price >= discount else Any()\n";
     let rewrites = "import pytest\nimport shop.pricing\n\n\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n    outcome = yield\n    if hasattr(shop.pricing, 'DONE'):\n        outcome.get_result().outcome = 'passed'\n";
-    let forged = "\n\ndef test_new():\n    import os\n    from shop.pricing import DONE\n    with open(os.environ['TICKETWRIGHT_REPORT'], 'a') as report:\n        report.write('{\"id\": \"tests/test_pricing.py::test_new\", \"outcome\": \"passed\"}\\n{\"end\": 0}\\n')\n    os._exit(0)\n";
-    let late = "\n\ndef test_new():\n    import atexit, os\n    atexit.register(os._exit, 0)\n    assert total(100, 600) == 0\n";
     all_refused(
         &bench,
         &[
@@ -254,17 +248,47 @@ async fn pytest_cheats_are_refused() {
                 vec![marked.clone(), honest.clone(), ("tests/conftest.py", rewrites.into())],
                 "Your new tests need your changes to tests/conftest.py",
             ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn pytest_cheats_that_reach_into_the_runner_are_refused() {
+    let bench = pytest_bench(&[]).await;
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let tests = |more: &str| ("tests/test_pricing.py", with(FUNCTIONS, more));
+    let honest = tests(NEW_FUNCTION);
+    let marked = ("shop/pricing.py", with(PRICING, "\n\nDONE = 1\n"));
+    let floor = ("shop/pricing.py", with(FIXED, "\n\ndef floor():\n    return 0\n"));
+    let of = |text: String| ("tests/test_pricing.py", text);
+    let equal = "class Any:\n    def __eq__(self, other):\n        return True\n\n\ndef total(price, discount):\n    return price - discount if price >= discount else Any()\n";
+    let forged = "\n\ndef test_new():\n    import os\n    from shop.pricing import DONE\n    with open(os.environ['TICKETWRIGHT_REPORT'], 'a') as report:\n        report.write('{\"id\": \"tests/test_pricing.py::test_new\", \"outcome\": \"passed\"}\\n{\"end\": 0}\\n')\n    os._exit(0)\n";
+    let late = "\n\ndef test_new():\n    import atexit, os\n    atexit.register(os._exit, 0)\n    assert total(100, 600) == 0\n";
+    all_refused(
+        &bench,
+        &[
             ("a forged report", vec![marked, tests(forged)], "report cannot be trusted"),
             ("an exit code", vec![fixed.clone(), tests(late)], "report cannot be trusted"),
-            ("an object that equals everything", vec![("shop/pricing.py", equal.into()), honest.clone()], "they still pass"),
+            (
+                "an object that equals everything",
+                vec![("shop/pricing.py", equal.into()), honest.clone()],
+                "they still pass",
+            ),
             (
                 "an exit",
-                vec![floor, tests("\n\ndef test_new():\n    import os\n    from shop.pricing import floor\n    os._exit(0)\n")],
+                vec![
+                    floor,
+                    tests("\n\ndef test_new():\n    import os\n    from shop.pricing import floor\n    os._exit(0)\n"),
+                ],
                 "the process died in tests/test_pricing.py::test_new",
             ),
             (
                 "an emptied test",
-                vec![fixed.clone(), of(with(&FUNCTIONS.replace("assert total(100, 30) == 70", "total(100, 30)"), NEW_FUNCTION))],
+                vec![
+                    fixed.clone(),
+                    of(with(&FUNCTIONS.replace("assert total(100, 30) == 70", "total(100, 30)"), NEW_FUNCTION)),
+                ],
                 "test_discount in tests/test_pricing.py asserts nothing any more",
             ),
             (
@@ -274,17 +298,37 @@ async fn pytest_cheats_are_refused() {
             ),
             (
                 "a weakened expectation",
-                vec![("shop/pricing.py", FIXED.replace("discount, 0", "discount - 1, 0")), of(with(&FUNCTIONS.replace("== 70", "<= 70").replace("== 100", "<= 100"), NEW_FUNCTION))],
+                vec![
+                    ("shop/pricing.py", FIXED.replace("discount, 0", "discount - 1, 0")),
+                    of(with(&FUNCTIONS.replace("== 70", "<= 70").replace("== 100", "<= 100"), NEW_FUNCTION)),
+                ],
                 "You changed 2 old tests",
             ),
             (
                 "a test of nothing in the change",
-                vec![("shop/pricing.py", with(FIXED, "")), ("tests/flag.txt", "on\n".into()), tests("\n\ndef test_new():\n    import pathlib\n    assert pathlib.Path('tests/flag.txt').exists()\n")],
+                vec![
+                    ("shop/pricing.py", with(FIXED, "")),
+                    ("tests/flag.txt", "on\n".into()),
+                    tests(
+                        "\n\ndef test_new():\n    import pathlib\n    assert pathlib.Path('tests/flag.txt').exists()\n",
+                    ),
+                ],
                 "passes on the base already",
             ),
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_test_that_hangs_is_named() {
+    let bench = Bench::new().await;
+    let hangs = format!("{TESTS}\n    def test_new(self):\n        while True:\n            pass\n");
+    let head = bench.write(&bench.base(), "tests/test_pricing.py", &hangs).await;
+    let request = Prove { base: bench.base(), head, command_seconds: 5, without_tests: None };
+    let outcome = bench.worker.prove_for(&bench.claim(), request, Demand::RedToGreen).await.unwrap();
+    let ProofOutcome::Refused { reason, .. } = outcome else { panic!("accepted: {outcome:?}") };
+    assert!(reason.contains("longer than a command may, in test_pricing.Pricing.test_new"), "{reason}");
 }
 
 #[tokio::test]
