@@ -6,8 +6,6 @@ use super::repository::is_test;
 
 /// Parts tried in one proof.
 const TRIED: usize = 12;
-/// Added lines from which a part is cut at its blank lines.
-const LONG: usize = 10;
 
 /// A part of a change: some lines of a file in its new form, and what stood there before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,9 +83,10 @@ fn range(line: &str) -> Option<(usize, usize)> {
     Some((start.parse().ok()?, lines.parse().ok()?))
 }
 
-/// Cuts a long part that only adds, such as a new file, where a blank line is followed by a line that stands as far left as any.
+/// Cuts a part where a blank line of the new form is followed by a line that stands as far left as any. What stood there before
+/// goes with the first piece.
 fn cut(hunk: Hunk, after: Vec<String>) -> Vec<(Hunk, Vec<String>)> {
-    if !hunk.before.is_empty() || after.len() < LONG {
+    if after.is_empty() {
         return vec![(hunk, after)];
     }
     let indent = |line: &str| line.len() - line.trim_start().len();
@@ -101,7 +100,8 @@ fn cut(hunk: Hunk, after: Vec<String>) -> Vec<(Hunk, Vec<String>)> {
                 && !line.trim().starts_with(['}', ')', ']']);
         if begins {
             let start = hunk.start + index;
-            pieces.push((Hunk { start, lines: 0, ..hunk.clone() }, Vec::new()));
+            let before = if index == 0 { hunk.before.clone() } else { Vec::new() };
+            pieces.push((Hunk { path: hunk.path.clone(), start, lines: 0, before }, Vec::new()));
         }
         if let Some((piece, lines)) = pieces.last_mut() {
             piece.lines += 1;

@@ -180,6 +180,13 @@ pub(super) fn kept(base: &Run, head: &Run, old: Option<&Run>, command: &str) -> 
 /// Every new test is red on the base for the right reason, and old tests demand no less than before. Where only a green
 /// suite is asked for, new tests may be green on the base too; they are not listed then.
 pub(super) fn proven(runs: &Runs<'_>, additions: &Additions, demand: Demand) -> Result<Vec<ProvenTest>, Refusal> {
+    if let Some(doubt) = &runs.red.report.doubt {
+        return Err(format!(
+            "The runner's report cannot be trusted on the base with your tests: {doubt}. A test must not end the process or write \
+             reports. Its last lines:\n{}",
+            runs.red.tail(QUOTED_LINES)
+        ));
+    }
     let known = |id: &str| runs.base.report.tests.contains_key(id);
     let new: Vec<&str> = runs.head.report.with(|_| true).into_iter().filter(|id| !known(id)).collect();
     let asserted = |id: &str| match runs.red.report.tests.get(id) {
@@ -366,10 +373,6 @@ pub(super) fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal
     let why = match &run.exit {
         Exit::TimedOut => "it ran longer than a command may".to_owned(),
         Exit::OverLimit(which) => format!("it used too much {which}"),
-        _ if !run.report.unfinished.is_empty() => {
-            let names: Vec<_> = run.report.unfinished.iter().take(NAMED).map(String::as_str).collect();
-            format!("the process died in {}", names.join(", "))
-        }
         _ if run.report.doubt.is_some() => {
             return Err(format!(
                 "The runner's report cannot be trusted {place}: {}. A test must not end the process or write reports, and \
@@ -377,6 +380,10 @@ pub(super) fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal
                 run.report.doubt.as_deref().unwrap_or_default(),
                 run.tail(QUOTED_LINES)
             ));
+        }
+        _ if !run.report.unfinished.is_empty() => {
+            let names: Vec<_> = run.report.unfinished.iter().take(NAMED).map(String::as_str).collect();
+            format!("the process died in {}", names.join(", "))
         }
         _ if !run.report.ended => "it ended without a report of its tests".to_owned(),
         _ => return Ok(()),

@@ -394,6 +394,10 @@ impl Making<'_> {
     }
 
     async fn originals_at(&self, tree: &str, paths: &[String]) -> Result<Vec<Changed>, ServiceError> {
+        if paths.is_empty() {
+            // Without a path git lists the root.
+            return Ok(Vec::new());
+        }
         let mut args = vec!["ls-tree", "-z", tree, "--"];
         args.extend(paths.iter().map(String::as_str));
         let listed = self.mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;

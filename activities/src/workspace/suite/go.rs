@@ -13,7 +13,9 @@ use crate::workspace::repository::Repository;
 struct Go;
 
 pub(super) fn recognise(_: &Repository, command: &str) -> Option<Arc<dyn Runner>> {
-    command.contains("go test").then(|| Arc::new(Go) as Arc<dyn Runner>)
+    // `cargo test` is none.
+    let alone = command.match_indices("go test").any(|(at, _)| !command[..at].ends_with(word));
+    alone.then(|| Arc::new(Go) as Arc<dyn Runner>)
 }
 
 impl Runner for Go {

@@ -151,7 +151,7 @@ type Recognise = fn(&Repository, &str) -> Option<Arc<dyn Runner>>;
 
 /// Who is asked about a command, in this order. A report that the repository names comes first, for it was asked for.
 const RUNNERS: [Recognise; 6] =
-    [junit::recognise, python::recognise, go::recognise, cargo::recognise, java::recognise, node::recognise];
+    [junit::recognise, python::recognise, cargo::recognise, go::recognise, java::recognise, node::recognise];
 
 impl Suite {
     /// The suite of `repository`.
@@ -280,6 +280,7 @@ mod tests {
         assert_eq!(unittest.script(None), "cd app && python3 -m ticketwright_unittest discover");
         assert_eq!(unittest.command, "cd app && python3 -m unittest discover");
         assert_eq!(suite("go test ./...", None).unwrap().script(None), "go test -json -count=1 ./...");
+        assert!(format!("{:?}", suite("cargo test", None).unwrap().runner).contains("Cargo"));
         assert!(format!("{:?}", suite("npm test", Some("r.xml")).unwrap().runner).contains("r.xml"));
         assert!(suite("npm test", Some("../r.xml")).unwrap_err().contains("has .. in it"));
         assert!(suite("make test", None).unwrap_err().contains("junit"));

@@ -76,14 +76,13 @@ async fn pytest() -> PathBuf {
     if !ready.exists() {
         let half = cache.join(format!("{name}.half"));
         let _ = fs::remove_dir_all(&half);
-        let version =
-            Process::new("/usr/bin/python3").args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]);
-        let version = version.output_text();
+        let say = "import sys; print('%d.%d' % sys.version_info[:2])";
+        let version = Process::new("/usr/bin/python3").args(["-c", say]).output_text();
         let packages = half.join(format!("lib/python{version}/site-packages"));
         fs::create_dir_all(half.join("bin")).unwrap();
         std::os::unix::fs::symlink("/usr/bin/python3", half.join("bin/python3")).unwrap();
         fs::write(half.join("pyvenv.cfg"), format!("home = /usr/bin\nversion = {version}\n")).unwrap();
-        let install = Process::new("python3")
+        Process::new("python3")
             .args([
                 "-m",
                 "pip",
@@ -96,8 +95,8 @@ async fn pytest() -> PathBuf {
                 "--target",
             ])
             .arg(&packages)
-            .args(PYTEST);
-        install.output_text();
+            .args(PYTEST)
+            .output_text();
         fs::rename(&half, &ready).unwrap();
     }
     let parts = ["bin", "lib", "pyvenv.cfg"].map(|part| (ready.join(part), part));
@@ -187,7 +186,7 @@ async fn pytest_proves_an_honest_change_and_says_what_it_checked() {
     let evidence = &proof.evidence;
     assert!(evidence.canaries && evidence.base_settings, "{evidence:?}");
     assert_eq!((evidence.flipped, evidence.undone), (1, 1));
-    assert_eq!(evidence.unnoticed, ["shop/pricing.py:3"], "nobody misses what no test asks for");
+    assert_eq!(evidence.unnoticed, ["shop/pricing.py:5"], "nobody misses what no test asks for");
     assert!(evidence.look_at.is_empty(), "{evidence:?}");
     assert!(bench.text(&proof.log).await.contains("== 8 runs"));
 
@@ -313,8 +312,8 @@ async fn a_base_that_is_red_already_blocks_no_change() {
 async fn a_change_without_tests_is_one_of_documents_and_settings() {
     let bench = Bench::new().await;
     let because = Some("the texts of the manual are read by people only.");
-    let proof = proof_of(&bench, &[("README.md", "Prices\n".into()), ("config/app.yaml", "a: 1\n".into())], because);
-    let proof = proof.await.unwrap();
+    let documents = [("README.md", "Prices\n".into()), ("config/app.yaml", "a: 1\n".into())];
+    let proof = proof_of(&bench, &documents, because).await.unwrap();
     assert_eq!(proof.without_tests.as_deref(), because);
     assert_eq!((proof.suite.passed, proof.new_tests.len()), (2, 0));
     for (path, content, why) in [
@@ -344,7 +343,8 @@ async fn unittest_cheats_are_refused() {
     let floor = ("shop/pricing.py", with(FIXED, "\n\ndef floor():\n    return 0\n"));
     let new = "        from shop.pricing import floor\n";
     let honest = "        self.assertEqual(total(100, 600), 0)\n";
-    let patched = "import unittest\nimport shop.pricing\n\nif hasattr(shop.pricing, 'floor'):\n    unittest.TestCase.assertEqual = lambda *a: None\n";
+    // Code under test that reaches into the runner.
+    let patched = "import unittest\n\nunittest.TestCase.assertEqual = lambda *arguments: None\n\n\n";
     all_refused(
         &bench,
         &[
@@ -358,8 +358,8 @@ async fn unittest_cheats_are_refused() {
             ("exit", vec![floor.clone(), tests(&format!("{new}        import os\n        os._exit(0)\n"))], "the process died in"),
             (
                 "a patched unittest",
-                vec![("shop/pricing.py", with(PRICING, "\n\ndef floor():\n    return 0\n")), tests(honest), ("tests/__init__.py", patched.into())],
-                "cannot be trusted",
+                vec![("shop/pricing.py", format!("{patched}{PRICING}")), tests(honest)],
+                "a test of the harness that fails was reported as passed",
             ),
             (
                 "emptied",
