@@ -314,6 +314,11 @@ async fn vitest_is_believed_when_it_is_honest() {
             ("only", change(&tests.replace("test('never", "test.only('never")), "Unexpected .only"),
             ("fails", change(&tests.replace("test('plain'", "test.fails('plain'")), "::plain"),
             (
+                "snapshot overwritten",
+                owned(&[(CODE, &code.replace("price - discount", "price - discount - (price < 100 ? 1 : 0)")), (SNAPSHOT, &snap.replace("5 EUR", "4 EUR"))]),
+                "Only snapshots tell your change from the base, as in test/cart.test.js::cart > label",
+            ),
+            (
                 "swallowed",
                 change(&format!("{old}\ntest('new', () => {{\n  try {{\n    expect(total(1, 6)).toBe(0);\n  }} catch {{}}\n}});\n")),
                 "passes on the base already",
@@ -487,6 +492,26 @@ async fn surefire_is_believed_when_it_is_honest() {
             "p.CartTest#plain is gone",
         ),
         ("disabled", change(&tests.replacen("@Test", "@Disabled @Test", 1)), "p.CartTest#plain is skipped"),
+        (
+            "excluded",
+            owned(&[
+                (
+                    "pom.xml",
+                    &POM.replace(
+                        "<version>3.5.4</version>",
+                        "<version>3.5.4</version><configuration><excludes><exclude>**/CartTest*</exclude></excludes></configuration>",
+                    ),
+                ),
+                (CLASS, &fixed),
+                ("src/test/java/p/OtherTest.java", &tests.replace("class CartTest", "class OtherTest")),
+            ]),
+            "p.CartTest#plain is gone",
+        ),
+        (
+            "unrelated import",
+            change(&tests.replace("import org.junit.jupiter.api.*;", "import org.junit.jupiter.api.*;\nimport q.Unrelated;")),
+            "package q does not exist",
+        ),
         (
             "exit",
             change(&tests.replace("assertEquals(0, Cart.total(100, 600))", "System.exit(0)")),
