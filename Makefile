@@ -1,5 +1,9 @@
 # Two commands carry a newcomer: `make demo` and `make test`. The others are extras.
+<<<<<<< HEAD
 .PHONY: demo test lint build install up bench-ingress bench-agent bench-sandbox test-contracts sandbox-probes
+=======
+.PHONY: demo test lint build install up bench-ingress bench-agent bench-workspace test-contracts
+>>>>>>> i6-files
 
 # Where the demo's settings come from: make demo REPO=... TICKET=... SCRIPT=... MODEL=bedrock SCENARIO=jira|sentry|ci|comment|crash YES=1
 export REPO TICKET SCRIPT MODEL SCENARIO YES
@@ -38,6 +42,10 @@ bench-agent: build
 	@tools/temporal/temporal.sh >/dev/null
 	@cargo build --quiet --workspace --example bench_agent
 	@target/debug/examples/bench_agent $(ONLY)
+
+# What workspace calls cost on a repository of 200 MB. About two minutes on a quiet machine.
+bench-workspace: build
+	cargo test --workspace --lib workspace::tests::bench -- --ignored --nocapture
 
 # Our requests against AWS's own description of Bedrock. Part of `make test` too, which goes on where PyPI cannot be reached.
 test-contracts: build

@@ -17,8 +17,19 @@ use super::mirror::Mirror;
 use crate::blobs::Blobs;
 use crate::failure::ServiceError;
 
-/// Bundles that are read one on the other at most. Then one holds all since the base again, without what came and went.
-const LONGEST: u32 = 16;
+/// Bundles that build on each other. Then one holds all since the base again, without what came and went.
+const CHAIN: u32 = 16;
+/// Bundles that are read one on the other at most: where all since the base is too large for one, the chain goes on.
+const LONGEST: usize = 1000;
+/// Most bytes of a bundle, which goes through memory.
+const LARGEST: u64 = 256 << 20;
+
+/// What storing a commit came to.
+pub(super) enum Stored {
+    Snapshot(Snapshot),
+    /// It is too large; for the model, why and what to do.
+    Refused(String),
+}
 
 /// Stores the commit of the snapshot after `before`.
 pub(super) async fn store(
@@ -27,17 +38,32 @@ pub(super) async fn store(
     commit: CommitSha,
     tree: CommitSha,
     blobs: &Blobs,
-) -> Result<Snapshot, ServiceError> {
-    let previous = before.snapshot.as_ref().filter(|previous| previous.builds_on + 1 < LONGEST);
+) -> Result<Stored, ServiceError> {
     let base = &before.base;
-    let mut revisions = format!("{commit}\n^{base}\n");
+    let all = format!("{commit}\n^{base}\n");
+    let mut revisions = all.clone();
+    let mut previous = before.snapshot.as_ref();
+    if let Some(before) = previous {
+        // The tree, since only the trees of ancestors go without saying.
+        revisions.push_str(&format!("^{}\n", before.tree));
+        let is_end = (before.builds_on + 1).is_multiple_of(CHAIN);
+        if is_end && size(mirror, &all).await? <= LARGEST {
+            previous = None;
+            revisions = all;
+        }
+    }
+    let bytes = size(mirror, &revisions).await?;
+    if bytes > LARGEST {
+        let (bytes, most) = (bytes >> 20, LARGEST >> 20);
+        let why = format!("The change has {bytes} MB; I can keep {most} MB of one call. Remove what is not needed.");
+        return Ok(Stored::Refused(why));
+    }
     let mut header = match base.as_str().len() {
         64 => "# v3 git bundle\n@object-format=sha256\n".to_owned(),
         _ => "# v2 git bundle\n".to_owned(),
     };
     header.push_str(&format!("-{base} base\n"));
     if let Some(previous) = previous {
-        revisions.push_str(&format!("^{}\n", previous.commit));
         header.push_str(&format!("-{} {}\n", previous.commit, previous.bundle));
     }
     header.push_str(&format!("{commit} refs/ticketwright/snapshot\n\n"));
@@ -46,7 +72,15 @@ pub(super) async fn store(
     let mut bundle = header.into_bytes();
     bundle.extend_from_slice(&pack);
     let bundle = blobs.put(bundle).await?;
-    Ok(Snapshot { commit, tree, bundle, builds_on: previous.map_or(0, |previous| previous.builds_on + 1) })
+    let builds_on = previous.map_or(0, |previous| previous.builds_on + 1);
+    Ok(Stored::Snapshot(Snapshot { commit, tree, bundle, builds_on }))
+}
+
+/// Bytes that the objects of these revisions take in the mirror.
+async fn size(mirror: &Mirror<'_>, revisions: &str) -> Result<u64, ServiceError> {
+    let args = ["rev-list", "--objects", "--disk-usage", "--stdin"];
+    let printed = mirror.git.feed(args, &[], revisions.as_bytes()).await.map_err(GitFailed::unexpected)?;
+    String::from_utf8_lossy(&printed).trim().parse().map_err(disk)
 }
 
 /// Puts a snapshot into the mirror, with all it builds on. `scratch`: a directory of the caller's own.
@@ -63,7 +97,7 @@ pub(super) async fn load(
     let mut packs = Vec::new();
     let mut next = Some(snapshot.bundle.clone());
     while let Some(digest) = next {
-        if packs.len() > LONGEST as usize {
+        if packs.len() >= LONGEST {
             let why = format!("it builds on more than {LONGEST} bundles");
             return Err(named(ServiceError::new(FailureKind::Invalid, why)));
         }

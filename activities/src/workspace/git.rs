@@ -287,7 +287,7 @@ fn not_run(what: String, error: &io::Error) -> GitFailed {
 struct Damaged;
 
 /// What git says about a repository whose files are gone or altered, in lower case.
-const DAMAGE: [&str; 16] = [
+const DAMAGE: [&str; 17] = [
     "unable to read",
     "could not read",
     "failed to read",
@@ -304,6 +304,7 @@ const DAMAGE: [&str; 16] = [
     "not a valid object",
     "not a tree object",
     "inflate",
+    "unresolved delta",
 ];
 
 /// The same failure of a repository of ours that turned out not to be whole.

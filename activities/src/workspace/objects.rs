@@ -19,6 +19,9 @@ const FOUND_CAP: u64 = 4 << 20;
 /// Time a search may take: a pattern can be built to take forever.
 const SEARCH_LIMIT: Duration = Duration::from_secs(30);
 
+/// How git's words about a faulty pattern begin.
+const PATTERN: [&str; 2] = ["fatal: -e option", "fatal: command line"];
+
 /// The files of a tree.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Files<'a> {
@@ -135,7 +138,7 @@ impl Files<'_> {
         let printed = match tokio::time::timeout(SEARCH_LIMIT, self.git.run_up_to(FOUND_CAP, args)).await {
             Err(_) => return Ok(Found::TooLong),
             Ok(Err(failed)) if failed.code == Some(1) => Vec::new(),
-            Ok(Err(failed)) if failed.said.starts_with("fatal: command line") => {
+            Ok(Err(failed)) if PATTERN.iter().any(|begin| failed.said.starts_with(begin)) => {
                 return Ok(Found::BadPattern(failed.said));
             }
             Ok(printed) => printed.map_err(GitFailed::unexpected)?,

@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -44,6 +44,10 @@ pub(super) async fn check_out(
         let checkout = area.open(mirror, &directory, tree, base);
         let owner = directory.join("files").symlink_metadata().map(|files| files.uid()).unwrap_or_default();
         let owner = (owner != nix::unistd::geteuid().as_raw()).then_some(owner);
+        if owner.is_some() {
+            // The command may have run as another user than the one the files were made for.
+            chown(directory.join("git"), owner, owner).map_err(disk)?;
+        }
         match freshen(&checkout, owner, found == Whose::Ours).await {
             Ok(()) => return Ok(checkout),
             Err(error) => tracing::debug!(%error, "a kept work tree cannot be used"),

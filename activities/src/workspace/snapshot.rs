@@ -12,6 +12,7 @@ use workflows::contract::ids::CommitSha;
 use workflows::contract::workspace::Workspace;
 
 use super::area::Checkout;
+use super::bundle::Stored;
 use super::git::GitFailed;
 use super::mirror::Mirror;
 use super::{attributes, bundle, disk, objects, text};
@@ -124,8 +125,10 @@ pub(super) async fn keep(
     let commit = ["commit-tree", tree, "-p", base, "-m", "Snapshot"];
     let commit = mirror.git.feed(commit, &FIXED, &[]).await.map_err(GitFailed::unexpected)?;
     let commit = id(&String::from_utf8_lossy(&commit))?;
-    let snapshot = bundle::store(mirror, before, commit, id(tree)?, blobs).await?;
-    Ok(Taken::Snapshot(Workspace { snapshot: Some(snapshot), ..before.clone() }))
+    Ok(match bundle::store(mirror, before, commit, id(tree)?, blobs).await? {
+        Stored::Snapshot(snapshot) => Taken::Snapshot(Workspace { snapshot: Some(snapshot), ..before.clone() }),
+        Stored::Refused(why) => Taken::Refused(why),
+    })
 }
 
 /// What a change touches that it must not: submodules, and files that are kept elsewhere.

@@ -230,6 +230,11 @@ impl Work<'_> {
         let checkout = self.check_out().await?;
         let finished = self.sandboxed(&checkout, command).await?;
         let mut reply = describe(&finished, self.limit);
+        if let (Exit::OverLimit(_), Err(said)) = (&finished.exit, &reply) {
+            // What it left may be more than a snapshot can take.
+            let said = said.replacen('\n', "\nNothing was kept of what the command changed.\n", 1);
+            return Ok((Err(said), self.workspace.clone()));
+        }
         let (taken, walked) =
             snapshot::take_walked(self.mirror, &checkout, self.workspace, &self.activities.blobs).await?;
         let after = match taken {

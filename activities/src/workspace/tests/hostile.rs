@@ -161,7 +161,7 @@ fn plain_git_runs_the_programs_of_a_hostile_repository() {
         let _ = Process::new("git").args(args).current_dir(&tree).output().unwrap();
     }
     let ran = names(&mark);
-    for program in ["fsmonitor", "external-diff", "clean", "post-index-change"] {
+    for program in ["fsmonitor", "diff-command", "textconv", "clean", "smudge", "post-index-change"] {
         assert!(ran.iter().any(|name| name == program), "{program}: {ran:?}");
     }
 }
