@@ -1,9 +1,5 @@
 # Two commands carry a newcomer: `make demo` and `make test`. The others are extras.
-<<<<<<< HEAD
-.PHONY: demo test lint build install up bench-ingress bench-agent bench-sandbox test-contracts sandbox-probes
-=======
-.PHONY: demo test lint build install up bench-ingress bench-agent bench-workspace test-contracts
->>>>>>> i6-files
+.PHONY: demo test lint build install up bench-ingress bench-agent bench-sandbox bench-workspace test-contracts sandbox-probes
 
 # Where the demo's settings come from: make demo REPO=... TICKET=... SCRIPT=... MODEL=bedrock SCENARIO=jira|sentry|ci|comment|crash YES=1
 export REPO TICKET SCRIPT MODEL SCENARIO YES

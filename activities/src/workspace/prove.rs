@@ -89,19 +89,6 @@ impl WorkspaceActivities {
                 proof.kept = Some(self.blobs.put(text).await?);
                 ProofOutcome::Proven(proof)
             }
-            }
-=======
-            Ok(Made { command, new_tests, suite, evidence }) => ProofOutcome::Proven(Proof {
-                command,
-                base: red_on,
-                new_tests,
-                suite,
-                evidence,
-                without_tests,
-                log,
-                kept: None,
-            }),
->>>>>>> /tmp/t.rs
             Err(reason) => ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log },
         })
     }
