@@ -122,7 +122,9 @@ pub(super) fn own(commands: &[String], tooling: &Tooling) -> Plan {
     if commands.iter().all(|command| command.trim().is_empty()) {
         return Plan::default();
     }
-    let environment = if tooling.has("python3") { python::ENVIRONMENT } else { "" };
+    // Commands that need no Python must not fail for a lack of it.
+    let python = "python3 -m venv /deps/python || rm -rf /deps/python\n";
+    let environment = if tooling.has("python3") { python } else { "" };
     let part = Part {
         title: format!("setup of ticketwright.toml ({})", commands.join("; ")),
         online: format!("set -e\n{environment}{}", commands.join("\n")),

@@ -6,7 +6,7 @@ use super::{Files, Part, Plan, below, missing, quote};
 use crate::workspace::setup::tooling::Tooling;
 
 /// Makes the environment. Its interpreter is the sandbox's own, at the same path later.
-pub(super) const ENVIRONMENT: &str = "python3 -m venv /deps/python\n";
+const ENVIRONMENT: &str = "python3 -m venv /deps/python\n";
 /// Names of requirements files that tests need; others may be for other platforms and contradict them.
 const REQUIREMENTS: [&str; 12] = [
     "requirements.txt",
