@@ -87,7 +87,7 @@ impl Bench {
         self.worker = WorkspaceActivities::open(settings, self.blobs.clone(), sandbox, remote).await.unwrap();
     }
 
-    async fn run(&self, workspace: &Workspace, command: &str) -> Result<String, String> {
+    async fn said_by(&self, workspace: &Workspace, command: &str) -> Result<String, String> {
         let mut request = self.request(workspace, "run_command", json!({"command": command})).await;
         // Compilers take their time on a busy host.
         request.command_seconds = 280;
@@ -131,16 +131,16 @@ async fn python_packages_come_from_the_index_and_stay_for_later_calls() {
     assert!(said.contains("$ python3 -m pytest\n") && said.contains("1 passed"), "{said}");
     let look = "python3 -c 'import sys; print(sys.prefix)'; cd /tmp && python3 -c 'import shop.pricing'; \
                 touch /deps/python/x 2>&1 | grep -c 'Read-only file system'";
-    let said = bench.run(&base, look).await.unwrap();
+    let said = bench.said_by(&base, look).await.unwrap();
     assert!(said.contains("/deps/python\n1"), "{said}");
-    let said = bench.run(&base, NO_NETWORK).await.unwrap();
+    let said = bench.said_by(&base, NO_NETWORK).await.unwrap();
     assert!(["found\n", "connected\n", "fetched\n", "proxy\n"].iter().all(|word| !said.contains(word)), "{said}");
     assert_eq!(bench.layers().len(), 1);
 
     // A new requirement is there for the next call on those files, and for no other files.
     let more = bench.write(&base, "requirements.txt", "iniconfig==2.0.0\nsix==1.16.0\n").await;
-    bench.run(&more, "python3 -c 'import six, iniconfig'").await.unwrap();
-    assert!(bench.run(&base, "python3 -c 'import six'").await.unwrap_err().contains("No module named 'six'"));
+    bench.said_by(&more, "python3 -c 'import six, iniconfig'").await.unwrap();
+    assert!(bench.said_by(&base, "python3 -c 'import six'").await.unwrap_err().contains("No module named 'six'"));
     assert_eq!(bench.layers().len(), 2);
 
     // A requirement that does not exist: told once, and remembered.
@@ -168,14 +168,14 @@ async fn npm_packages_come_without_their_scripts_and_lock_files_are_brought_up_t
     assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
     let look = "node -e \"if (!require('is-number')(7)) process.exit(1)\" && touch node_modules/.cache/x node_modules/.vite/y && ls; \
                 touch node_modules/x 2>&1 | grep -c 'Read-only'; npm ci 2>&1 | grep -c 'npm error'";
-    let said = bench.run(&base, look).await.unwrap();
+    let said = bench.said_by(&base, look).await.unwrap();
     assert!(said.contains("node_modules\npackage-lock.json") && !said.contains("\nran\n"), "{said}");
 
     // package.json is ahead of the lock file: the package is there all the same, and whoever fails hears why CI will be red.
     let ahead = package.replace("\"is-number\":\"7.0.0\"", "\"is-number\":\"7.0.0\",\"left-pad\":\"1.3.0\"");
     let ahead = bench.write(&base, "package.json", &ahead).await;
-    bench.run(&ahead, "node -e \"require('left-pad')\"").await.unwrap();
-    let said = bench.run(&ahead, "exit 3").await.unwrap_err();
+    bench.said_by(&ahead, "node -e \"require('left-pad')\"").await.unwrap();
+    let said = bench.said_by(&ahead, "exit 3").await.unwrap_err();
     assert!(said.starts_with("npm ci: the lock file does not fit package.json\n"), "{said}");
 
     let request = Fix { workspace: ahead, kinds: vec![FixKind::Lockfile], command_seconds: 60 };
@@ -184,7 +184,7 @@ async fn npm_packages_come_without_their_scripts_and_lock_files_are_brought_up_t
     let lock = bench.call(&fixed.workspace, "read_file", json!({"path": "package-lock.json"})).await.1.unwrap();
     assert!(fixed.changed && lock.contains("node_modules/left-pad"), "{lock}");
     assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
-    bench.run(&fixed.workspace, "npm ls --offline left-pad").await.unwrap();
+    bench.said_by(&fixed.workspace, "npm ls --offline left-pad").await.unwrap();
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn crates_come_from_the_sparse_index() {
     bench.replace_worker(registries(), sandbox, None).await;
     let base = bench.base();
     assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
-    let said = bench.run(&base, "cargo test --offline --quiet && ls $CARGO_HOME").await.unwrap();
+    let said = bench.said_by(&base, "cargo test --offline --quiet && ls $CARGO_HOME").await.unwrap();
     assert!(said.contains("1 passed") && said.contains("registry"), "{said}");
 }
 
@@ -216,7 +216,7 @@ async fn go_modules_come_through_the_module_proxy() {
     bench.replace_worker(registries(), sandbox, Some(kept("go-layers"))).await;
     let base = bench.base();
     assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
-    let said = bench.run(&base, "go test ./... && go env GOPROXY GOMODCACHE").await.unwrap();
+    let said = bench.said_by(&base, "go test ./... && go env GOPROXY GOMODCACHE").await.unwrap();
     assert!(said.contains("ok  \texample.com/shop") && said.contains("off\n/deps/go"), "{said}");
 }
 
@@ -239,7 +239,7 @@ async fn maven_builds_offline_with_what_an_empty_build_fetched() {
     bench.replace_worker(registries(), sandbox, Some(kept("maven-layers"))).await;
     let base = bench.base();
     assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
-    let said = bench.run(&base, "mvn --batch-mode test").await.unwrap();
+    let said = bench.said_by(&base, "mvn --batch-mode test").await.unwrap();
     assert!(said.contains("Tests run: 1, Failures: 0"), "{said}");
 }
 
@@ -289,7 +289,7 @@ async fn registries_that_cannot_be_reached_are_tried_again_and_then_done_without
     }
     let notes = bench.notes(&base).await.unwrap();
     assert!(notes[0].starts_with("Set-up failed"), "{notes:?}");
-    bench.run(&base, "echo works all the same").await.unwrap();
+    bench.said_by(&base, "echo works all the same").await.unwrap();
 
     let setup = SetupSettings { enabled: false, ..SetupSettings::default() };
     let off = Bench::set_up(&files, setup).await;
@@ -369,5 +369,5 @@ async fn package_managers_that_the_sandbox_lacks_come_from_their_registry() {
     assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
     let look = "for d in a b; do (cd $d && node -e \"require('is-number')\" && test ! -w node_modules) || exit 1; done; \
                 python3 -c 'import iniconfig, pytest'";
-    bench.run(&base, look).await.unwrap();
+    bench.said_by(&base, look).await.unwrap();
 }
