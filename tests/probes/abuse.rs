@@ -118,14 +118,14 @@ time.sleep(4)'",
     abuse(
         "fills the disk",
         &[Loose::Disk],
-        How::Over("disk: ", "for i in 1 2 3 4 5; do head -c 15000000 /dev/zero > f$i; done; sleep 3"),
+        How::Over("disk: ", "for i in 1 2 3 4 5; do head -c 15000000 /dev/zero > f$i; done; sleep 8"),
     ),
     abuse(
         "fills the disk with files without a name",
         &[Loose::Disk],
         How::Over(
             "disk: ",
-            "for i in 11 12 13 14 15; do eval \"exec $i> gone\"; rm gone; head -c 15000000 /dev/zero >&$i; done; sleep 3",
+            "for i in 11 12 13 14 15; do eval \"exec $i> gone\"; rm gone; head -c 15000000 /dev/zero >&$i; done; sleep 8",
         ),
     ),
     abuse(
@@ -133,7 +133,7 @@ time.sleep(4)'",
         &[Loose::Files],
         How::Over(
             "disk: ",
-            "python3 -c '\nimport time\nfor n in range(4000): open(str(n), \"w\").close()\ntime.sleep(3)'",
+            "python3 -c '\nimport time\nfor n in range(4000): open(str(n), \"w\").close()\ntime.sleep(8)'",
         ),
     ),
     abuse(
@@ -141,7 +141,7 @@ time.sleep(4)'",
         &[],
         How::Over(
             "disk: ",
-            "python3 -c '\nimport os, time\nfor n in range(1200): os.mkdir(\"d\"); os.chdir(\"d\")\ntime.sleep(3)'",
+            "python3 -c '\nimport os, time\nfor n in range(1200): os.mkdir(\"d\"); os.chdir(\"d\")\ntime.sleep(8)'",
         ),
     ),
     abuse("hangs", &[Loose::Time], How::TimedOut("sleep MARK")),

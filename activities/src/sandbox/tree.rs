@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(super) struct Tree {
     ended: AsyncFd<OwnedFd>,
     /// First process inside, as the host numbers it; 0 until bubblewrap has told.
     init: AtomicI32,
+    /// Readable once that process has ended, which it does after all others inside.
+    inside: OnceLock<OwnedFd>,
     reaped: bool,
     record: Option<PathBuf>,
 }
@@ -46,7 +49,7 @@ impl Tree {
                 return Err(error);
             }
         };
-        let tree = Self { bubblewrap, ended, init: AtomicI32::new(0), reaped: false, record };
+        let tree = Self { bubblewrap, ended, init: AtomicI32::new(0), inside: OnceLock::new(), reaped: false, record };
         if let Some(record) = &tree.record {
             let pid = tree.bubblewrap.id();
             std::fs::write(record, format!("{pid} {}", start_time(pid).unwrap_or_default()))?;
@@ -57,6 +60,9 @@ impl Tree {
     /// Notes the first process inside, once bubblewrap has told its id.
     pub(super) fn set_init(&self, pid: i32) {
         self.init.store(pid, Ordering::Release);
+        if let Some(Ok(inside)) = u32::try_from(pid).ok().map(raw::pidfd_open) {
+            let _ = self.inside.set(inside);
+        }
     }
 
     /// The first process inside; 0 until known.
@@ -64,7 +70,7 @@ impl Tree {
         self.init.load(Ordering::Acquire)
     }
 
-    /// Waits until bubblewrap has ended, and everything inside with it.
+    /// Waits until bubblewrap has ended.
     pub(super) async fn ended(&self) -> io::Result<()> {
         self.ended.readable().await.map(|_| ())
     }
@@ -73,6 +79,10 @@ impl Tree {
     pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
         let status = self.bubblewrap.wait()?;
         self.reaped = true;
+        // bubblewrap ends as soon as the command has; what the command left behind is then torn down with its namespace.
+        if let Some(inside) = self.inside.get() {
+            raw::readable_within(inside.as_fd(), TEAR_DOWN_MILLISECONDS);
+        }
         self.reap_orphan();
         if let Some(record) = &self.record {
             let _ = std::fs::remove_file(record);
