@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(crate) fn run(port: u16, socket: &Path, program: &OsStr, arguments: &[OsStri
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
 
-fn accept(listener: &TcpListener, socket: &PathBuf) {
+fn accept(listener: &TcpListener, socket: &Path) {
     for connection in listener.incoming() {
         let carried = connection.and_then(|inside| carry(inside, socket));
         // A connection that could not be carried was closed, which its client reports.

@@ -157,7 +157,9 @@ impl Groups {
 
     fn remove_left(&self) {
         let left = self.left.lock().map(|mut left| std::mem::take(&mut *left)).unwrap_or_default();
-        left.into_iter().for_each(|directory| self.remove(directory));
+        for directory in left {
+            self.remove(directory);
+        }
     }
 }
 
@@ -439,7 +441,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (me, started) = (std::process::id(), start_time(std::process::id()).unwrap());
         let names = [format!("{PREFIX}{me}-{started}-0"), format!("{PREFIX}{me}-1-0"), LEAF.into(), "other".into()];
-        names.iter().for_each(|name| fs::create_dir(directory.path().join(name)).unwrap());
+        for name in &names {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
         Groups::none().sweep(directory.path());
         let left = names.each_ref().map(|name| directory.path().join(name).exists());
         assert_eq!(left, [true, false, true, true]);

@@ -66,7 +66,9 @@ pub(super) async fn run(settings: Settings) -> Result<Sandbox, ServiceError> {
     {
         sandbox.warn(format!("No Landlock ({why}); the other layers hold."));
     }
-    warnings.into_iter().for_each(|warning| sandbox.warn(warning));
+    for warning in warnings {
+        sandbox.warn(warning);
+    }
     Ok(sandbox)
 }
 

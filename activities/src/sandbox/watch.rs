@@ -142,8 +142,8 @@ impl Disk {
 fn free(places: &[PathBuf]) -> Usage {
     places.iter().filter_map(|place| statvfs(place).ok()).fold(Usage::default(), |sum, system| {
         // Both are `u64` on 64-bit systems and 32 bits wide elsewhere.
-        let (blocks, size) = (u64::from(system.blocks_free()), u64::from(system.fragment_size()));
-        Usage { bytes: sum.bytes + blocks * size, files: sum.files + u64::from(system.files_free()) }
+        let (blocks, size) = (system.blocks_free(), system.fragment_size());
+        Usage { bytes: sum.bytes + blocks * size, files: sum.files + system.files_free() }
     })
 }
 

@@ -136,7 +136,7 @@ impl Area {
         ];
         let (directory, tree, base) = (directory.to_owned(), tree.to_owned(), base.clone());
         let (env, prepared, group) = (Vec::new(), Prepared::default(), self.group());
-        Checkout { directory, files, git, binds, env, tree, base, prepared, group }
+        Checkout { directory, files, git, binds, env, tree, prepared, base, group }
     }
 }
 

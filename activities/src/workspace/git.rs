@@ -314,7 +314,7 @@ pub(super) fn damaged(error: ServiceError) -> ServiceError {
 
 /// Whether the copy of the repository must be made anew.
 pub(super) fn is_damaged(error: &ServiceError) -> bool {
-    error.source.as_ref().is_some_and(|source| source.is::<Damaged>())
+    error.source.as_ref().is_some_and(anyhow::Error::is::<Damaged>)
 }
 
 /// `git fetch` of a command line full of options.

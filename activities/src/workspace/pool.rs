@@ -198,7 +198,9 @@ pub(super) fn evict(settings: &Settings) {
             }
         }
     }
-    cache::surplus(all, settings.warm_bytes, settings.keep()).iter().for_each(|path| put_aside(path));
+    for path in cache::surplus(all, settings.warm_bytes, settings.keep()) {
+        put_aside(&path);
+    }
 }
 
 /// Removes a tree that nobody else has taken meanwhile.

@@ -267,13 +267,10 @@ impl Making<'_> {
         }
         let mut evidence = Evidence::default();
         evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
-        let suite = match self.suite(head_tree).await? {
-            Ok(suite) => suite,
-            Err(_) => {
-                let command = "no test command".to_owned();
-                let suite = SuiteCount::default();
-                return Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence }));
-            }
+        let Ok(suite) = self.suite(head_tree).await? else {
+            let command = "no test command".to_owned();
+            let suite = SuiteCount::default();
+            return Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence }));
         };
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;

@@ -35,7 +35,7 @@ async fn set_up(config: &Config, sandbox: &Sandbox, found: Finding) -> Finding {
         return found.note("Dependencies of repositories cannot be installed without ticketwright-inside.");
     }
     let found = match tokio::time::timeout(PATIENCE, Tooling::of(sandbox)).await {
-        Ok(Ok(tooling)) => tooling.lines().into_iter().fold(found, |found, line| found.note(line)),
+        Ok(Ok(tooling)) => tooling.lines().into_iter().fold(found, Finding::note),
         Ok(Err(error)) => found.note(format!("Which tools it has could not be asked: {error}")),
         Err(_) => found.note("Which tools it has could not be asked in time."),
     };

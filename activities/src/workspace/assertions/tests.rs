@@ -117,7 +117,7 @@ fn one_side_of_an_equality_is_changed_and_the_rest_negated() {
 fn only_the_named_tests_are_turned_and_literals_come_before_opposites() {
     let source = "class T:\n    def test_a(self):\n        assert f()\n        assert f() == 1\n\n    def test_b(self):\n        assert f() == 2\n";
     let (after, literals, red) = turned(Language::Python, source, "test_a");
-    assert_eq!(after, source.replace("== 1", "== 2").replacen("== 2\n\n", "== 2\n\n", 1));
+    assert_eq!(after, source.replace("== 1", "== 2"));
     assert_eq!((literals, red), (1, true));
     let source = "describe('cart', () => {\n  it('adds', () => { expect(f()).toBe(1) })\n})";
     assert_eq!(turned(Language::JavaScript, source, "cart adds").1, 1);

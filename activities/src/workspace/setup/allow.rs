@@ -206,6 +206,7 @@ fn is_global(address: IpAddr) -> bool {
     }
 }
 
+#[expect(clippy::unnested_or_patterns, reason = "a row for each range reads as the registry does")]
 fn is_global_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = matches!(
@@ -241,7 +242,7 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
             is_global_v4(Ipv4Addr::new(a, b, c, d))
         }
         // Protocol assignments with Teredo, and documentation.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
         // Only 2000::/3 is given out.
         [first, ..] => first & 0xe000 == 0x2000,
     }

@@ -330,10 +330,10 @@ pub(super) async fn brings_pytest(git: &super::git::Git, commit: &str, names: &[
 fn show(held: &Held, checkout: &mut Checkout, scratch: &Path, search: &str) -> io::Result<()> {
     for mount in &held.layer.mounts {
         let from = held.directory.join(&mount.from);
-        if let Ok(place) = mount.to.strip_prefix(sandbox::ROOT) {
-            if !mount_point(&checkout.files, place)? {
-                continue;
-            }
+        if let Ok(place) = mount.to.strip_prefix(sandbox::ROOT)
+            && !mount_point(&checkout.files, place)?
+        {
+            continue;
         }
         if mount.to == Path::new(environment::GO_BUILD) {
             let cache = scratch.join("go-build");

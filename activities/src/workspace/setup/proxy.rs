@@ -510,7 +510,7 @@ mod tests {
 
         // Neither an endless head nor none at all is answered.
         let mut client = running.client().await;
-        let _ = client.write_all(&[b'a'; 3 * HEAD]).await;
+        let _ = client.write_all(&vec![b'a'; 3 * HEAD]).await;
         assert!(all(client).await.is_empty());
         // Dot at the end and upper case are another spelling of the same name.
         running.open(&format!("LOCALHOST.:{port}")).await;

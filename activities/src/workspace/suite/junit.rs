@@ -205,7 +205,7 @@ mod tests {
             (r#"<testsuite><!-- <testcase name="a"/> --></testsuite>"#, false),
             (r#"<testsuite><system-out><![CDATA[<testcase name="a"/>]]></system-out></testsuite>"#, false),
             (r#"<testsuite name='<testcase name="a"/>'></testsuite>"#, false),
-            (r#"<testsuite><testcase name='a'  ></testcase></testsuite>"#, true),
+            ("<testsuite><testcase name='a'  ></testcase></testsuite>", true),
             (r#"<testsuite><testcase name="a"><failure message="<skipped/>"/></testcase></testsuite>"#, false),
             (r#"<testsuite><testcase name="a"><failure>&#60;/failure></failure></testcase></testsuite>"#, false),
             (r#"<testsuite><testcase name="a"><properties><failure/></properties></testcase></testsuite>"#, true),

@@ -13,6 +13,9 @@ use serde_json::json;
 use super::{Broken, Canary, Failure, Fate, HARNESS, Left, Nonce, Only, Report, Runner, words};
 use crate::workspace::repository::Repository;
 
+/// Writes the assertion of a canary: the name of its own function, left, right.
+type Assertion = fn(&str, u64, u64) -> String;
+
 const FILES: [(&str, &str); 7] = [
     ("bin/node", include_str!("../harness/ticketwright_node.sh")),
     ("ticketwright_preload.cjs", include_str!("../harness/ticketwright_preload.cjs")),
@@ -106,9 +109,9 @@ impl Runner for Node {
         let (a, b, x, y) = (nonce.word(1), nonce.word(2), nonce.number(1), nonce.number(2));
         let test = ["test", "it"].into_iter().find(|name| calls(content, name))?;
         let own = format!("_{}", nonce.word(3));
-        let (import, assertion): (String, fn(&str, u64, u64) -> String) = if calls(content, "expect") {
+        let (import, assertion): (String, Assertion) = if calls(content, "expect") {
             let chai = [".to.equal(", ".to.be.", ".to.eql(", ".to.deep."].iter().any(|word| content.contains(word));
-            let jest: fn(&str, u64, u64) -> String = |_, left, right| format!("expect({left}).toBe({right})");
+            let jest: Assertion = |_, left, right| format!("expect({left}).toBe({right})");
             (String::new(), if chai { |_, left, right| format!("expect({left}).to.equal({right})") } else { jest })
         } else if content.contains("assert.") {
             (String::new(), |_, left, right| format!("assert.strictEqual({left}, {right})"))

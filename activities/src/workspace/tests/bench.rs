@@ -45,6 +45,7 @@ impl Median {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures; run by make bench-workspace"]
+#[expect(clippy::print_stdout, reason = "a table for people")]
 async fn calls_on_a_large_repository_are_quick() {
     let bench = Bench::seeded(large).await;
     let base = bench.base();

@@ -106,6 +106,7 @@ impl Bench {
         head
     }
 
+    #[expect(clippy::print_stderr, reason = "the runs' output is shown where a test fails")]
     async fn judged(&self, files: &[(&str, String)]) -> Result<Proof, String> {
         let head = self.changed(files).await;
         let request = Prove { base: self.base(), head, command_seconds: 120, without_tests: None };

@@ -113,16 +113,9 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
          printf '%s\\n' {} > \"$(python -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))')/workspace.pth\"\n",
         places.join(" ")
     );
-    let tool = |name: &str| {
-        if tooling.has(name) {
-            format!("tool={name}")
-        } else {
-            // Both are wheels in the index, so they need not be in the image.
-            format!(
-                "python3 -m venv .ticketwright-tool\n.ticketwright-tool/bin/python -m pip install --quiet --only-binary :all: {name}\n\
-                 tool=$PWD/.ticketwright-tool/bin/{name}"
-            )
-        }
+    let tool = |name: &str| match tooling.has(name) {
+        true => format!("tool={name}"),
+        false => fetched(name),
     };
     if has("uv.lock") {
         part.title = "uv sync".into();
@@ -197,6 +190,14 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
     part.online =
         format!("set -e\n{ENVIRONMENT}python -m pip install --quiet --only-binary :all: {}{end}", arguments.join(" "));
     Some(Ok(part))
+}
+
+/// A tool that is a wheel in the index, so it need not be in the image.
+fn fetched(name: &str) -> String {
+    format!(
+        "python3 -m venv .ticketwright-tool\n.ticketwright-tool/bin/python -m pip install --quiet --only-binary :all: {name}\n\
+         tool=$PWD/.ticketwright-tool/bin/{name}"
+    )
 }
 
 /// Whether a requirement is a directory, a checkout or a URL instead of a package of the index.
