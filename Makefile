@@ -8,7 +8,8 @@ demo: build
 	@tools/temporal/temporal.sh >/dev/null
 	@DEMO_PREPARED="$$(scripts/install --summary)" exec target/debug/demo
 
-# The scenarios run the product's own binaries, so these are built first.
+# The scenarios run the product's own binaries, so these are built first. Proofs are tried on the runners of other languages.
+test: INSTALL = --tests
 test: build
 	@tools/temporal/temporal.sh >/dev/null
 	cargo test --workspace
@@ -18,7 +19,7 @@ build: install
 	cargo build --workspace
 
 install:
-	@scripts/install
+	@scripts/install $(INSTALL)
 
 lint:
 	cargo fmt --all --check

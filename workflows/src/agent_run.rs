@@ -314,10 +314,8 @@ impl Run {
     fn or_answered(&self, end: AgentEnd) -> AgentEnd {
         let answer = self.progress(|p| p.answer.clone());
         match (end, answer) {
-            (AgentEnd::Limit(_) | AgentEnd::InvalidAnswer(_) | AgentEnd::Budget { .. }, Some(answer)) => {
-                AgentEnd::Answered(answer)
-            }
-            (end, _) => end,
+            (end @ AgentEnd::Answered(_), _) | (end, None) => end,
+            (_, Some(answer)) => AgentEnd::Answered(answer),
         }
     }
 

@@ -257,7 +257,9 @@ impl WorkspaceActivities {
     /// Shows a change; no effect but its text in the blob store.
     #[activity(definition = definitions::Diff)]
     pub async fn diff(self: Arc<Self>, ctx: ActivityContext, workspace: Workspace) -> Result<Digest, ActivityError> {
-        while_beating(&ctx, self.diff_for(&Claim::of(ctx.info()), workspace)).await
+        let claim = Claim::of(ctx.info());
+        let work = || self.diff_for(&claim, workspace.clone());
+        while_beating(&ctx, self.soundly(&workspace.repository, work)).await
     }
 
     /// Makes a proof; no effect but the log.

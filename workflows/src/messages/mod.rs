@@ -209,6 +209,7 @@ fn environment() -> Environment<'static> {
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.add_filter("plain", |text: String| one_line(&text));
+    environment.add_filter("visible", |text: String| visible(&text));
     environment.add_filter("mrkdwn", |text: String| slack::escape(&one_line(&text)));
     environment.add_filter("cell", |text: String| one_line(&text).replace('|', "\\|"));
     environment.add_filter("quiet", |text: String| quiet(&text));

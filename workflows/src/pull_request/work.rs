@@ -83,7 +83,7 @@ impl Desk {
         let (mut workspace, mut refusal, began) = (base.clone(), refusal, now(&self.ctx));
         let before = u32::from(!refusal.is_empty());
         let survey = match self.ctx.patched(patches::SURVEY) {
-            true => Some(self.survey(base.clone()).await?),
+            true => self.survey(base.clone()).await?,
             false => None,
         };
         for attempt in 1..=attempts {
@@ -118,9 +118,17 @@ impl Desk {
         Err(Stop::Told(format!("No change held in {attempts} attempts. The last one: {refusal}")))
     }
 
-    async fn survey(&self, workspace: Workspace) -> Result<Survey, Stop> {
+    /// What the repository says about itself; the agent can do without.
+    async fn survey(&self, workspace: Workspace) -> Result<Option<Survey>, Stop> {
         let summary = format!("survey {}", workspace.repository.name());
-        Ok(self.call(Family::Sandbox { commands: SET_UP }, &summary, Workspaces::survey, workspace).await?)
+        match self.call(Family::Sandbox { commands: SET_UP }, &summary, Workspaces::survey, workspace).await {
+            Ok(survey) => Ok(Some(survey)),
+            Err(CallError::Failed(failure)) => {
+                self.log(format!("no survey: {}", failure.message));
+                Ok(None)
+            }
+            Err(cancelled) => Err(cancelled.into()),
+        }
     }
 
     async fn run_agent(

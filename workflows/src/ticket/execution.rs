@@ -16,7 +16,7 @@ use crate::contract::ids::{CommitSha, Digest, RepositoryName};
 use crate::contract::plan::TaskResult;
 use crate::contract::status::{ParkReason, Stage};
 use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Survey, Workspace, Workspaces};
-use crate::kit::now;
+use crate::kit::{CallError, now};
 use crate::messages::{counted, one_line, quiet, shorten};
 use crate::patches;
 use crate::policy::{Family, PROOF_RUNS, SET_UP};
@@ -275,7 +275,15 @@ impl Flow {
         let workspace = Workspace { repository: repository.clone(), base, snapshot: None };
         let summary = format!("survey {}", repository.name());
         let family = Family::Sandbox { commands: SET_UP };
-        Ok(Some(self.call(family, &summary, Workspaces::survey, workspace).await?))
+        match self.call(family, &summary, Workspaces::survey, workspace).await {
+            Ok(survey) => Ok(Some(survey)),
+            Err(CallError::Cancelled) => Err(Stop::Cancelled),
+            // The agent can do without. What is really wrong, the calls that follow will say.
+            Err(CallError::Failed(failure)) => {
+                self.log(format!("{} could not be surveyed: {}", repository.name(), failure.message));
+                Ok(None)
+            }
+        }
     }
 
     /// Begins on the branch as it is now. A person may have pushed to it: their commits stay, so unfinished work that stands
@@ -324,7 +332,7 @@ impl Flow {
         let authority = self.authority().await?;
         let (delivery, id, title, template, keep_plan) = self.read(|s| {
             let (id, title) =
-                s.tasks.get(n).map(|task| (task.plan.id.clone(), task.plan.title.clone())).unwrap_or_default();
+                s.tasks.get(n).map(|task| (one_line(&task.plan.id), task.plan.title.clone())).unwrap_or_default();
             let conventions = &s.policy.conventions;
             let delivery = s.repositories.get(repository).cloned();
             (delivery, id, title, conventions.commit.clone(), conventions.keep_plan)
