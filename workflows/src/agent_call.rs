@@ -10,7 +10,7 @@ use crate::contract::agent::{AgentEnd, AgentInput, AgentName, AgentResult, Purse
 use crate::contract::ids::{Generation, TicketKey};
 use crate::contract::money::MicroUsd;
 use crate::contract::policy::{ModelChoice, Policy};
-use crate::contract::workspace::Workspace;
+use crate::contract::workspace::{Survey, Workspace};
 use crate::kit::{self, CallError};
 
 /// What an agent is to do.
@@ -41,6 +41,13 @@ pub struct Means {
     pub command_seconds: u64,
     /// History events after which it continues as new.
     pub history_events: u32,
+}
+
+/// Puts what a repository says about itself into the brief of an agent that works there, where a survey was made.
+pub(crate) fn tell_survey(brief: &mut Value, survey: Option<&Survey>) {
+    if let (Some(brief), Some(survey)) = (brief.as_object_mut(), survey) {
+        brief.insert("survey".to_owned(), serde_json::json!(survey));
+    }
 }
 
 /// Runs an agent to its end as a child with this workflow id, with the means of a policy.

@@ -95,9 +95,7 @@ impl Desk {
                 "attempt": attempt + before,
                 "refusal": refusal,
             });
-            if let (Some(brief), Some(survey)) = (brief.as_object_mut(), &survey) {
-                brief.insert("survey".to_owned(), json!(survey));
-            }
+            agent_call::tell_survey(&mut brief, survey.as_ref());
             let (result, head) = self.run_agent(asked, brief, workspace).await?;
             let Some(head) = head.filter(|head| head.snapshot.is_some()) else { return Ok(Err(result)) };
             match self.check(&base, &head).await? {

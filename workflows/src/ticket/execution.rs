@@ -10,6 +10,7 @@ use temporalio_workflow::workflows::join_all;
 use super::errand::{Answered, Job, Unanswered};
 use super::flow::{Flow, Stop, park};
 use super::state::{Ready, Task};
+use crate::agent_call;
 use crate::contract::agent::AgentName;
 use crate::contract::github::{GitHub, PullRequestState};
 use crate::contract::ids::{CommitSha, Digest, RepositoryName};
@@ -195,9 +196,7 @@ impl Flow {
         let (Some(base), Some(workspace)) = (base, workspace) else {
             return Err(park(ParkReason::Upstream, format!("{repository} has no branch to work on.")));
         };
-        if let (Some(brief), Some(survey)) = (brief.as_object_mut(), survey) {
-            brief.insert("survey".to_owned(), json!(survey));
-        }
+        agent_call::tell_survey(&mut brief, survey);
         let place = Some((repository, workspace));
         let job = Job { agent: AgentName::Execution, brief, place, shares, task: Some(n + 1) };
         match self.run_agent(job).await {

@@ -59,9 +59,7 @@ impl Watch {
             "refusal": self.refusal,
             "guidance": mending.guidance,
         });
-        if let (Some(brief), Some(survey)) = (brief.as_object_mut(), survey) {
-            brief.insert("survey".to_owned(), json!(survey));
-        }
+        agent_call::tell_survey(&mut brief, survey.as_ref());
         let (agent, ended) = self.run_agent(mending, model, lease, brief).await?;
         let told = |spent, turns| AgentSpent { agent, spent, turns };
         let (end, workspace) = match ended {
