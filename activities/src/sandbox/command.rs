@@ -92,7 +92,9 @@ pub enum Exit {
     OverLimit(String),
     /// Somebody ended it from outside: a newer attempt of the same call, or an operator.
     Cancelled,
-    /// It never started; bubblewrap's words, or what no system call could carry.
+    /// It was not tried, since it could never start as it is: why, for whoever wrote it.
+    NotStarted(String),
+    /// It never started; bubblewrap's words.
     LaunchFailed(String),
 }
 
@@ -113,6 +115,6 @@ impl Finished {
     /// A command that was not even tried.
     pub(super) fn not_started(why: String) -> Self {
         let (stdout, stderr) = (Output::default(), Output::default());
-        Self { exit: Exit::LaunchFailed(why), stdout, stderr, duration: Duration::ZERO }
+        Self { exit: Exit::NotStarted(why), stdout, stderr, duration: Duration::ZERO }
     }
 }

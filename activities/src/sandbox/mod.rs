@@ -45,6 +45,7 @@ pub use profile::ROOT;
 pub use settings::Settings;
 pub use tree::end_recorded;
 pub use walk::remove_all;
+pub(crate) use walk::{DEEPEST, walk};
 
 /// A sandbox that was seen to work on this host. A clone shares its places.
 #[derive(Debug, Clone)]
@@ -138,7 +139,7 @@ impl Sandbox {
     async fn run_inner(&self, command: Command) -> io::Result<Finished> {
         let Inner { settings, launcher, slots, groups, .. } = &*self.inner;
         if let Some(why) = command.malformed() {
-            return Ok(Finished::not_started(format!("the command cannot be started: {why}")));
+            return Ok(Finished::not_started(why.to_owned()));
         }
         // Whose files they are already, so that they need not change owner.
         let owner = command.workspace.as_ref().and_then(|path| path.symlink_metadata().ok()).map(|found| found.uid());
@@ -149,7 +150,7 @@ impl Sandbox {
             let given = blocking(move || owned.iter().try_for_each(|path| slots::give_to(uid, path))).await;
             match given {
                 Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
-                    return Ok(Finished::not_started(format!("the workspace cannot be handed over: {error}")));
+                    return Ok(Finished::not_started(format!("in its workspace {error}")));
                 }
                 given => given?,
             }
@@ -161,7 +162,9 @@ impl Sandbox {
         let launched = match launcher.launch(process).await {
             // execve(2): one argument above 128 KB, or all of them above a quarter of the stack's limit.
             Err(error) if error.kind() == io::ErrorKind::ArgumentListTooLong => {
-                return Ok(Finished::not_started("the command cannot be started: it is longer than 128 KB".into()));
+                return Ok(Finished::not_started(
+                    "it is longer than 128 KB; write long files with a tool of their own".into(),
+                ));
             }
             launched => launched?,
         };
@@ -174,9 +177,15 @@ impl Sandbox {
                 which = watch::over_limit(&tree, settings, &group, writable) => Some(Exit::OverLimit(which)),
             };
             if exit.is_some() {
-                tree.kill();
+                tree.kill().await?;
             }
             io::Result::Ok(exit)
+        };
+        // Whatever holds a pipe open and cannot be ended would keep us reading for ever, so this is told at once.
+        let ended = async {
+            let (forced, status) = tokio::try_join!(running, read_status(status_pipe, |init| tree.set_init(init)))?;
+            tree.gone().await?;
+            io::Result::Ok((forced, status))
         };
         let errors = async {
             match errors {
@@ -184,13 +193,18 @@ impl Sandbox {
                 None => Ok(Output::default()),
             }
         };
-        let (forced, status, stdout, stderr) = tokio::try_join!(
-            running,
-            read_status(status_pipe, |init| tree.set_init(init)),
-            output::capture(output, command.output_cap),
-            errors,
-        )?;
-        let ended = tree.reap()?;
+        let done = tokio::try_join!(ended, output::capture(output, command.output_cap), errors);
+        let reaped = done.and_then(|done| Ok((done, tree.reap()?)));
+        let (((forced, status), stdout, stderr), ended) = match reaped {
+            Ok(all) => all,
+            Err(error) => {
+                if !tree.end_now() {
+                    // What still runs keeps its place and its user, which nobody else must get.
+                    std::mem::forget(slot);
+                }
+                return Err(error);
+            }
+        };
         let duration = started.elapsed();
         let starved = group.ran_out_of_memory();
         drop(group);

@@ -308,7 +308,7 @@ async fn what_no_system_call_can_carry_never_becomes_an_option_of_bubblewrap() {
     ];
     for (command, expected) in commands {
         let exit = sandbox.run(command).await.unwrap().exit;
-        assert!(matches!(&exit, Exit::LaunchFailed(why) if why.contains(expected)), "{exit:?}");
+        assert!(matches!(&exit, Exit::NotStarted(why) if why.contains(expected)), "{exit:?}");
     }
 }
 
@@ -370,7 +370,7 @@ time.sleep(60)'";
     let command = |script: &str| Command::script(script, Some(directory.path().into()), LIMIT);
     assert_over(&sandbox.run(command(nest)).await.unwrap(), "disk: directories are nested too deep");
     let next = sandbox.run(command("true")).await.unwrap().exit;
-    let is_told = matches!(&next, Exit::LaunchFailed(why) if why.contains("nested too deep"));
+    let is_told = matches!(&next, Exit::NotStarted(why) if why.contains("nested too deep"));
     assert!(is_told || next == Exit::Code(0), "{next:?}");
     remove_all(directory.path()).unwrap();
 }

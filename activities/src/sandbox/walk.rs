@@ -15,7 +15,7 @@ const OPEN: usize = 16;
 
 /// Levels of directories that are followed. No honest tree has as many, and much that reads trees would run out of stack or
 /// descriptors further down.
-const DEEPEST: usize = 512;
+pub(crate) const DEEPEST: usize = 512;
 
 /// A place to go on from. Its path holds while the directory is open.
 struct Base {
@@ -28,7 +28,7 @@ struct Base {
 ///
 /// # Errors
 /// The first error of `visit`, or [`io::ErrorKind::InvalidFilename`]: directories are nested deeper than can be followed.
-pub(super) fn walk(root: &Path, mut visit: impl FnMut(&Path, &Metadata) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn walk(root: &Path, mut visit: impl FnMut(&Path, &Metadata) -> io::Result<()>) -> io::Result<()> {
     let data = root.symlink_metadata()?;
     visit(root, &data)?;
     if !data.is_dir() {

@@ -54,7 +54,8 @@ impl WorkspaceActivities {
                     format!("exit {code}: {}", text::cap_line(last, 200))
                 }
                 Exit::TimedOut => format!("stopped after {command_seconds} s"),
-                Exit::OverLimit(which) => format!("stopped: it used too much {which}"),
+                Exit::OverLimit(which) => format!("stopped, over its limit of {which}"),
+                Exit::NotStarted(why) => format!("not started: {why}"),
                 Exit::Cancelled | Exit::LaunchFailed(_) => "not run".to_owned(),
             };
             commands.push(text::cap(&format!("{fixer} ({how})"), WORDS));

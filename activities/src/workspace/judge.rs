@@ -375,7 +375,8 @@ pub(super) fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal
             format!("it ran longer than a command may, in {}", unfinished(run))
         }
         Exit::TimedOut => "it ran longer than a command may".to_owned(),
-        Exit::OverLimit(which) => format!("it used too much {which}"),
+        Exit::OverLimit(which) => format!("it was over its limit of {which}"),
+        Exit::NotStarted(why) => format!("it could not be started: {why}"),
         _ if run.report.doubt.is_some() => {
             return Err(format!(
                 "The runner's report cannot be trusted {place}: {}. A test must not end the process or write reports, and \

@@ -424,7 +424,8 @@ fn describe(finished: &Finished, limit: Duration) -> Reply {
             "The command was stopped after {} s, the longest it may run. Run less at a time.\n{said}",
             limit.as_secs()
         )),
-        Exit::OverLimit(which) => Err(format!("The command was stopped: it used too much {which}.\n{said}")),
+        Exit::OverLimit(which) => Err(format!("The command was stopped, over its limit of {which}.\n{said}")),
+        Exit::NotStarted(why) => Err(format!("The command was not started: {why}.")),
         Exit::Cancelled | Exit::LaunchFailed(_) => Err(said.to_owned()),
     }
 }
