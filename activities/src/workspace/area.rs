@@ -159,7 +159,9 @@ pub(super) fn prepare(directory: &Path, owner: Option<u32>) -> io::Result<()> {
 impl Drop for Area {
     fn drop(&mut self) {
         if let Err(error) = remove_tree(&self.directory) {
+            // Its lock stays: the next worker to start finds it by that.
             tracing::warn!(directory = %self.directory.display(), %error, "a workspace's directory could not be removed");
+            return;
         }
         let _ = std::fs::remove_file(with(&self.directory, "lock"));
     }
@@ -183,7 +185,7 @@ pub(super) struct Checkout {
     /// What is installed for it.
     pub(super) prepared: Prepared,
     /// The commit that git inside the sandbox compares with.
-    base: CommitSha,
+    pub(super) base: CommitSha,
     /// File that names the process group of a command.
     group: PathBuf,
 }
@@ -257,13 +259,18 @@ pub(super) fn sweep(settings: &Settings) {
     }
 }
 
-/// Kills the process groups of the call's other attempts, and removes their directories where nobody works any more.
+/// Ends what the call's older attempts still run, and removes the directories of others where nobody works any more. A newer
+/// attempt than ours is left alone: we are the one that woke late.
 fn end_older(work: &Path, name: &str, ours: &Path) {
+    let number = |path: &Path| path.extension().and_then(OsStr::to_str).and_then(|attempt| attempt.parse::<u32>().ok());
     for entry in std::fs::read_dir(work).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
         let of_this_call = entry.file_name().to_string_lossy().starts_with(&format!("{name}."));
+        let is_older = number(&path.with_extension("")) < number(ours);
         match path.extension().and_then(OsStr::to_str) {
-            Some("group") if of_this_call => sandbox::end_recorded(&path),
+            Some("group") if of_this_call && is_older => {
+                sandbox::end_recorded(&path);
+            }
             Some("lock") if of_this_call && path.with_extension("") != ours => remove_if_left(&path.with_extension("")),
             _ => {}
         }
@@ -272,9 +279,16 @@ fn end_older(work: &Path, name: &str, ours: &Path) {
 
 fn remove_if_left(directory: &Path) {
     if let Some(_held) = lock::try_now(&with(directory, "lock")) {
-        sandbox::end_recorded(&with(directory, "group"));
-        let _ = remove_tree(directory);
-        let _ = std::fs::remove_file(with(directory, "group"));
+        let group = with(directory, "group");
+        if !sandbox::end_recorded(&group) {
+            tracing::warn!(directory = %directory.display(), "what an older attempt started cannot be ended; its files stay");
+            return;
+        }
+        if let Err(error) = remove_tree(directory) {
+            tracing::warn!(directory = %directory.display(), %error, "what an older attempt left cannot be removed");
+            return;
+        }
+        let _ = std::fs::remove_file(group);
         let _ = std::fs::remove_file(with(directory, "lock"));
     }
 }
@@ -291,24 +305,61 @@ fn make(directory: &Path) -> io::Result<()> {
     lock::open_to_others(directory)
 }
 
-/// Removes `directory` if it is there. Code under test may have closed directories to their own owner.
+/// Removes `directory` if it is there, whatever code under test has made of it.
 pub(super) fn remove_tree(directory: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(directory)?;
-            std::fs::remove_dir_all(directory)
-        }
+    match sandbox::remove_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && directory.symlink_metadata().is_err() => Ok(()),
         other => other,
     }
 }
 
-fn open_up(directory: &Path) -> io::Result<()> {
-    std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(directory)?.filter_map(Result::ok) {
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_worker_left_is_swept_however_deep_it_is_nested() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings { directory: directory.path().to_owned(), ..Settings::default() };
+        settings.make_directories().unwrap();
+        let left = settings.work().join("call.1");
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(with(&left, "lock"), "").unwrap();
+        // More than a thread's stack has room for, and far more than the descriptors a process may have.
+        let nest = "import os, sys\nos.chdir(sys.argv[1])\nfor _ in range(20000): os.mkdir('d'); os.chdir('d')";
+        assert!(
+            std::process::Command::new("/usr/bin/python3").args(["-c", nest]).arg(&left).status().unwrap().success()
+        );
+        sweep(&settings);
+        assert!(!left.exists() && !with(&left, "lock").exists());
     }
-    Ok(())
+
+    #[test]
+    fn an_attempt_that_woke_late_leaves_newer_ones_alone() {
+        let work = tempfile::tempdir().unwrap();
+        let ours = work.path().join("call.2");
+        let running: Vec<_> = [1, 3, 10]
+            .into_iter()
+            .map(|attempt| {
+                use std::os::unix::process::CommandExt as _;
+                let child = std::process::Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
+                let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+                let started = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().to_owned();
+                let record = work.path().join(format!("call.{attempt}.group"));
+                std::fs::write(record, format!("{} {started}\n", child.id())).unwrap();
+                child
+            })
+            .collect();
+        end_older(work.path(), "call", &ours);
+        let ended: Vec<bool> = running
+            .into_iter()
+            .map(|mut child| {
+                let ended = child.try_wait().unwrap().is_some();
+                let _ = child.kill();
+                child.wait().unwrap();
+                ended
+            })
+            .collect();
+        assert_eq!(ended, [true, false, false]);
+    }
 }

@@ -18,6 +18,7 @@ use super::mirror::Mirror;
 use super::{attributes, bundle, disk, objects, text};
 use crate::blobs::Blobs;
 use crate::failure::ServiceError;
+use crate::sandbox::DEEPEST;
 
 /// Largest file of a snapshot: GitHub refuses files over 100 MB.
 const LARGEST_FILE: u64 = 95 << 20;
@@ -210,7 +211,7 @@ pub(super) async fn walk(checkout: &Checkout) -> Result<Walked, ServiceError> {
     let noted = checkout.index().metadata().map(|index| (index.mtime(), index.mtime_nsec())).map_err(disk)?;
     let walk = move || {
         let mut walked = Walked::default();
-        walked.look(&files, Path::new(""), noted).map(|()| walked)
+        walked.look(&files, noted).map(|()| walked)
     };
     tokio::task::spawn_blocking(walk).await.map_err(disk)?.map_err(disk)
 }
@@ -229,10 +230,31 @@ impl Walked {
     }
 
     /// `noted`: when git wrote its index, before the command began.
-    fn look(&mut self, root: &Path, below: &Path, noted: (i64, i64)) -> io::Result<()> {
+    fn look(&mut self, root: &Path, noted: (i64, i64)) -> io::Result<()> {
+        // One directory is open at a time, and none of them waits on the stack.
+        let mut left = vec![(PathBuf::new(), 0)];
+        while let Some((below, depth)) = left.pop() {
+            if depth > DEEPEST {
+                let shown: String = text::shown(below.as_os_str().as_bytes()).chars().take(200).collect();
+                self.refused = Some(format!(
+                    "Directories are nested more than {DEEPEST} deep below {shown}. Let the command remove that directory."
+                ));
+            }
+            if self.refused.is_some() {
+                return Ok(());
+            }
+            let below_here = self.look_into(root, &below, noted)?;
+            left.extend(below_here.into_iter().map(|path| (path, depth + 1)));
+        }
+        Ok(())
+    }
+
+    /// The directories in the directory `below`.
+    fn look_into(&mut self, root: &Path, below: &Path, noted: (i64, i64)) -> io::Result<Vec<PathBuf>> {
+        let mut directories = Vec::new();
         let entries = match std::fs::read_dir(root.join(below)) {
             Ok(entries) => entries,
-            Err(error) => return self.out_of_reach(below, error),
+            Err(error) => return self.out_of_reach(below, error).map(|()| directories),
         };
         for entry in entries {
             let entry = entry?;
@@ -247,7 +269,7 @@ impl Walked {
                     Some(format!("There are more than {MOST_FILES} files now. Let the command remove what it made."));
             }
             if self.refused.is_some() {
-                return Ok(());
+                return Ok(directories);
             }
             if name == b".git" || name == b"git~1" {
                 let shown = text::shown(path.as_os_str().as_bytes());
@@ -260,19 +282,19 @@ impl Walked {
             }
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                self.look(root, &path, noted)?;
+                directories.push(path);
             } else if kind.is_file() {
                 match entry.metadata() {
                     Ok(metadata) => self.look_at(root, path, &metadata, noted)?,
-                    Err(error) => return self.out_of_reach(below, error),
+                    Err(error) => return self.out_of_reach(below, error).map(|()| directories),
                 }
             } else if !kind.is_symlink()
                 && let Err(error) = std::fs::remove_file(entry.path())
             {
-                return self.out_of_reach(below, error);
+                return self.out_of_reach(below, error).map(|()| directories);
             }
         }
-        Ok(())
+        Ok(directories)
     }
 
     fn look_at(&mut self, root: &Path, path: PathBuf, found: &Metadata, noted: (i64, i64)) -> io::Result<()> {
@@ -328,7 +350,7 @@ mod tests {
 
     fn looked(root: &Path) -> Option<String> {
         let mut walked = Walked::default();
-        walked.look(root, Path::new(""), (0, 0)).unwrap();
+        walked.look(root, (0, 0)).unwrap();
         walked.refused
     }
 
@@ -349,6 +371,17 @@ mod tests {
         std::fs::set_permissions(&closed, Permissions::from_mode(0o755)).unwrap();
         assert!(said.starts_with("a/closed cannot be read") && said.contains("chmod -R u+rwX a/closed"), "{said}");
         assert_eq!(looked(directory.path()), None, "open, it can be kept");
+    }
+
+    #[test]
+    fn directories_nested_deeper_than_a_command_may_have_them_are_told_to_the_model() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(directory.path().join("d/".repeat(DEEPEST))).unwrap();
+        assert_eq!(looked(directory.path()), None);
+        std::fs::create_dir_all(directory.path().join("d/".repeat(1_500))).unwrap();
+        let said = looked(directory.path()).expect("refused");
+        assert!(said.starts_with("Directories are nested more than 512 deep below d/d/d"), "{said}");
+        crate::sandbox::remove_all(&directory.path().join("d")).unwrap();
     }
 
     #[test]

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::ServiceError;
+use crate::sandbox;
+use crate::workspace::area::remove_tree;
 use crate::workspace::{disk, lock};
 
 /// Name of the description in a layer.
@@ -90,7 +92,7 @@ impl Layers {
         lock::open_to_others(&self.directory)?;
         for name in self.names("tmp") {
             if let Some(_held) = lock::try_now(&self.path(&name, "lock")) {
-                let _ = std::fs::remove_dir_all(self.path(&name, "tmp"));
+                let _ = remove_tree(&self.path(&name, "tmp"));
             }
         }
         Ok(())
@@ -141,7 +143,7 @@ impl Layers {
         let held = lock::wait(self.path(key, "lock")).await?;
         let new = self.path(key, "tmp");
         let (work, result) = (new.join("work"), new.join("result"));
-        remove(&new).map_err(disk)?;
+        remove_tree(&new).map_err(disk)?;
         for directory in [&new, &work, &result] {
             std::fs::create_dir(directory).map_err(disk)?;
             std::fs::set_permissions(directory, Permissions::from_mode(0o755)).map_err(disk)?;
@@ -206,9 +208,9 @@ impl Layers {
     /// Removes a layer, so that half a layer is never found.
     fn discard(&self, key: &str) -> io::Result<()> {
         let away = self.path(key, "tmp");
-        remove(&away)?;
+        remove_tree(&away)?;
         std::fs::rename(self.path(key, "layer"), &away)?;
-        remove(&away)
+        remove_tree(&away)
     }
 }
 
@@ -219,6 +221,8 @@ impl Making {
     /// It cannot be moved.
     pub(super) fn mount(&self, layer: &mut Layer, made: &Path, to: PathBuf) -> io::Result<()> {
         let from = layer.mounts.len().to_string();
+        // A directory that is closed to its own owner cannot be moved.
+        std::fs::set_permissions(made, Permissions::from_mode(0o755))?;
         std::fs::rename(made, self.result.join(&from))?;
         layer.mounts.push(Mount { from, to });
         Ok(())
@@ -234,7 +238,7 @@ impl Making {
         std::fs::write(&description, serde_json::to_vec(&layer).map_err(io::Error::other)?)?;
         // One call for the file system: a layer has tens of thousands of files.
         nix::unistd::syncfs(File::open(&self.result)?.as_fd())?;
-        remove(&self.place)?;
+        remove_tree(&self.place)?;
         std::fs::rename(&self.result, &self.place)?;
         if let Some(directory) = self.place.parent() {
             File::open(directory)?.sync_all()?;
@@ -245,47 +249,39 @@ impl Making {
 
 impl Drop for Making {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.new) {
+        if let Err(error) = remove_tree(&self.new) {
             tracing::warn!(%error, "what a set-up worked with could not be removed");
         }
     }
 }
 
-/// Removes a directory if it is there. What installed it may have closed directories to their own owner.
-fn remove(directory: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            settle(directory)?;
-            std::fs::remove_dir_all(directory)
-        }
-        other => other,
-    }
-}
-
 /// Makes files ours, readable for everybody and writable for nobody else, and counts their bytes. As root, no sandbox has
 /// our user id, so none can change them even where they are not mounted read-only.
-fn settle(path: &Path) -> io::Result<u64> {
-    let data = path.symlink_metadata()?;
-    if nix::unistd::geteuid().is_root() {
-        lchown(path, Some(0), Some(0))?;
-    }
-    if data.is_symlink() {
-        return Ok(0);
-    }
-    let mode = data.permissions().mode();
-    let run = if data.is_dir() || mode & 0o111 != 0 { 0o111 } else { 0 };
-    let wanted = 0o644 | run;
-    if mode & 0o7777 != wanted {
-        std::fs::set_permissions(path, Permissions::from_mode(wanted))?;
-    }
-    if !data.is_dir() {
-        return Ok(data.len());
-    }
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidFilename`]: directories are nested deeper than can be followed.
+fn settle(root: &Path) -> io::Result<u64> {
+    let root_user = nix::unistd::geteuid().is_root();
     let mut bytes = 0;
-    for entry in std::fs::read_dir(path)? {
-        bytes += settle(&entry?.path())?;
-    }
+    // A directory is opened up before it is read.
+    sandbox::walk(root, |path, data| {
+        if root_user {
+            lchown(path, Some(0), Some(0))?;
+        }
+        if data.is_symlink() {
+            return Ok(());
+        }
+        let mode = data.permissions().mode();
+        let run = if data.is_dir() || mode & 0o111 != 0 { 0o111 } else { 0 };
+        let wanted = 0o644 | run;
+        if mode & 0o7777 != wanted {
+            std::fs::set_permissions(path, Permissions::from_mode(wanted))?;
+        }
+        if !data.is_dir() {
+            bytes += data.len();
+        }
+        Ok(())
+    })?;
     Ok(bytes)
 }
 
@@ -353,13 +349,14 @@ pub(super) fn link_farm(from: &Path, to: &Path, seen: &Path) -> io::Result<()> {
     std::fs::write(to.join("trim.txt"), now.to_string())
 }
 
-/// Bytes of all files below a path; links are not followed.
+/// Bytes of all files below a path; links are not followed. What cannot be looked at has no end.
 pub(super) fn size_of(path: &Path) -> u64 {
-    let Ok(data) = path.symlink_metadata() else { return 0 };
-    if !data.is_dir() {
-        return data.len();
-    }
-    std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok).map(|entry| size_of(&entry.path())).sum()
+    let mut bytes = 0u64;
+    let walked = sandbox::walk(path, |_, data| {
+        bytes += if data.is_dir() { 0 } else { data.len() };
+        Ok(())
+    });
+    if walked.is_ok() { bytes } else { u64::MAX }
 }
 
 /// Directories of this name below `root`, none inside another, by their path there. Links are not followed.
