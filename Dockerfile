@@ -4,13 +4,18 @@
 #
 #   docker build -t ticketwright .
 #   docker run --rm ticketwright ticketwright --help
+#   docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined ...
+#                                                        for the worker: its sandboxes need namespaces and a /proc of their own
 #   docker run --rm ticketwright ingress --help
 
 ARG DEBIAN=bookworm
 
 FROM rust:1.95-${DEBIAN} AS rust
+# The image has the compiler and cargo only.
+RUN rustup component add rustfmt clippy
 FROM golang:1.26-${DEBIAN} AS go
 FROM node:24-${DEBIAN}-slim AS node
+FROM gradle:9-jdk21 AS gradle
 
 FROM rust AS build
 WORKDIR /source
@@ -33,12 +38,21 @@ COPY --from=rust /usr/local/rustup/toolchains /usr/local/rust
 COPY --from=go /usr/local/go /usr/local/go
 COPY --from=node /usr/local/bin /usr/local/bin
 COPY --from=node /usr/local/lib/node_modules /usr/local/lib/node_modules
+COPY --from=gradle /opt/gradle /usr/local/gradle
 ENV PATH=/usr/local/go/bin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin
 # The toolchain itself and not rustup's proxies, which look for their settings in a home directory that sandboxes lack.
 # ts-jest needs the compiler API of TypeScript 5.
 RUN ln --symbolic /usr/local/rust/*/bin/* /usr/local/bin/ \
-    && npm install --global --no-fund --no-audit typescript@5 jest@30 eslint@9 prettier@3 \
+    && ln --symbolic /usr/local/gradle/bin/gradle /usr/local/bin/gradle \
+    && rm -f /usr/local/bin/yarn /usr/local/bin/yarnpkg \
+    && npm install --global --no-fund --no-audit typescript@5 jest@30 eslint@9 prettier@3 pnpm@9.15.9 yarn@1.22.22 \
+    && python3 -m pip install --no-cache-dir --break-system-packages uv==0.9.8 \
+    && python3 -m venv /usr/local/poetry && /usr/local/poetry/bin/pip install --no-cache-dir poetry==2.2.1 \
+    && ln --symbolic /usr/local/poetry/bin/poetry /usr/local/bin/poetry \
     && rm -rf /root/.npm
+# Each tool that agents are told of is there, with nothing but /usr in reach of its settings.
+RUN for tool in cargo cargo-clippy cargo-fmt eslint gcc go gradle jest jq mvn node npm pnpm poetry prettier python3 rg rustc tsc \
+        uv yarn; do command -v "$tool" >/dev/null || { echo "$tool is missing"; exit 1; }; done
 
 # The worker is nobody special: bubblewrap makes its sandboxes in user namespaces.
 RUN useradd --create-home --uid 10001 --shell /usr/sbin/nologin ticketwright \

@@ -341,7 +341,12 @@ for n in range(4):
     f = os.memfd_create(str(n))
     for _ in range(90): os.write(f, bytes(1 << 20))
 time.sleep(60)'";
-    assert_over(&run_under(watched, unnamed).await, "memory: ");
+    assert_over(&run_under(watched.clone(), unnamed).await, "memory: ");
+    let files = "head -c 300000000 /dev/zero > /tmp/big; sleep 60";
+    assert_over(&run_under(watched.clone(), files).await, "memory: ");
+    let few = Settings { files: 2_000, ..watched };
+    let flood = "cd /tmp; for n in $(seq 5000); do : > $n; done; sleep 60";
+    assert_over(&run_under(few, flood).await, "memory: 5");
 
     let sandbox = Sandbox::probe(settings.clone()).await.unwrap();
     if sandbox.inner.groups.count_memory() {
