@@ -26,10 +26,11 @@ const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 655
     --perms 1777 --size 536870912 --tmpfs /tmp --size 536870912 --tmpfs /home/u --dir /run --dir /etc";
 
 /// Parts of the host's `/etc` that tools in `/usr` point into. Nothing about the host's users or network.
-/// Of Maven's only how it starts: its settings may hold passwords.
-const ETC: [&str; 7] = [
+/// Of Maven's only how it starts: its settings may hold passwords. Of TLS only what is public: a host's keys may lie beside it.
+const ETC: [&str; 8] = [
     "/etc/alternatives",
-    "/etc/ssl",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
     "/etc/ca-certificates",
     "/etc/ld.so.cache",
     "/etc/localtime",
