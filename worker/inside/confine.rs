@@ -30,11 +30,31 @@ pub(crate) fn become_confined(options: &[OsString], program: &OsStr, arguments: 
     while let Some(word) = words.next() {
         match (word.to_str(), words.next()) {
             (Some("--write"), Some(path)) => writable.push(PathBuf::from(path)),
+            (Some("--processes"), Some(number)) => {
+                let number = number.to_str().and_then(|number| number.parse().ok());
+                limit_processes(number.ok_or_else(|| io::Error::other("--processes takes a number"))?)?;
+            }
             _ => return Err(io::Error::other(format!("unknown option {}", word.display()))),
         }
     }
     restrict(&writable).map_err(|error| io::Error::other(format!("Landlock: {error}")))?;
     Err(crate::not_started(program, Command::new(program).args(arguments).exec()))
+}
+
+/// Bounds the processes and threads of this user in this user namespace.
+fn limit_processes(number: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: number, rlim_max: number };
+    #[expect(unsafe_code, reason = "getrlimit(2) and setrlimit(2) have no safe interface in the standard library")]
+    // SAFETY: the pointers are to whole structures of ours, which the calls write and read.
+    let set = unsafe {
+        let mut own = limit;
+        if libc::getrlimit(libc::RLIMIT_NPROC, &raw mut own) == 0 {
+            limit.rlim_max = number.min(own.rlim_max);
+            limit.rlim_cur = limit.rlim_max;
+        }
+        libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit)
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// One word on what the kernel holds: `fully`, `partially` or `not`.

@@ -1,6 +1,6 @@
 //! `ticketwright-inside`: the last step before other people's code, run inside the sandbox.
 //!
-//! - `confine [--write PATH]... -- COMMAND`: closes every path but these to writing with Landlock, where the kernel has it,
+//! - `confine [--processes NUMBER] [--write PATH]... -- COMMAND`: closes every path but these to writing with Landlock, where the kernel has it,
 //!   and becomes the command.
 //! - `forward PORT SOCKET -- COMMAND`: runs the command and carries its connections to 127.0.0.1:PORT to a Unix socket, which
 //!   is the only way out of a network namespace without a network.

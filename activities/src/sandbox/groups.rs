@@ -70,13 +70,14 @@ pub(super) struct Group<'a> {
 
 impl Groups {
     /// Looks for what this process may make, and tries it. What may not be made is told in words for an operator.
-    pub(super) fn find(memory: u64, processes: u64) -> (Self, Vec<String>) {
+    /// `may_move`: whether this process may move into another group for that.
+    pub(super) fn find(memory: u64, processes: u64, may_move: bool) -> (Self, Vec<String>) {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let (homes, mut missing) = homes(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
         let mut groups = Self::at(Vec::new(), memory, processes);
         for home in homes {
             groups.sweep(home.directory());
-            let tried = groups.try_out(&home);
+            let tried = groups.try_out(&home, may_move);
             match tried {
                 Ok(()) => groups.homes.push(home),
                 Err(error) => missing.push(format!("{} below {}: {error}", home.what(), home.directory().display())),
@@ -121,9 +122,9 @@ impl Groups {
         Ok(group)
     }
 
-    fn try_out(&self, home: &Home) -> io::Result<()> {
+    fn try_out(&self, home: &Home, may_move: bool) -> io::Result<()> {
         if let Home::Two { directory } = home {
-            enable(directory)?;
+            enable(directory, may_move)?;
         }
         let trial = Self::at(vec![home.clone()], self.memory, self.processes);
         trial.make().map(drop)
@@ -139,7 +140,7 @@ impl Groups {
                 continue;
             }
             let directory = home.join(name);
-            for process in processes_of(&directory) {
+            for process in processes_of(&directory).into_iter().filter(|process| process.as_raw() > 1) {
                 let _ = kill(process, Signal::SIGKILL);
             }
             self.remove(directory);
@@ -176,8 +177,12 @@ impl Group<'_> {
     /// # Errors
     /// The group is gone: an operator removed it.
     pub(super) fn doors(&self) -> io::Result<Vec<OwnedFd>> {
-        let open = |directory: &PathBuf| OpenOptions::new().write(true).open(directory.join("cgroup.procs"));
-        self.directories.iter().map(|directory| open(directory).map(OwnedFd::from)).collect()
+        let open = |(home, directory): (&Home, &PathBuf)| {
+            // A thread that moves itself takes no lock of the whole host, which costs ten milliseconds where nobody held it lately.
+            let door = if matches!(home, Home::One { .. }) { "tasks" } else { "cgroup.procs" };
+            OpenOptions::new().write(true).open(directory.join(door)).map(OwnedFd::from)
+        };
+        self.groups.homes.iter().zip(&self.directories).map(open).collect()
     }
 
     /// Its directories.
@@ -254,7 +259,7 @@ impl Home {
 
 fn processes_of(directory: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 1).map(Pid::from_raw).collect()
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).map(Pid::from_raw).collect()
 }
 
 /// Where the worker's own groups are, from `/proc/self/cgroup` (cgroups(7)) and `/proc/self/mountinfo` (proc_pid_mountinfo(5)),
@@ -281,8 +286,12 @@ fn homes(own: &str, mounts: &str) -> (Vec<Home>, Vec<String>) {
     // Version 2 has what no hierarchy of version 1 has taken; a host with both gives it neither.
     if homes.is_empty()
         && let Some(mount) = mounts.lines().filter_map(Mount::parse).find(|mount| mount.kind == "cgroup2")
-        && let Some(directory) = own_of("").and_then(|path| mount.directory(path))
+        && let Some(mut directory) = own_of("").and_then(|path| mount.directory(path))
     {
+        // Where an earlier start of this service has moved it, below the group that is its own.
+        if directory.ends_with(LEAF) {
+            directory.pop();
+        }
         homes.push(Home::Two { directory });
     }
     let has = |controller: Controller| {
@@ -324,7 +333,7 @@ impl<'a> Mount<'a> {
 
 /// Lets groups below `home` have memory and process limits. A group of version 2 that holds processes cannot do that, so the
 /// worker, if it is alone with the processes that started it, moves into a group below.
-fn enable(home: &Path) -> io::Result<()> {
+fn enable(home: &Path, may_move: bool) -> io::Result<()> {
     let enabled = || fs::read_to_string(home.join("cgroup.subtree_control")).unwrap_or_default();
     let is_complete =
         |text: &str| ["memory", "pids"].iter().all(|name| text.split_whitespace().any(|word| word == *name));
@@ -344,6 +353,10 @@ fn enable(home: &Path) -> io::Result<()> {
     let inside = processes_of(home);
     if inside.iter().any(|process| !ours.contains(process)) {
         let why = "the worker shares its group with other processes; start it in one of its own, systemd: Delegate=memory pids";
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
+    }
+    if !may_move {
+        let why = "the worker moves itself into a group of its own when it starts; a check moves nothing";
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
     }
     let leaf = home.join(LEAF);
@@ -453,14 +466,29 @@ mod tests {
     fn version_two_is_enabled_where_memory_and_pids_were_handed_over() {
         let directory = tempfile::tempdir().unwrap();
         let home = directory.path();
-        let error = enable(home).unwrap_err();
+        let error = enable(home, true).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         fs::write(home.join("cgroup.controllers"), "cpu memory pids").unwrap();
-        enable(home).unwrap();
+        enable(home, true).unwrap();
         assert_eq!(read(home, "cgroup.subtree_control"), "+memory +pids");
         fs::write(home.join("cgroup.subtree_control"), "memory pids").unwrap();
-        enable(home).unwrap();
+        enable(home, true).unwrap();
         assert_eq!(read(home, "cgroup.subtree_control"), "memory pids", "nothing is left to do");
+    }
+
+    #[test]
+    fn a_worker_that_moved_itself_before_has_its_home_one_level_up() {
+        let mounts = "33 23 0:29 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let (homes, missing) = homes("0::/system.slice/tw.service/ticketwright-worker\n", mounts);
+        assert_eq!(homes, [Home::Two { directory: "/sys/fs/cgroup/system.slice/tw.service".into() }]);
+        assert!(missing.is_empty());
+    }
+
+    #[test]
+    fn a_first_process_is_moved_too() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("cgroup.procs"), "1\n2\n").unwrap();
+        assert_eq!(processes_of(directory.path()), [Pid::from_raw(1), Pid::from_raw(2)]);
     }
 
     #[test]
@@ -471,12 +499,14 @@ mod tests {
         // A directory in its place refuses to be written, as the kernel does while the group has processes.
         fs::create_dir(home.join("cgroup.subtree_control")).unwrap();
         fs::write(home.join("cgroup.procs"), format!("{}\n999999999\n", std::process::id())).unwrap();
-        let error = enable(home).unwrap_err();
+        let error = enable(home, true).unwrap_err();
         assert!(error.to_string().contains("Delegate="), "{error}");
         assert!(!home.join(LEAF).exists());
 
         fs::write(home.join("cgroup.procs"), format!("{}\n", std::process::id())).unwrap();
-        enable(home).unwrap_err();
+        assert!(enable(home, false).unwrap_err().to_string().contains("a check moves nothing"));
+        assert!(!home.join(LEAF).exists());
+        enable(home, true).unwrap_err();
         assert_eq!(read(&home.join(LEAF), "cgroup.procs"), std::process::id().to_string());
     }
 }

@@ -51,8 +51,12 @@ fn closed_to_others(path: &Path) -> Option<&Path> {
 }
 
 /// `command` behind Landlock's rules: it may write where it can anyway, and nowhere else even if a mount should be lost.
-pub(super) fn confined(command: &Command) -> Vec<OsString> {
+/// `processes`: how many may run inside, where that is not limited from outside.
+pub(super) fn confined(command: &Command, processes: Option<u64>) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec![INSIDE.into(), "confine".into()];
+    if let Some(processes) = processes {
+        words.extend(["--processes".into(), processes.to_string().into()]);
+    }
     let workspace = command.workspace.iter().map(|_| OsString::from(ROOT));
     let binds = command.binds.iter().filter(|bind| bind.writable).map(|bind| bind.to.clone().into_os_string());
     for path in WRITABLE.map(OsString::from).into_iter().chain(workspace).chain(binds) {
@@ -78,8 +82,9 @@ mod tests {
             binds: vec![bind("/w/.git", false), bind("/opt/cache", true)],
             ..Command::script("true", Some("/y".into()), Duration::ZERO)
         };
-        let words: Vec<String> = confined(&command).into_iter().map(|word| word.into_string().unwrap()).collect();
-        let expected = "/run/ticketwright-inside confine --write /tmp --write /home/u --write /dev/shm --write /w \
+        let words: Vec<String> =
+            confined(&command, Some(9)).into_iter().map(|word| word.into_string().unwrap()).collect();
+        let expected = "/run/ticketwright-inside confine --processes 9 --write /tmp --write /home/u --write /dev/shm --write /w \
                         --write /opt/cache -- /bin/bash -c true";
         assert_eq!(words.join(" "), expected);
     }

@@ -52,6 +52,8 @@ pub(crate) use walk::{DEEPEST, walk};
 pub struct Sandbox {
     inner: Arc<Inner>,
     landlock: bool,
+    /// Whether the kernel counts a sandbox's processes apart from all others of the same user, so that the limit is set inside.
+    counts_alone: bool,
     warnings: Vec<String>,
 }
 
@@ -72,7 +74,16 @@ impl Sandbox {
     /// # Errors
     /// [`FailureKind::Unsupported`], with what is missing on this host and how to get it.
     pub async fn probe(settings: Settings) -> Result<Self, ServiceError> {
-        probe::run(settings).await
+        probe::run(settings, true).await
+    }
+
+    /// As [`Sandbox::probe`], for a process that is not to stay: it moves itself, and whoever started it, into no other control
+    /// group.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn look(settings: Settings) -> Result<Self, ServiceError> {
+        probe::run(settings, false).await
     }
 
     fn new(
@@ -84,7 +95,7 @@ impl Sandbox {
         helper: Option<PathBuf>,
     ) -> Self {
         let inner = Arc::new(Inner { settings, programs, launcher, slots, groups, helper });
-        Self { inner, landlock: false, warnings: Vec::new() }
+        Self { inner, landlock: false, counts_alone: false, warnings: Vec::new() }
     }
 
     /// What of the second line of defence this host lacks, one sentence each, for an operator.
@@ -98,6 +109,10 @@ impl Sandbox {
 
     fn use_landlock(&mut self) {
         self.landlock = true;
+        self.counts_alone = counts_per_namespace(
+            &nix::sys::utsname::uname()
+                .map_or_else(|_| String::new(), |system| system.release().to_string_lossy().into_owned()),
+        );
     }
 
     /// Where commands look for programs.
@@ -245,7 +260,11 @@ impl Sandbox {
 
         let mut process = std::process::Command::new(&settings.bubblewrap);
         // Without this the worker's environment could be read in /proc/1/environ.
-        let argv = if self.landlock { inside::confined(command) } else { command.argv.clone() };
+        let counts_alone = self.counts_alone && uid.is_none();
+        let argv = match self.landlock {
+            true => inside::confined(command, counts_alone.then_some(settings.processes)),
+            false => command.argv.clone(),
+        };
         process.env_clear().args(profile::command_line(argv)).stdin(Stdio::null());
         let errors = match command.errors {
             Errors::WithOutput => {
@@ -259,22 +278,29 @@ impl Sandbox {
             }
         };
         process.stdout(output_inside);
-        let shared = match uid {
+        let processes = match uid {
             Some(uid) => {
                 process.uid(uid).gid(uid);
-                0
+                Some(settings.processes)
             }
-            None => slots::tasks_of(nix::unistd::geteuid().as_raw()),
+            None if counts_alone => None,
+            None => Some(settings.processes + slots::tasks_of(nix::unistd::geteuid().as_raw())),
         };
         let limits = raw::Limits {
             data: settings.memory_bytes,
             file: settings.file_bytes,
-            processes: settings.processes + shared,
+            processes,
             open_files: settings.open_files,
         };
         raw::confine(&mut process, descriptors, group.doors()?, limits);
         Ok((status, process, output, errors))
     }
+}
+
+/// Since Linux 5.14 `RLIMIT_NPROC` that is set inside a user namespace counts what runs in that namespace (user_namespaces(7)).
+fn counts_per_namespace(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (5, 14))
 }
 
 /// Reads bubblewrap's JSON: first the id of the process inside, at the end the exit code, if the command ever started.

@@ -27,7 +27,7 @@ status CapEff 0000000000000000 || echo "missing: dropped capabilities"
 "#;
 
 /// See [`Sandbox::probe`].
-pub(super) async fn run(settings: Settings) -> Result<Sandbox, ServiceError> {
+pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, ServiceError> {
     if let Some(call) = raw::missing_call() {
         return Err(unsupported(format!("this kernel refuses {call}: run the worker where it is allowed")));
     }
@@ -43,7 +43,7 @@ pub(super) async fn run(settings: Settings) -> Result<Sandbox, ServiceError> {
 
     let mut warnings = Vec::new();
     let (groups, missing) = if settings.control_groups {
-        Groups::find(settings.memory_bytes, settings.processes)
+        Groups::find(settings.memory_bytes, settings.processes, may_move)
     } else {
         (Groups::none(), vec!["switched off by control_groups = false".into()])
     };
@@ -57,7 +57,9 @@ pub(super) async fn run(settings: Settings) -> Result<Sandbox, ServiceError> {
         warnings.push(format!("No Landlock ({why}); the other layers hold."));
     }
     let mib = settings.disk_bytes >> 20;
-    warnings.push(format!("Disk is a soft cap: a command is stopped within a quarter of a second after {mib} MB."));
+    warnings.push(format!(
+        "Disk is a soft cap: a command is stopped a quarter of a second to some seconds after {mib} MB."
+    ));
     let mut sandbox = Sandbox::new(settings, programs, launcher, slots, groups, helper.ok());
 
     look(&sandbox).await?;
@@ -141,15 +143,37 @@ async fn check_version(bubblewrap: &Path) -> Result<(), ServiceError> {
 fn hint(complaint: &str) -> &'static str {
     if complaint.contains("Unknown option") {
         ". Install bubblewrap 0.8 or later"
+    } else if complaint.contains("mount proc") {
+        ". The container hides parts of /proc: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+         --security-opt systempaths=unconfined; in Kubernetes procMount: Unmasked"
     } else if ["uid map", "namespace", "clone", "No permissions", "userns"].iter().any(|word| complaint.contains(word))
     {
         ". Allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1 and \
-         user.max_user_namespaces > 0; on Ubuntu 24.04 an AppArmor profile for bwrap; in a container seccomp=unconfined"
+         user.max_user_namespaces > 0; on Ubuntu 24.04 an AppArmor profile for bwrap; docker run \
+         --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
     } else if complaint.contains("seccomp") || complaint.contains("SECCOMP") {
         ". The kernel needs CONFIG_SECCOMP_FILTER"
     } else if complaint.contains("Permission denied") {
         ". Every directory above the workspaces must be open to other users (chmod o+x)"
     } else {
         ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_containers_refuse_has_advice() {
+        for complaint in [
+            "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
+            "bwrap: No permissions to create new namespace, likely because the kernel does not allow non-privileged user namespaces",
+        ] {
+            let advice = hint(complaint);
+            for option in ["seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"] {
+                assert!(advice.contains(option), "{complaint}: {advice}");
+            }
+        }
     }
 }

@@ -21,8 +21,8 @@ pub(super) struct Limits {
     pub(super) data: u64,
     /// Bytes per file (`RLIMIT_FSIZE`).
     pub(super) file: u64,
-    /// Processes and threads of the user (`RLIMIT_NPROC`).
-    pub(super) processes: u64,
+    /// Processes and threads of the user (`RLIMIT_NPROC`). `None`: as many as we may have.
+    pub(super) processes: Option<u64>,
     /// Open files per process (`RLIMIT_NOFILE`).
     pub(super) open_files: u64,
 }
@@ -32,11 +32,11 @@ pub(super) struct Limits {
 /// command was started and dropped.
 pub(super) fn confine(command: &mut Command, descriptors: Vec<OwnedFd>, doors: Vec<OwnedFd>, limits: Limits) {
     let values = [
-        (libc::RLIMIT_CORE, 0),
-        (libc::RLIMIT_DATA, limits.data),
-        (libc::RLIMIT_FSIZE, limits.file),
+        (libc::RLIMIT_CORE, Some(0)),
+        (libc::RLIMIT_DATA, Some(limits.data)),
+        (libc::RLIMIT_FSIZE, Some(limits.file)),
         (libc::RLIMIT_NPROC, limits.processes),
-        (libc::RLIMIT_NOFILE, limits.open_files),
+        (libc::RLIMIT_NOFILE, Some(limits.open_files)),
     ];
     let mut parked: Vec<RawFd> = vec![-1; descriptors.len()];
     let hook = move || -> io::Result<()> {
@@ -56,6 +56,7 @@ pub(super) fn confine(command: &mut Command, descriptors: Vec<OwnedFd>, doors: V
                 check(libc::dup2(*place, target))?;
             }
             for (resource, value) in values {
+                let Some(value) = value else { continue };
                 check(libc::setrlimit(resource, &libc::rlimit { rlim_cur: value, rlim_max: value }))?;
             }
         }

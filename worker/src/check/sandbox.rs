@@ -13,7 +13,7 @@ const SERVICE: &str = "Sandbox";
 const PATIENCE: Duration = Duration::from_secs(6);
 
 pub(super) async fn look(config: &Config) -> Finding {
-    match Sandbox::probe(config.sandbox.clone()).await {
+    match Sandbox::look(config.sandbox.clone()).await {
         Ok(sandbox) => {
             let found = Finding::good(SERVICE, "a command ran without network, capabilities and the worker's files");
             let found = sandbox.warnings().iter().fold(found, |found, warning| found.note(warning.as_str()));
