@@ -152,9 +152,15 @@ async fn accept(listener: UnixListener, state: Arc<State>) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => {
+                    let open = state.open.fetch_add(1, Ordering::Relaxed);
+                    if open >= 2 * state.rules.connections {
+                        // Without an answer: each that waits for one has a descriptor, which the worker needs elsewhere.
+                        state.open.fetch_sub(1, Ordering::Relaxed);
+                        continue;
+                    }
                     let state = Arc::clone(&state);
                     connections.spawn(async move {
-                        if state.open.fetch_add(1, Ordering::Relaxed) < state.rules.connections {
+                        if open < state.rules.connections {
                             serve(client, &state).await;
                         } else {
                             turn_away(client).await;
@@ -264,14 +270,23 @@ enum Refused {
 /// Resolves the name once, and connects to an address that was looked at: a second question could be answered otherwise.
 async fn connect(host: &Destination, upstream: &[Range]) -> Result<TcpStream, Refused> {
     let unreachable = |why: String| Refused::Unreachable(format!("{} cannot be reached: {why}", host.host()));
-    // With the dot at the end the name is whole: no search domain of this host is tried.
-    let dotted = if host.host().contains('.') { format!("{}.", host.host()) } else { host.host().to_owned() };
-    let resolved = tokio::time::timeout(STEP, tokio::net::lookup_host((dotted, host.port()))).await;
-    let addresses: Vec<SocketAddr> = match resolved {
-        Ok(Ok(addresses)) => addresses.collect(),
-        Ok(Err(error)) => return Err(unreachable(error.to_string())),
-        Err(_) => return Err(unreachable("DNS does not answer".to_owned())),
-    };
+    // With the dot at the end the name is whole: no search domain of this host is tried. `/etc/hosts` has names without it.
+    let dotted = host.host().contains('.').then(|| format!("{}.", host.host()));
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    let mut why = String::new();
+    for name in dotted.into_iter().chain([host.host().to_owned()]) {
+        match tokio::time::timeout(STEP, tokio::net::lookup_host((name, host.port()))).await {
+            Ok(Ok(found)) => addresses = found.collect(),
+            Ok(Err(error)) => why = error.to_string(),
+            Err(_) => "DNS does not answer".clone_into(&mut why),
+        }
+        if !addresses.is_empty() {
+            break;
+        }
+    }
+    if addresses.is_empty() {
+        return Err(unreachable(why));
+    }
     let ips: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
     reachable(&ips, upstream).map_err(|why| Refused::NotAllowed(format!("{}: {why}", host.host())))?;
     let mut why = String::new();
@@ -563,6 +578,24 @@ mod tests {
         assert!(passed.starts_with(&hello) && passed.len() <= 1000, "{}: the rest was over the cap", passed.len());
         let refused = running.proxy.traffic().refused;
         assert!(refused.values().any(|why| why.contains("more bytes")), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn connections_far_above_the_limit_take_no_descriptors() {
+        let (port, _) = server().await;
+        let running = Running::new(Rules { connections: 4, ..rules(port) });
+        let socket = running.directory.path().join(SOCKET);
+        let mut open = Vec::new();
+        for _ in 0..100 {
+            open.push(UnixStream::connect(&socket).await.unwrap());
+        }
+        let mut closed = 0;
+        for client in &mut open {
+            let mut byte = [0];
+            let read = tokio::time::timeout(Duration::from_millis(50), client.read(&mut byte)).await;
+            closed += usize::from(matches!(read, Ok(Ok(0))));
+        }
+        assert_eq!(closed, 100 - 2 * 4, "the others are asked what they want");
     }
 
     #[tokio::test]
