@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Settings, mirror, pool};
+use super::{Settings, mirror, pool, setup};
 
 /// Time between two looks: a look walks all mirrors.
 const PERIOD: Duration = Duration::from_secs(600);
@@ -25,6 +25,7 @@ impl Keeper {
             tokio::task::spawn_blocking(move || {
                 pool::evict(&settings);
                 mirror::evict(&settings);
+                setup::evict(&settings);
             });
         }
     }

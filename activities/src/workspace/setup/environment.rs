@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 
 use super::layers::Mount;
-use crate::sandbox::{self, Bind};
+use crate::sandbox::Bind;
 
 /// Port inside the sandbox that leads to the proxy.
 pub(super) const PORT: u16 = 3128;
@@ -17,8 +17,8 @@ pub(super) const SOCKET_DIRECTORY: &str = "/run/proxy";
 const CERTIFICATES: &str = "/run/certificates/ca.pem";
 /// The same for Java.
 const TRUST_STORE: &str = "/run/certificates/ca.jks";
-/// Below the check-out, for what package managers write meanwhile; it is gone when the set-up ends.
-pub(super) const SCRATCH: &str = ".ticketwright";
+/// For what package managers write meanwhile. Not in the check-out, which a set-up may tidy up.
+pub(super) const CACHES: &str = "/run/caches";
 
 /// Where each kind of dependencies is found inside, always at the same path: interpreters and build tools write it down.
 pub(super) const DEPENDENCIES: &str = "/deps";
@@ -51,7 +51,7 @@ fn path(path: &str) -> String {
 
 /// Where package managers put things, while they run. `search`: the sandbox's path.
 pub(super) fn writing(search: &str) -> Variables {
-    let scratch = |name: &str| format!("{}/{SCRATCH}/{name}", sandbox::ROOT);
+    let scratch = |name: &str| format!("{CACHES}/{name}");
     owned([
         ("PATH", path(search)),
         ("TMPDIR", scratch("tmp")),

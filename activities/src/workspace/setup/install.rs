@@ -1,17 +1,20 @@
 //! Runs a set-up: first with the registries in reach, then the packages' own scripts without them, and collects the result.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::environment::{self, Certificates, DEPENDENCIES, PORT, SCRATCH, SOCKET_DIRECTORY};
+use super::environment::{self, CACHES, Certificates, DEPENDENCIES, PORT, SOCKET_DIRECTORY};
 use super::layers::{self, Layer, Making};
 use super::plan::Part;
 use super::proxy::{Proxy, SOCKET, Traffic};
 use super::stage::Stage;
 use crate::failure::ServiceError;
 use crate::sandbox::{self, Bind, Command, Exit, Finished, INSIDE};
-use crate::workspace::area::Area;
+use crate::workspace::area::{Area, remove_tree};
 use crate::workspace::git::GitFailed;
 use crate::workspace::mirror::Mirror;
 use crate::workspace::{WorkspaceActivities, disk, lock, text};
@@ -80,8 +83,14 @@ pub(super) async fn install(
             layer.notes.push(text::cap(&note, NOTE));
         }
     }
-    collect(part, &run, mirror, making, &mut layer).await?;
-    Ok(Result::Made(layer))
+    match collect(part, &run, mirror, making, &mut layer).await {
+        Ok(()) => Ok(Result::Made(layer)),
+        Err(Trouble::Left(why)) => {
+            let note = format!("Set-up failed, so nothing of it is installed: {}: {why}", part.title);
+            Ok(Result::Failed(text::cap(&note, NOTE)))
+        }
+        Err(Trouble::Ours(error)) => Err(error),
+    }
 }
 
 /// A directory of files with the way out beside it.
@@ -93,6 +102,7 @@ pub(super) struct Run<'a> {
     /// For git.
     pub(super) index: PathBuf,
     deps: PathBuf,
+    caches: PathBuf,
     socket: PathBuf,
     certificates: Vec<Bind>,
 }
@@ -109,10 +119,10 @@ impl<'a> Run<'a> {
             std::fs::create_dir(&path).and_then(|()| lock::open_to_others(&path)).map_err(disk)?;
             Ok::<_, ServiceError>(path)
         };
-        let (files, deps, socket, certificates) =
-            (make("files")?, make("deps")?, make("proxy")?, make("certificates")?);
+        let (files, deps, caches) = (make("files")?, make("deps")?, make("caches")?);
+        let (socket, certificates) = (make("proxy")?, make("certificates")?);
         for name in ["tmp", "cache"] {
-            std::fs::create_dir_all(files.join(SCRATCH).join(name)).map_err(disk)?;
+            std::fs::create_dir(caches.join(name)).map_err(disk)?;
         }
         let certificates = match &activities.setup.settings.ca_bundle {
             Some(bundle) => environment::certificates(bundle, &certificates).map_err(|error| {
@@ -121,13 +131,15 @@ impl<'a> Run<'a> {
             })?,
             None => Vec::new(),
         };
-        Ok(Self { activities, area, index: work.join("index"), files, deps, socket, certificates })
+        Ok(Self { activities, area, index: work.join("index"), files, deps, caches, socket, certificates })
     }
 
     fn command(&self, script: &str) -> Command {
         let limit = self.activities.setup.settings.limit();
         let mut command = Command::script(script, Some(self.files.clone()), limit);
-        command.binds.push(Bind { from: self.deps.clone(), to: DEPENDENCIES.into(), writable: true });
+        for (from, to) in [(&self.deps, DEPENDENCIES), (&self.caches, CACHES)] {
+            command.binds.push(Bind { from: from.clone(), to: to.into(), writable: true });
+        }
         command.env = environment::writing(&self.activities.sandbox.path());
         command.record = Some(self.area.group());
         command
@@ -156,6 +168,36 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Why the result of a set-up cannot be collected.
+enum Trouble {
+    /// The host's disk, or git.
+    Ours(ServiceError),
+    /// What the commands left: in words, for people and models.
+    Left(String),
+}
+
+impl From<ServiceError> for Trouble {
+    fn from(error: ServiceError) -> Self {
+        Self::Ours(error)
+    }
+}
+
+/// A fault with `path`, which commands could make what they liked.
+fn left(path: &Path) -> impl Fn(io::Error) -> Trouble + '_ {
+    use io::ErrorKind::{OutOfMemory, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    move |error| match error.kind() {
+        StorageFull | QuotaExceeded | ReadOnlyFilesystem | OutOfMemory => Trouble::Ours(disk(error)),
+        // Input and output, and what the system or this process has no more descriptors for.
+        _ if matches!(error.raw_os_error(), Some(libc::EIO | libc::EMFILE | libc::ENFILE)) => {
+            Trouble::Ours(disk(error))
+        }
+        _ => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            Trouble::Left(format!("what it left as {name} cannot be used: {error}"))
+        }
+    }
+}
+
 /// Moves what was made into the result.
 async fn collect(
     part: &Part,
@@ -163,28 +205,28 @@ async fn collect(
     mirror: &Mirror<'_>,
     making: &Making,
     layer: &mut Layer,
-) -> std::result::Result<(), ServiceError> {
-    std::fs::remove_dir_all(run.files.join(SCRATCH)).map_err(disk)?;
+) -> std::result::Result<(), Trouble> {
     let whole = part.deps.iter().any(|path| path == DEPENDENCIES);
-    let mut entries: Vec<_> = std::fs::read_dir(&run.deps).map_err(disk)?.filter_map(std::result::Result::ok).collect();
+    let mut entries: Vec<_> =
+        std::fs::read_dir(&run.deps).map_err(left(&run.deps))?.filter_map(std::result::Result::ok).collect();
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let to = Path::new(DEPENDENCIES).join(entry.file_name());
         let wanted = whole || part.deps.iter().any(|path| Path::new(path) == to);
         if wanted && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            making.mount(layer, &entry.path(), to).map_err(disk)?;
+            making.mount(layer, &entry.path(), to).map_err(left(&entry.path()))?;
         }
     }
     if part.node_modules {
         for path in layers::directories_named(&run.files, "node_modules", ".git") {
             let made = run.files.join(&path);
+            std::fs::set_permissions(&made, Permissions::from_mode(0o755)).map_err(left(&made))?;
             for name in super::CACHES_OF_TOOLS {
                 // Empty, as a place to mount something writable on.
                 let cache = made.join(name);
-                let _ = std::fs::remove_dir_all(&cache);
-                std::fs::create_dir(&cache).map_err(disk)?;
+                remove_tree(&cache).and_then(|()| std::fs::create_dir(&cache)).map_err(left(&cache))?;
             }
-            making.mount(layer, &made, Path::new(sandbox::ROOT).join(path)).map_err(disk)?;
+            making.mount(layer, &made, Path::new(sandbox::ROOT).join(path)).map_err(left(&made))?;
         }
     }
     if part.manifests.is_none() {
@@ -199,7 +241,7 @@ async fn keep_others(
     mirror: &Mirror<'_>,
     making: &Making,
     layer: &mut Layer,
-) -> std::result::Result<(), ServiceError> {
+) -> std::result::Result<(), Trouble> {
     let git = mirror.git.with_index(&run.index).with_work_tree(&run.files);
     let list = async |ignored: &[&str]| {
         let args = ["ls-files", "-z", "--others", "--directory", "--no-empty-directory"].iter().chain(ignored);
@@ -216,7 +258,7 @@ async fn keep_others(
         let made = run.files.join(path);
         let is_environment = ENVIRONMENTS.iter().any(|name| path.rsplit('/').next() == Some(name));
         if is_environment && made.is_dir() && !made.is_symlink() {
-            making.mount(layer, &made, Path::new(sandbox::ROOT).join(path)).map_err(disk)?;
+            making.mount(layer, &made, Path::new(sandbox::ROOT).join(path)).map_err(left(&made))?;
             continue;
         }
         let size = layers::size_of(&made);
@@ -226,8 +268,8 @@ async fn keep_others(
         }
         room -= size;
         let to = making.result.join(layers::COPIES).join(path);
-        std::fs::create_dir_all(to.parent().unwrap_or(&to)).map_err(disk)?;
-        std::fs::rename(&made, to).map_err(disk)?;
+        std::fs::create_dir_all(to.parent().unwrap_or(&to)).map_err(left(&made))?;
+        std::fs::rename(&made, to).map_err(left(&made))?;
         layer.copies.push(path.clone());
     }
     let mut name = |paths: &[&str], why: &str| {
@@ -255,13 +297,14 @@ pub(super) fn why(finished: &Finished, traffic: &Traffic, seconds: u64) -> (Stri
     let output = finished.stdout.text();
     let said = match &finished.exit {
         Exit::TimedOut => format!("it was stopped after {seconds} s"),
-        Exit::OverLimit(which) => format!("it was stopped: it used too much {which}"),
+        Exit::OverLimit(which) => format!("it was stopped, over its limit of {which}"),
+        Exit::NotStarted(why) => format!("it could not be started: {why}"),
         _ => last_words(&output),
     };
     let list = |of: &std::collections::BTreeMap<String, String>| {
         of.iter().take(5).map(|(host, why)| format!("{host}: {why}")).collect::<Vec<_>>().join("; ")
     };
-    if matches!(finished.exit, Exit::TimedOut | Exit::OverLimit(_)) {
+    if matches!(finished.exit, Exit::TimedOut | Exit::OverLimit(_) | Exit::NotStarted(_)) {
         return (said, false);
     }
     if !traffic.refused.is_empty() {

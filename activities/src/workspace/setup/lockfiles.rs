@@ -2,7 +2,7 @@
 //! the check-out, and only the lock files come back.
 
 use super::install::{self, Run};
-use super::plan::is_manifest;
+use super::plan::{self, is_manifest};
 use super::stage::{self, Stage};
 use crate::failure::ServiceError;
 use crate::sandbox::Exit;
@@ -25,7 +25,8 @@ pub(in super::super) struct Fixer {
     results: &'static [&'static str],
 }
 
-/// All of them. None runs code of the repository: npm and its like run no scripts here, and `go mod tidy` only reads imports.
+/// All of them. None runs code that the change brought: npm and its like run no scripts here, programs among the manifests are the
+/// base's, and `go mod tidy` only reads imports.
 pub(in super::super) const FIXERS: [Fixer; 7] = [
     Fixer {
         lock: "package-lock.json",
@@ -38,7 +39,7 @@ pub(in super::super) const FIXERS: [Fixer; 7] = [
         lock: "pnpm-lock.yaml",
         shown: "pnpm install --lockfile-only",
         program: "npm",
-        script: "$(command -v pnpm || echo npx --yes pnpm@9) install --lockfile-only --no-frozen-lockfile --ignore-scripts",
+        script: "$(command -v pnpm || echo npx --yes pnpm@9) install --lockfile-only --no-frozen-lockfile --ignore-scripts --ignore-pnpmfile",
         results: &["pnpm-lock.yaml"],
     },
     Fixer {
@@ -100,6 +101,8 @@ impl WorkspaceActivities {
             return Ok(format!("not run: {} is not installed in the sandbox", fixer.program));
         }
         let files = stage::files(&mirror.git, &checkout.tree).await?;
+        let of_base = stage::files(&mirror.git, checkout.base.as_str()).await?;
+        let (files, _) = plan::with_programs_of(&of_base, files);
         let wanted = |path: &str| is_manifest(path) || fixer.program == "go" && path.ends_with(".go");
         let entries = files.entries.iter().filter(|entry| wanted(&entry.path)).cloned().collect();
         // Cargo reads no manifest whose targets are missing.

@@ -1,8 +1,9 @@
 //! The set-up phase: installs what a repository's lock files name, through a proxy that knows only package registries, into
 //! layers that later commands see read-only and without any network.
 //!
-//! Detected set-ups see lock files and manifests, never source, so that what they run while the registries are in reach has
-//! nothing to tell. `setup` in `ticketwright.toml` sees everything: the base commit's authors chose it.
+//! Detected set-ups see lock files and manifests, never source, and run no program that a change brought: programs among the
+//! manifests are the base's. `setup` in `ticketwright.toml` sees everything, but all of it as the base commit has it. What is
+//! left over is names: a model can put some bytes into the name of a package that it asks a registry for.
 
 mod allow;
 mod environment;
@@ -33,7 +34,7 @@ use crate::failure::ServiceError;
 use crate::sandbox::{self, Bind, Sandbox};
 use allow::AllowList;
 use layers::{Held, Layers};
-use plan::{Part, Plan};
+use plan::{Files, Part, Plan};
 use proxy::Rules;
 
 pub use allow::{Destination, Range};
@@ -67,7 +68,7 @@ pub struct Settings {
     pub limit_seconds: u64,
     /// Most bytes from registries in that time. Default 4 GB.
     pub download_bytes: u64,
-    /// Most bytes to them: requests, nothing else. Default 64 MB.
+    /// Most bytes to them: requests, nothing else. Default 8 MB.
     pub upload_bytes: u64,
     /// Disk for installed dependencies; those unused for longest go first. Default 20 GB.
     pub layers_bytes: u64,
@@ -88,7 +89,7 @@ impl Default for Settings {
             variables: Vec::new(),
             limit_seconds: 420,
             download_bytes: 4 << 30,
-            upload_bytes: 64 << 20,
+            upload_bytes: 8 << 20,
             layers_bytes: 20 << 30,
             layers_days: 14,
             retry_seconds: 600,
@@ -209,14 +210,14 @@ impl WorkspaceActivities {
         base: &CommitSha,
         checkout: &mut Checkout,
     ) -> Result<(), ServiceError> {
-        let (held, notes) = self.installed(area, mirror, &checkout.tree, base).await?;
+        let (held, mut notes) = self.installed(area, mirror, &checkout.tree, base).await?;
         let scratch = checkout.files.with_file_name(SCRATCH);
         // A check-out that is used again has one of its last use.
         super::area::remove_tree(&scratch).map_err(disk)?;
         std::fs::create_dir(&scratch).map_err(disk)?;
         lock::open_to_others(&scratch).map_err(disk)?;
         for held in &held {
-            show(held, checkout, &scratch, &self.sandbox.path()).map_err(disk)?;
+            notes.extend(show(held, checkout, &scratch, &self.sandbox.path()).map_err(disk)?);
         }
         checkout.prepared = Prepared { notes, _held: held };
         Ok(())
@@ -243,14 +244,31 @@ impl WorkspaceActivities {
             return Ok((Vec::new(), Vec::new()));
         }
         let tooling = self.setup.tooling(&self.sandbox).await?;
-        let Plan { parts, mut notes } = match &own {
+        let (files, of_base, replaced) = if own.is_some() || files.texts.keys().any(|path| plan::is_program(path)) {
+            let of_base = stage::files(&mirror.git, base.as_str()).await?;
+            let (files, replaced) = plan::with_programs_of(&of_base, files);
+            (files, of_base, replaced)
+        } else {
+            (files, Files::default(), Vec::new())
+        };
+        let Plan { mut parts, mut notes } = match &own {
             Some(commands) => plan::own(commands.lines(), tooling),
             None => plan::detect(&files, tooling),
         };
+        if !replaced.is_empty() {
+            let named = replaced.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let said = "Changed here, but dependencies are installed by what the base commit has of it, since it can name programs";
+            notes.push(super::text::cap(&format!("{said}: {named}."), 700));
+        }
+        if own.is_some() && !parts.is_empty() {
+            // What the change adds to them comes without any script; its places are shown over those of `setup`.
+            let changed = plan::detect(&files, tooling).parts.into_iter().filter(|part| part.differs(&files, &of_base));
+            parts.extend(changed);
+        }
         let mut all = Vec::new();
         for part in &parts {
-            let stage = stage::of(part, &files, &mirror.git, base).await?;
-            let key = key(part, &stage, tooling);
+            let stage = stage::of(part, &files, &of_base);
+            let key = key(part, &stage, tooling, &self.setup.settings);
             match self.layer(area, mirror, part, &stage, &key).await? {
                 Outcome::Installed(held) => {
                     notes.extend(held.layer.notes.iter().cloned());
@@ -287,7 +305,14 @@ impl WorkspaceActivities {
             }
             match install::install(self, area, mirror, part, stage, &making).await? {
                 install::Result::Made(layer) => {
-                    tokio::task::spawn_blocking(move || making.finish(layer)).await.map_err(disk)?.map_err(disk)?;
+                    let finished = tokio::task::spawn_blocking(move || making.finish(layer)).await.map_err(disk)?;
+                    match finished {
+                        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
+                            layers.remember_failure(key, &format!("{}: in what it installed {error}.", part.title));
+                            continue;
+                        }
+                        finished => finished.map_err(disk)?,
+                    }
                     let (layers, age) = (layers.clone(), Duration::from_secs(settings.layers_days * 24 * 3600));
                     let bytes = settings.layers_bytes;
                     tokio::task::spawn_blocking(move || layers.evict(age, bytes)).await.map_err(disk)?;
@@ -305,8 +330,14 @@ impl WorkspaceActivities {
     }
 }
 
+/// Removes layers that have been unused for too long, and the oldest of too many.
+pub(super) fn evict(settings: &super::Settings) {
+    let age = Duration::from_secs(settings.setup.layers_days * 24 * 3600);
+    Layers::new(settings.directory.join("layers")).evict(age, settings.setup.layers_bytes);
+}
+
 /// The name of a part's layer: a digest of all that decides what is installed.
-fn key(part: &Part, stage: &stage::Stage, tooling: &Tooling) -> String {
+fn key(part: &Part, stage: &stage::Stage, tooling: &Tooling, settings: &Settings) -> String {
     let tools: BTreeMap<&str, &str> = tooling.versions(&part.tools).collect();
     let all = serde_json::json!({
         "version": VERSION,
@@ -314,6 +345,9 @@ fn key(part: &Part, stage: &stage::Stage, tooling: &Tooling) -> String {
         "part": part,
         "files": stage.keyed,
         "tools": tools,
+        "variables": settings.variables,
+        "certificates": settings.ca_bundle,
+        "hosts": settings.hosts(),
     });
     Digest::of(all.to_string()).as_str().chars().take(40).collect()
 }
@@ -326,13 +360,19 @@ pub(super) async fn brings_pytest(git: &super::git::Git, commit: &str, names: &[
     Ok(plan::brings_pytest(&stage::files(git, commit).await?))
 }
 
-/// Lets the commands of `checkout` find a layer. `scratch`: a directory for what goes with it. `search`: the sandbox's path.
-fn show(held: &Held, checkout: &mut Checkout, scratch: &Path, search: &str) -> io::Result<()> {
+/// Lets the commands of `checkout` find a layer. `scratch`: a directory for what goes with it. `search`: the sandbox's path. Notes
+/// for people and models.
+fn show(held: &Held, checkout: &mut Checkout, scratch: &Path, search: &str) -> io::Result<Vec<String>> {
+    let mut notes = Vec::new();
     for mount in &held.layer.mounts {
         let from = held.directory.join(&mount.from);
         if let Ok(place) = mount.to.strip_prefix(sandbox::ROOT)
             && !mount_point(&checkout.files, place)?
         {
+            let place = place.display();
+            notes.push(format!(
+                "{place} holds something already, so what was installed for it is not shown there. Remove it to have that."
+            ));
             continue;
         }
         if mount.to == Path::new(environment::GO_BUILD) {
@@ -357,7 +397,7 @@ fn show(held: &Held, checkout: &mut Checkout, scratch: &Path, search: &str) -> i
     }
     checkout.env.extend(environment::offline(&held.layer.mounts, search));
     checkout.binds.extend(environment::offline_files(&held.layer.mounts, scratch)?);
-    Ok(())
+    Ok(notes)
 }
 
 /// Makes an empty directory to mount something on. False: the repository has something else there.

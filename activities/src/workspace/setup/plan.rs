@@ -153,6 +153,58 @@ pub(super) fn is_manifest(path: &str) -> bool {
         || java::is_manifest(folders, file)
 }
 
+/// Whether a manifest is, or names, a program that its tool runs while it installs. What the base has of these counts, as its
+/// `ticketwright.toml` does, since the tree's are a model's.
+pub(super) fn is_program(path: &str) -> bool {
+    let (folders, file) = split(path);
+    let folder = folders.rsplit('/').next();
+    let gradle = ["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts", "gradle.properties"];
+    let node = [".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs"];
+    gradle.contains(&file)
+        || node.contains(&file)
+        || matches!(folder, Some(".cargo" | ".mvn"))
+        || matches!(file, "pom.xml" | "setup.py" | "pip.conf" | "uv.toml")
+}
+
+/// Whether two versions of a program do the same: of a `pom.xml` only the dependencies differ, which are names and versions.
+fn does_the_same(path: &str, base: &str, tree: &str) -> bool {
+    base == tree || split(path).1 == "pom.xml" && java::without_dependencies(base) == java::without_dependencies(tree)
+}
+
+/// The files of a tree, its programs replaced by the base's; the paths of those that were.
+pub(super) fn with_programs_of(base: &Files, mut tree: Files) -> (Files, Vec<String>) {
+    let of_base: BTreeMap<&str, &Entry> = base.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+    let mut replaced = Vec::new();
+    tree.entries.retain_mut(|entry| {
+        if !is_manifest(&entry.path) || !is_program(&entry.path) {
+            return true;
+        }
+        let path = entry.path.clone();
+        let known = of_base.get(path.as_str()).filter(|_| base.texts.contains_key(&path));
+        let text = tree.texts.get(&path).map_or("", String::as_str);
+        if known.is_some_and(|known| known.object == entry.object || does_the_same(&path, base.text(&path), text)) {
+            return true;
+        }
+        replaced.push(path.clone());
+        tree.texts.remove(&path);
+        let Some(known) = known else { return false };
+        tree.texts.insert(path, base.text(&known.path).to_owned());
+        *entry = (*known).clone();
+        true
+    });
+    (tree, replaced)
+}
+
+impl Part {
+    /// Whether a file it sees is another one at the base.
+    pub(super) fn differs(&self, tree: &Files, base: &Files) -> bool {
+        let object = |files: &Files, path: &str| {
+            files.entries.iter().find(|entry| entry.path == path).map(|entry| entry.object.clone())
+        };
+        self.manifests.iter().flatten().any(|path| object(tree, path) != object(base, path))
+    }
+}
+
 /// The manifests of a tree, at most so many as are looked at.
 pub(super) fn manifests(entries: &[Entry]) -> Vec<&Entry> {
     entries.iter().filter(|entry| is_manifest(&entry.path)).take(MOST_MANIFESTS).collect()

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use workflows::contract::ids::CommitSha;
-
 use super::plan::{self, Entry, Files, Part};
 use crate::failure::ServiceError;
 use crate::workspace::disk;
@@ -65,22 +63,14 @@ fn blob(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((content, rest.get(1..)?))
 }
 
-/// The stage of `part` for a tree with `files`. A part that sees everything sees the base's files, with the tree's manifests.
-pub(super) async fn of(part: &Part, files: &Files, git: &Git, base: &CommitSha) -> Result<Stage, ServiceError> {
-    let manifest = |entry: &&Entry| files.texts.contains_key(&entry.path);
-    let entries: Vec<Entry> = if let Some(paths) = &part.manifests {
-        files.entries.iter().filter(|entry| paths.contains(&entry.path)).cloned().collect()
-    } else {
-        let of_base = self::files(git, base.as_str()).await?;
-        let others = of_base.entries.iter().filter(|entry| !of_base.texts.contains_key(&entry.path));
-        others.cloned().chain(files.entries.iter().filter(manifest).cloned()).collect()
+/// The stage of `part` for a tree with `files`. A part that sees everything sees the base's files, manifests included: their
+/// scripts run while the registries are in reach.
+pub(super) fn of(part: &Part, files: &Files, base: &Files) -> Stage {
+    let entries: Vec<Entry> = match &part.manifests {
+        Some(paths) => files.entries.iter().filter(|entry| paths.contains(&entry.path)).cloned().collect(),
+        None => base.entries.clone(),
     };
-    Ok(Stage {
-        keyed: entries.clone(),
-        entries,
-        placeholders: part.placeholders.clone(),
-        written: part.written.clone(),
-    })
+    Stage { keyed: entries.clone(), entries, placeholders: part.placeholders.clone(), written: part.written.clone() }
 }
 
 impl Stage {

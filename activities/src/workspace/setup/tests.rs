@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use plan::{Entry, Files};
+use plan::Entry;
 
 #[test]
 fn nothing_is_mounted_through_a_link_or_over_files() {
@@ -27,13 +27,16 @@ fn the_key_follows_content_commands_and_tools() {
     let part = Part { title: "npm ci".into(), tools: vec!["npm".into()], ..Part::default() };
     let other = Part { online: "npm ci".into(), ..part.clone() };
     let moved = Part { placeholders: vec!["src/new.rs".into()], ..part.clone() };
+    let usual = Settings::default();
     let (npm, more) = (Tooling::with(&["npm"]), Tooling::with(&["npm", "go"]));
-    let first = key(&part, &stage("1"), &npm);
-    assert_eq!(first, key(&part, &stage("1"), &more), "a tool it does not use");
-    assert_eq!(first, key(&moved, &stage("1"), &npm), "a file whose content does not matter");
-    assert_ne!(first, key(&part, &stage("2"), &npm));
-    assert_ne!(first, key(&other, &stage("1"), &npm));
-    assert_ne!(first, key(&part, &stage("1"), &Tooling::default()), "npm is gone");
+    let first = key(&part, &stage("1"), &npm, &usual);
+    assert_eq!(first, key(&part, &stage("1"), &more, &usual), "a tool it does not use");
+    assert_eq!(first, key(&moved, &stage("1"), &npm, &usual), "a file whose content does not matter");
+    assert_ne!(first, key(&part, &stage("2"), &npm, &usual));
+    assert_ne!(first, key(&other, &stage("1"), &npm, &usual));
+    let mirror = Settings { variables: vec![("PIP_INDEX_URL".into(), "https://a".into())], ..Settings::default() };
+    assert_ne!(first, key(&part, &stage("1"), &npm, &mirror), "packages come from elsewhere");
+    assert_ne!(first, key(&part, &stage("1"), &Tooling::default(), &usual), "npm is gone");
 }
 
 #[test]

@@ -275,6 +275,20 @@ async fn a_repositorys_own_commands_see_everything_and_reach_only_registries() {
 }
 
 #[tokio::test]
+async fn a_repositorys_own_commands_see_the_bases_manifests() {
+    let settings = "setup = [\"grep -q base package.json && mkdir -p build && echo prepared > build/prepared.txt && rm -rf .ticketwright\"]\n";
+    let files = [("ticketwright.toml", settings), ("package.json", "{\"name\": \"base\"}"), (".gitignore", "build/\n")];
+    let bench = Bench::set_up(&files, registries()).await;
+    let base = bench.base();
+    assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
+    let written = "{\"name\": \"changed\", \"scripts\": {\"preinstall\": \"exit 9\"}}";
+    let changed = bench.write(&base, "package.json", written).await;
+    assert_eq!(bench.notes(&changed).await.unwrap(), [""; 0]);
+    assert!(bench.said_by(&changed, "cat build/prepared.txt").await.unwrap().contains("prepared"));
+    assert_eq!(bench.layers().len(), 1, "it did not run again");
+}
+
+#[tokio::test]
 async fn registries_that_cannot_be_reached_are_tried_again_and_then_done_without() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let setup = SetupSettings { upstream_proxy: Some(closed.to_string()), ..registries() };

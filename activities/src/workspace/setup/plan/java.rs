@@ -68,6 +68,13 @@ pub(super) fn maven(files: &Files, tooling: &Tooling, plan: &mut Plan) {
     plan.parts.push(part);
 }
 
+/// Compiling leaves out what is only there when tests run.
+const RESOLVE: &str = "allprojects { tasks.register('ticketwrightResolve') { doLast {\n\
+    ['runtimeClasspath', 'testRuntimeClasspath'].each { name ->\n\
+    def found = project.configurations.findByName(name)\n\
+    if (found != null && found.canBeResolved) { found.incoming.artifactView { lenient = true }.files.files }\n\
+    } } } }\n";
+
 /// Adds each outermost build. The wrapper of a repository is a program of its own and is not run.
 pub(super) fn gradle(files: &Files, tooling: &Tooling, plan: &mut Plan) {
     let names = ["settings.gradle", "settings.gradle.kts", "build.gradle", "build.gradle.kts"];
@@ -78,14 +85,54 @@ pub(super) fn gradle(files: &Files, tooling: &Tooling, plan: &mut Plan) {
         return;
     }
     let build = |root: &String| {
-        format!("cd {}\ngradle --no-daemon --console=plain --quiet testClasses\n", quote(&below("/w", root)))
+        format!(
+            "cd {}\ngradle --no-daemon --console=plain --quiet --init-script /w/.ticketwright.gradle testClasses ticketwrightResolve\n",
+            quote(&below("/w", root))
+        )
     };
     plan.parts.push(Part {
         title: "gradle testClasses".into(),
+        written: [(".ticketwright.gradle".to_owned(), RESOLVE.to_owned())].into(),
         online: format!("set -e\n{}", roots.iter().map(build).collect::<String>()),
         manifests: Some(files.manifests(|file| is_manifest("", file) && file != "pom.xml")),
         deps: vec![GRADLE.into()],
         tools: vec!["gradle".into(), "java".into()],
         ..Part::default()
     });
+}
+
+/// A project without the dependencies it lists by name and version. What else it says may run programs while Maven builds: plugins
+/// with their own dependencies, extensions, properties that are put into them.
+pub(super) fn without_dependencies(pom: &str) -> String {
+    const FIELDS: [&str; 7] = ["groupId", "artifactId", "version", "scope", "type", "classifier", "optional"];
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let is_listed = |block: &str| {
+        let mut rest = block.trim_start();
+        while !rest.is_empty() {
+            let field = FIELDS.iter().find_map(|field| {
+                let (value, after) = rest.strip_prefix(&format!("<{field}>"))?.split_once(&format!("</{field}>"))?;
+                plain(value.trim()).then_some(after)
+            });
+            let Some(after) = field else { return false };
+            rest = after.trim_start();
+        }
+        true
+    };
+    let mut left = String::new();
+    let mut rest = pom;
+    while let Some((before, after)) = rest.split_once("<dependency>") {
+        left.push_str(before);
+        let of_plugin = left.matches("<plugin").count() != left.matches("</plugin").count()
+            || left.matches("<extension").count() != left.matches("</extension").count();
+        match after.split_once("</dependency>") {
+            Some((block, behind)) if !of_plugin && is_listed(block) => rest = behind,
+            _ => {
+                left.push_str("<dependency>");
+                rest = after;
+            }
+        }
+    }
+    left.push_str(rest);
+    // Where they stood does not matter.
+    left.split_whitespace().collect::<Vec<_>>().join(" ").replace("<dependencies> </dependencies>", "")
 }

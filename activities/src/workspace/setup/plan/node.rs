@@ -7,7 +7,10 @@ const LOCKS: [&str; 4] = ["package-lock.json", "npm-shrinkwrap.json", "yarn.lock
 
 pub(super) fn is_manifest(file: &str) -> bool {
     LOCKS.contains(&file)
-        || matches!(file, "package.json" | "pnpm-workspace.yaml" | ".npmrc" | ".yarnrc" | ".nvmrc" | ".pnpmfile.cjs")
+        || matches!(
+            file,
+            "package.json" | "pnpm-workspace.yaml" | ".npmrc" | ".yarnrc" | ".yarnrc.yml" | ".nvmrc" | ".pnpmfile.cjs"
+        )
 }
 
 /// Adds each place with a lock file, and the outermost without one.
@@ -53,14 +56,19 @@ fn part(files: &Files, tooling: &Tooling, root: &str, package: &serde_json::Valu
     };
     let rebuild = Some("npm rebuild --offline --foreground-scripts".to_owned());
     if has("pnpm-lock.yaml") {
-        let pnpm = program(tooling, "pnpm", &pnpm_version(package, files.text(&below(root, "pnpm-lock.yaml"))));
+        let wanted = pnpm_version(package, files.text(&below(root, "pnpm-lock.yaml")));
+        // Each generation reads its own lock files.
+        let installed = tooling
+            .versions(&["pnpm".to_owned()])
+            .any(|(_, version)| version.split('.').next() == wanted.split('.').next());
+        let pnpm = if installed { "pnpm".to_owned() } else { format!("npx --yes pnpm@{wanted}") };
         part.title = "pnpm install".into();
         part.tools.push("pnpm".into());
         let install = format!(
-            "{pnpm} install --ignore-scripts --store-dir /w/.ticketwright/cache/pnpm --package-import-method copy"
+            "{pnpm} install --ignore-scripts --ignore-pnpmfile --store-dir /run/caches/cache/pnpm --package-import-method copy"
         );
         part.online = format!("{install} --frozen-lockfile || {install} --no-frozen-lockfile");
-        part.offline = Some(format!("npm_config_store_dir=/w/.ticketwright/cache/pnpm {pnpm} --recursive rebuild"));
+        part.offline = Some(format!("npm_config_store_dir=/run/caches/cache/pnpm {pnpm} --recursive rebuild"));
     } else if has("yarn.lock") {
         let lock = files.text(&below(root, "yarn.lock"));
         part.title = "yarn install".into();
@@ -68,7 +76,7 @@ fn part(files: &Files, tooling: &Tooling, root: &str, package: &serde_json::Valu
         if lock.contains("__metadata:") {
             part.online =
                 "export YARN_NODE_LINKER=node-modules YARN_ENABLE_SCRIPTS=false YARN_ENABLE_GLOBAL_CACHE=false \
-                           YARN_CACHE_FOLDER=/w/.ticketwright/cache/berry YARN_ENABLE_IMMUTABLE_INSTALLS=false\n\
+                           YARN_CACHE_FOLDER=/run/caches/cache/berry YARN_ENABLE_IMMUTABLE_INSTALLS=false\n\
                            npx --yes @yarnpkg/cli-dist@4 install"
                     .into();
         } else {

@@ -166,3 +166,48 @@ fn own_commands_replace_everything_and_an_empty_list_turns_it_off() {
     assert!(part.online.ends_with("rm -rf /deps/python\nmake deps"));
     assert!(own(&[], &everything()).parts.is_empty() && own(&[" ".to_owned()], &everything()).parts.is_empty());
 }
+
+#[test]
+fn programs_among_the_manifests_are_the_bases() {
+    let with = |all: &[(&str, &str)]| {
+        let mut files = files(all);
+        for (entry, (_, text)) in files.entries.iter_mut().zip(all) {
+            entry.object = (*text).to_owned();
+        }
+        files
+    };
+    let base =
+        with(&[(".npmrc", "a=1"), ("package.json", "{}"), ("build.gradle", "base"), (".cargo/config.toml", "base")]);
+    let tree = with(&[
+        (".npmrc", "a=2"),
+        ("package.json", "{1}"),
+        ("build.gradle", "base"),
+        (".cargo/config.toml", "rustc-wrapper"),
+        (".pnpmfile.cjs", "fetch()"),
+        ("web/.yarnrc", "yarn-path ./x"),
+    ]);
+    let (files, replaced) = with_programs_of(&base, tree);
+    assert_eq!(replaced, [".npmrc", ".cargo/config.toml", ".pnpmfile.cjs", "web/.yarnrc"]);
+    assert_eq!((files.text(".npmrc"), files.text("package.json")), ("a=1", "{1}"));
+    assert!(!files.has(".pnpmfile.cjs") && !files.has("web/.yarnrc") && !files.texts.contains_key(".pnpmfile.cjs"));
+    assert!(files.entries.iter().any(|entry| entry.path == ".cargo/config.toml" && entry.object == "base"));
+}
+
+#[test]
+fn a_pom_may_list_more_dependencies_and_nothing_else() {
+    let pom = |dependencies: &str, plugin: &str| {
+        format!(
+            "<project>\n  <dependencies>\n{dependencies}  </dependencies>\n  <build><plugins><plugin><artifactId>x</artifactId>\
+             <dependencies>{plugin}</dependencies></plugin></plugins></build>\n</project>"
+        )
+    };
+    let junit = "    <dependency>\n<groupId>org.junit</groupId><artifactId>junit</artifactId>\n<version>4.13</version></dependency>\n";
+    let six = "<dependency><groupId>a.b</groupId><artifactId>six</artifactId><scope>test</scope></dependency>\n";
+    let base = pom(junit, "");
+    assert!(does_the_same("a/pom.xml", &base, &pom(&format!("{junit}{six}"), "")));
+    assert!(!does_the_same("a/pom.xml", &base, &pom(junit, six)), "of a plugin");
+    assert!(!does_the_same("a/pom.xml", &base, &base.replace("<build>", "<build><extensions/>")));
+    let hidden = junit.replace("4.13", "4.13</version><exclusions/><version>");
+    assert!(!does_the_same("a/pom.xml", &base, &pom(&hidden, "")), "only plain fields are left out");
+    assert!(!does_the_same("build.gradle", "a", "b"));
+}
