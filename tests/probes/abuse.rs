@@ -37,6 +37,10 @@ enum How {
     Printed(&'static str),
     /// A command that is too long never starts.
     TooLong,
+    /// The first script runs in a sandbox beside the second, which says `held`.
+    Beside(&'static str, &'static str),
+    /// The script leaves writers behind, and no file changes once the run has ended.
+    Writers(&'static str),
 }
 
 /// All of them.
@@ -68,6 +72,26 @@ try:
     print(\"leak\", flush=True)
 except RuntimeError: print(\"held\", flush=True)
 import os; os._exit(0)'",
+        ),
+    ),
+    abuse(
+        "takes a neighbour's processes",
+        &[],
+        How::Beside(
+            "python3 -c '
+import os, time
+try:
+    while True:
+        if os.fork() == 0: time.sleep(4); os._exit(0)
+except BlockingIOError: time.sleep(4)'",
+            "python3 -c '
+import os, time
+time.sleep(1.5)
+try:
+    for n in range(40):
+        if os.fork() == 0: time.sleep(1); os._exit(0)
+    print(\"held\")
+except BlockingIOError: print(\"leak\")'",
         ),
     ),
     abuse(
@@ -151,6 +175,13 @@ time.sleep(4)'",
         How::TimedOut("trap '' TERM HUP; setsid sleep MARK & (setsid sleep MARK &) ; sleep MARK"),
     ),
     abuse("leaves a daemon behind", &[], How::Left("setsid sleep MARK > /dev/null 2>&1 & echo started")),
+    abuse(
+        "leaves writers behind",
+        &[],
+        How::Writers(
+            "for n in $(seq 60); do (while :; do echo x >> file$n; done) > /dev/null 2>&1 & done; sleep 0.3; exit 0",
+        ),
+    ),
     abuse("nobody waits for it any more", &[], How::Dropped("setsid sleep MARK & sleep MARK")),
     abuse("its worker is killed", &[Loose::Parent], How::Killed("sleep MARK")),
     abuse("prints without end", &[Loose::Output], How::Printed("head -c 200000000 /dev/zero | tr '\\0' x")),
@@ -166,7 +197,7 @@ const KEPT: usize = 10_000;
 static MARKS: AtomicU64 = AtomicU64::new(0);
 
 /// How many of the first abuses must run alone: they use up what all of a user's sandboxes share.
-pub(crate) const ALONE: usize = 2;
+pub(crate) const ALONE: usize = 3;
 
 const fn abuse(name: &'static str, lost_by: &'static [Loose], how: How) -> Abuse {
     Abuse { name, lost_by, how }
@@ -237,7 +268,32 @@ impl Abuse {
             }
             How::TooLong => {
                 let finished = sandbox.run(command(&"x".repeat(200_000))).await?;
-                (!matches!(finished.exit, Exit::LaunchFailed(_))).then(|| told(&finished))
+                (!matches!(finished.exit, Exit::NotStarted(_))).then(|| told(&finished))
+            }
+            How::Beside(first, second) => {
+                let beside = host.workspace()?;
+                let neighbour = Command { workspace: Some(beside.files.clone()), ..command(second) };
+                let (bomb, finished) = tokio::join!(sandbox.run(command(first)), sandbox.run(neighbour));
+                activities::sandbox::remove_all(&beside.files)?;
+                bomb?;
+                let finished = finished?;
+                (finished.stdout.text().lines().last() != Some("held")).then(|| told(&finished))
+            }
+            How::Writers(script) => {
+                let finished = sandbox.run(command(script)).await?;
+                let sizes = || -> anyhow::Result<Vec<(std::ffi::OsString, u64)>> {
+                    let mut sizes = Vec::new();
+                    for entry in std::fs::read_dir(&workspace.files)? {
+                        let entry = entry?;
+                        sizes.push((entry.file_name(), entry.metadata()?.len()));
+                    }
+                    sizes.sort();
+                    Ok(sizes)
+                };
+                let before = sizes()?;
+                // Whoever still writes does so thousands of times in this time.
+                std::thread::sleep(Duration::from_millis(200));
+                (before != sizes()? || before.len() < 2).then(|| told(&finished))
             }
         };
         activities::sandbox::remove_all(&workspace.files)?;

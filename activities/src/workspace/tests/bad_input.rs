@@ -122,3 +122,30 @@ async fn a_search_without_measure_is_cut() {
     let found = bench.call(&bench.base(), "search_text", json!({"pattern": "needle"})).await.1.unwrap();
     assert!(found.len() <= 64 * 1024 && found.contains("[... at least "), "{}", &found[found.len() - 100..]);
 }
+
+#[tokio::test]
+async fn a_command_that_cannot_start_is_the_models_to_mend() {
+    let bench = Bench::with(&[("a.txt", "a\n")]).await;
+    for (command, expected) in [("printf '\0'".to_owned(), "NUL byte"), ("x".repeat(200_000), "longer than 128 KB")] {
+        let said = bench.stopped(&bench.worker, 60, &command).await;
+        assert!(said.contains("The command was not started") && said.contains(expected), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn directories_without_end_are_removed_and_the_next_worker_starts() {
+    let bench = Bench::with(&[("a.txt", "a\n")]).await;
+    let nest =
+        "python3 -c '\nimport os, time\nfor n in range(40000): os.mkdir(\"d\"); os.chdir(\"d\")\ntime.sleep(60)'";
+    let said = bench.stopped(&bench.worker, 60, nest).await;
+    assert!(said.contains("nested too deep"), "{said}");
+    let left = std::fs::read_dir(bench.worker.settings.work()).unwrap().filter_map(Result::ok).count();
+    assert!(left <= 1, "the start's own area at most");
+    let again = WorkspaceActivities::open(
+        bench.worker.settings.clone(),
+        bench.blobs.clone(),
+        bench.worker.sandbox.clone(),
+        Arc::new(LocalRemote(bench.origin.clone())),
+    );
+    again.await.unwrap();
+}
