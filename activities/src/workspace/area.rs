@@ -96,12 +96,6 @@ impl Area {
         Ok(directory)
     }
 
-    /// The directory of this name inside, made if it is not there.
-    pub(super) fn shared(&self, name: &str) -> Result<PathBuf, ServiceError> {
-        let directory = self.directory.join(name);
-        if directory.is_dir() { Ok(directory) } else { self.make(name) }
-    }
-
     /// Removes a directory of this name inside, if it can.
     pub(super) fn discard(&self, name: &str) {
         if let Err(error) = remove_tree(&self.directory.join(name)) {

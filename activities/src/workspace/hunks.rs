@@ -1,8 +1,9 @@
 //! The parts of a change, to be taken back one at a time.
 
 use super::assertions::{Language, is_code};
+use super::diff::named;
 use super::plain::is_plain;
-use super::repository::is_test;
+use super::text;
 
 /// Parts tried in one proof.
 const TRIED: usize = 12;
@@ -22,7 +23,12 @@ pub(super) struct Hunk {
 impl Hunk {
     /// `shop/pricing.py:42`
     pub(super) fn place(&self) -> String {
-        format!("{}:{}", self.path, self.start.max(1))
+        format!("{}:{}", text::cap_line(&self.path, 200), self.start.max(1))
+    }
+
+    /// Whether this line of the new form belongs to it.
+    pub(super) fn has_line(&self, line: usize) -> bool {
+        (self.start..self.start + self.lines).contains(&line)
     }
 
     /// Whether it begins or ends in these lines of the new form.
@@ -41,15 +47,14 @@ impl Hunk {
 }
 
 /// Reads `git diff --unified=0`: the parts that change code outside the tests, and more than its comments.
-pub(super) fn of_diff(diff: &str) -> Vec<Hunk> {
+pub(super) fn of_diff(diff: &str, is_test: &dyn Fn(&str) -> bool) -> Vec<Hunk> {
     let mut hunks: Vec<(Hunk, Vec<String>)> = Vec::new();
     let mut path: Option<String> = None;
     let mut in_header = true;
     for line in diff.lines() {
         if line.starts_with("diff --git ") {
             (path, in_header) = (None, true);
-        } else if in_header && let Some(name) = line.strip_prefix("+++ b/") {
-            let name = name.trim_end().to_owned();
+        } else if in_header && let Some(name) = named(line) {
             path = Some(name).filter(|name| !is_test(name) && !is_plain(name));
         } else if let (Some(path), Some((start, lines))) = (&path, range(line)) {
             in_header = false;
@@ -65,7 +70,12 @@ pub(super) fn of_diff(diff: &str) -> Vec<Hunk> {
             }
         }
     }
+    let bare = |lines: &[String]| lines.iter().flat_map(|line| line.split_whitespace()).collect::<String>();
     let does_something = |(hunk, after): &(Hunk, Vec<String>)| {
+        // Code that was formatted anew does what it did; in Python white space may be code.
+        if !hunk.path.ends_with(".py") && bare(&hunk.before) == bare(after) {
+            return false;
+        }
         let code = |lines: &[String]| match Language::of(&hunk.path) {
             Some(language) => is_code(language, &lines.join("\n")),
             None => lines.iter().any(|line| !line.trim().is_empty()),
@@ -156,7 +166,7 @@ diff --git a/README.md b/README.md
 
     #[test]
     fn parts_of_the_code_are_taken_back() {
-        let hunks = of_diff(DIFF);
+        let hunks = of_diff(DIFF, &crate::workspace::repository::is_test);
         assert_eq!(hunks.iter().map(Hunk::place).collect::<Vec<_>>(), ["shop/a.py:2", "shop/a.py:8"]);
         let new = "def f():\n    return 2\n\n\n\n# words\n\n\nz = 3\n";
         assert_eq!(hunks[0].undone(new), new.replace("return 2", "return 1"));
@@ -172,7 +182,7 @@ diff --git a/README.md b/README.md
             "diff --git a/a.py b/a.py\nnew file mode 100644\n--- /dev/null\n+++ b/a.py\n@@ -0,0 +1,{} @@\n{added}",
             lines.len()
         );
-        let hunks = of_diff(&diff);
+        let hunks = of_diff(&diff, &|_| false);
         assert_eq!(hunks.iter().map(Hunk::place).collect::<Vec<_>>(), ["a.py:1", "a.py:4", "a.py:9"]);
         let without = hunks[1].undone(&(lines.join("\n") + "\n"));
         assert!(without.contains("import os") && !without.contains("def f") && without.contains("def g"));

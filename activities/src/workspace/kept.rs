@@ -1,11 +1,12 @@
-//! Whether a fix of red checks leaves the tests, and the rules of linters and type checkers, what they were. It proves nothing and need not make the suite green, CI tells
-//! that; but what makes CI green by asking for less is no fix.
+//! Whether a fix of red checks leaves the tests, and the rules of linters and type checkers, what they were. It proves nothing
+//! and need not make the suite green, CI tells that; but what makes CI green by asking for less is no fix.
 //!
 //! Told by the change itself where no suite can be run here, and by the suite on both sides where it can.
 
 use workflows::contract::workspace::{JudgedFix, Prove};
 
 use super::area::Claim;
+use super::diff;
 use super::judge::{self, Refusal};
 use super::prove::{Making, REASON_CAP};
 use super::repository::is_test;
@@ -80,7 +81,9 @@ impl Making<'_> {
             return Ok(Ok(()));
         }
         let head = self.run(&suite, "head", head_tree).await?;
-        let edited: Vec<_> = tests.into_iter().filter(|change| change.status != 'A').collect();
+        self.reported(&suite, [&base, &head], &changed, head_tree).await?;
+        let tests = changed.iter().filter(|change| self.is_test(&change.path));
+        let edited: Vec<_> = tests.filter(|change| change.status != 'A').collect();
         let old = if edited.is_empty() {
             None
         } else {
@@ -111,14 +114,14 @@ fn rule_switched_off(diff: &str) -> Option<(String, String)> {
 }
 
 /// The first line of a `git diff --unified=0` that adds a mark, with its file. Lines that only moved do not count.
-fn first_added(diff: &str, marks: impl Fn(&str, &str) -> Vec<&'static str>) -> Option<(String, String)> {
+fn first_added(text: &str, marks: impl Fn(&str, &str) -> Vec<&'static str>) -> Option<(String, String)> {
     let (mut path, mut in_header) = (String::new(), false);
     let (mut before, mut after): (Vec<&str>, Vec<(String, &str, &str)>) = (Vec::new(), Vec::new());
-    for line in diff.lines() {
+    for line in text.lines() {
         if line.starts_with("diff --git ") {
             in_header = true;
-        } else if in_header && let Some(named) = line.strip_prefix("+++ b/") {
-            named.trim_end().clone_into(&mut path);
+        } else if in_header && line.starts_with("+++ ") {
+            path = diff::named(line).unwrap_or_default();
         } else if line.starts_with("@@") {
             in_header = false;
         } else if !in_header {
@@ -136,7 +139,7 @@ fn first_added(diff: &str, marks: impl Fn(&str, &str) -> Vec<&'static str>) -> O
             before.swap_remove(moved);
             return None;
         }
-        Some((path, text::cap_line(line.trim_start_matches('+').trim(), 200)))
+        Some((path, super::text::cap_line(line.trim_start_matches('+').trim(), 200)))
     })
 }
 

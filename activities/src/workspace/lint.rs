@@ -2,8 +2,8 @@
 //! have seen what it does.
 
 use super::assertions::Language;
+use super::diff;
 use super::kept::{SWITCHES, has as has_word};
-use super::repository::is_test;
 use super::text;
 
 /// Most lines shown to a person.
@@ -46,21 +46,18 @@ const READING: [(Language, &[&str]); 5] = [
 ];
 
 /// How a test is run again until it passes, or given more time.
-const PATIENCE: [&str; 14] = [
+const PATIENCE: [&str; 11] = [
     "flaky",
     "rerun",
     "retryTimes",
     "retry:",
     "retries",
-    ".setTimeout(",
     "setTimeout(",
-    "jest.setTimeout",
     "timeout=",
     "timeout:",
     "this.timeout(",
     "@RepeatedTest",
     "@Timeout",
-    "t.Parallel",
 ];
 
 /// How a test's process is ended, or code is run at its end.
@@ -78,10 +75,10 @@ const ENDING: [&str; 10] = [
 ];
 
 /// Sentences about the added lines of tests in `git diff --unified=0`.
-pub(super) fn to_look_at(diff: &str) -> Vec<String> {
+pub(super) fn to_look_at(diff: &str, is_test: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for (path, line) in added(diff) {
-        let Some(language) = Language::of(path).filter(|_| is_test(path)) else { continue };
+        let Some(language) = Language::of(&path).filter(|_| is_test(&path)) else { continue };
         let reading = READING.iter().find(|(of, _)| *of == language).map_or(&[][..], |(_, words)| words);
         let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
         let what = if SWITCHES.iter().any(|switch| has_word(line, switch)) {
@@ -115,17 +112,18 @@ pub(super) fn snapshots<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String>
 }
 
 /// Added lines with their files.
-fn added(diff: &str) -> impl Iterator<Item = (&str, &str)> {
-    let (mut path, mut in_header) = ("", true);
-    diff.lines().filter_map(move |line| {
+fn added(text: &str) -> impl Iterator<Item = (String, &str)> {
+    let (mut path, mut in_header) = (String::new(), true);
+    text.lines().filter_map(move |line| {
         if line.starts_with("diff --git ") {
-            (path, in_header) = ("", true);
-        } else if in_header && let Some(name) = line.strip_prefix("+++ b/") {
-            path = name.trim_end();
+            path.clear();
+            in_header = true;
+        } else if in_header && let Some(name) = diff::named(line) {
+            path = name;
         } else if line.starts_with("@@ ") {
             in_header = false;
         } else if !in_header && let Some(added) = line.strip_prefix('+') {
-            return Some((path, added));
+            return Some((path.clone(), added));
         }
         None
     })
@@ -138,7 +136,8 @@ mod tests {
     #[test]
     fn lines_worth_a_look_are_named() {
         let look = |path: &str, line: &str| {
-            to_look_at(&format!("diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-x\n+{line}\n"))
+            let text = format!("diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-x\n+{line}\n");
+            to_look_at(&text, &crate::workspace::repository::is_test)
         };
         for (path, line, what) in [
             ("tests/test_a.py", "    text = open('shop/a.py').read()", "reads files"),

@@ -8,6 +8,8 @@ mod assertions;
 mod attributes;
 mod bundle;
 mod cache;
+mod demands;
+mod diff;
 mod editing;
 mod fix;
 mod git;

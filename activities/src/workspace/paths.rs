@@ -73,18 +73,37 @@ impl InnerPath {
     /// A sentence for the model.
     pub(super) fn read(&self, root: &Path) -> Result<Vec<u8>, String> {
         let read = || {
-            let how = OpenHow::new()
-                .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-                .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-            let mut file = File::from(openat2(top(root)?, &self.0, how)?);
-            if !file.metadata()?.is_file() {
-                return Err(io::Error::from(Errno::EISDIR));
-            }
             let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
+            self.opened(root)?.read_to_end(&mut bytes)?;
             Ok(bytes)
         };
         read().map_err(|error| self.told(&error))
+    }
+
+    fn opened(&self, root: &Path) -> io::Result<File> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let file = File::from(openat2(top(root)?, &self.0, how)?);
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from(Errno::EISDIR)) }
+    }
+
+    /// Reads the file below `root` if it has at most `cap` bytes; `None`: it has more. Links are followed as long as they stay
+    /// inside.
+    ///
+    /// # Errors
+    /// A sentence for the model.
+    pub(super) fn read_up_to(&self, root: &Path, cap: u64) -> Result<Option<Vec<u8>>, String> {
+        let read = || {
+            let file = self.opened(root)?;
+            if file.metadata()?.len() > cap {
+                return Ok(None);
+            }
+            let mut bytes = Vec::new();
+            file.take(cap + 1).read_to_end(&mut bytes)?;
+            Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= cap))
+        };
+        read().map_err(|error: io::Error| self.told(&error))
     }
 
     /// Writes the whole file below `root`; directories are made. An existing file keeps its permissions. No link is followed.
@@ -212,6 +231,8 @@ mod tests {
         path.write(root, b"second").unwrap();
         assert_eq!(path.read(root).unwrap(), b"second");
         assert_eq!(std::fs::metadata(root.join("a/b/run.sh")).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!(path.read_up_to(root, 6).unwrap().unwrap(), b"second");
+        assert_eq!(path.read_up_to(root, 5).unwrap(), None);
         assert!(InnerPath::parse("a/b").unwrap().read(root).unwrap_err().contains("not a regular file"));
         assert!(InnerPath::parse("a/none").unwrap().read(root).unwrap_err().contains("does not exist"));
     }

@@ -41,7 +41,7 @@ const ENDINGS: [&str; 33] = [
 ];
 
 /// Names without an ending, or with one that says nothing.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 21] = [
     "LICENSE",
     "LICENCE",
     "COPYING",
@@ -62,18 +62,37 @@ const NAMES: [&str; 22] = [
     ".nvmrc",
     ".python-version",
     ".tool-versions",
-    ".npmrc",
     ".prettierignore",
+];
+
+/// Names of what is code although its ending is that of a document or setting.
+const CODE: [&str; 3] = ["CMakeLists.txt", "meson_options.txt", "noxfile.py"];
+
+/// Files that say what is installed, built or started.
+const INSTALLED: [&str; 12] = [
+    "package.json",
+    "package-lock.json",
+    "pnpm-lock.yaml",
+    "Cargo.toml",
+    "Cargo.lock",
+    "go.mod",
+    "go.sum",
+    "pyproject.toml",
+    "poetry.lock",
+    "uv.lock",
+    "docker-compose.yml",
+    "compose.yaml",
 ];
 
 /// Documents and settings. Their effect on a program is seen by running it, if at all.
 pub(super) fn is_plain(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
-    NAMES.contains(&name)
-        || name.starts_with(".env")
-        || ENDINGS.contains(&ending.as_str())
-        || in_documents(path, &ending)
+    !CODE.contains(&name)
+        && (NAMES.contains(&name)
+            || name.starts_with(".env")
+            || ENDINGS.contains(&ending.as_str())
+            || in_documents(path, &ending))
 }
 
 /// Documents, which no program reads.
@@ -105,9 +124,20 @@ pub(super) fn forbidden(path: &str) -> Option<&'static str> {
 
 /// What a person should know about a document or setting that changed.
 pub(super) fn to_look_at(path: &str) -> Option<String> {
-    let checks =
-        path.starts_with(".github/workflows/") || path.ends_with(".gitlab-ci.yml") || path.contains(".circleci/");
-    checks.then(|| format!("{path} changes what CI runs"))
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let checks = [".github/workflows/", ".github/actions/"].iter().any(|folder| path.starts_with(folder))
+        || path.contains(".circleci/")
+        || matches!(name, ".gitlab-ci.yml" | "azure-pipelines.yml" | "bitbucket-pipelines.yml" | "Jenkinsfile");
+    let installed = INSTALLED.contains(&name) || name.starts_with("requirements") && name.ends_with(".txt");
+    if checks {
+        Some(format!("{path} changes what CI runs"))
+    } else if support::shapes_tests(path) {
+        Some(format!("{path} may change how tests are built and run"))
+    } else if installed {
+        Some(format!("{path} may change what is installed, built or started"))
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +173,9 @@ mod tests {
         ] {
             assert_eq!(forbidden(path), Some(why), "{path}");
         }
+        assert_eq!(forbidden("CMakeLists.txt"), Some("is code"));
+        assert_eq!(forbidden(".cargo/config.toml"), Some("is a setting of the tests"));
+        assert!(to_look_at("requirements-dev.txt").is_some() && to_look_at("a/Jenkinsfile").is_some());
         assert!(to_look_at(".github/workflows/ci.yml").is_some() && to_look_at("README.md").is_none());
     }
 }

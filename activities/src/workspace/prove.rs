@@ -5,19 +5,20 @@
 //! with the base's tests; then the trials of `trial.rs`, which run the new tests alone. Everything in a test's own process can
 //! be forged in the end, so a proof says what was checked, not that cheating is impossible.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use workflows::contract::failure::FailureKind;
-use workflows::contract::ids::CommitSha;
+use workflows::contract::ids::{CommitSha, Digest};
 use workflows::contract::workspace::{Evidence, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace};
 
 use super::area::{Area, Claim};
-use super::assertions::inline;
-use super::judge::{Demand, Refusal};
+use super::assertions::{Language, inline};
+use super::judge::{Demand, Refusal, Symbols};
 use super::mirror::Mirror;
 use super::repository::{self, is_test};
-use super::suite::{Fate, Only, Run, Suite};
+use super::suite::{Fate, NO_SUITE, Only, Run, Suite};
 use super::symbols::Additions;
 use super::trial::Trial;
 use super::{WorkspaceActivities, judge, lint, plain, support, text};
@@ -25,6 +26,14 @@ use crate::failure::ServiceError;
 
 /// Longest reason.
 pub(super) const REASON_CAP: usize = 4 * 1024;
+/// Tests listed in a proof.
+const LISTED: usize = 100;
+/// Characters of a test's id, of the line with which it is red, and of a sentence to look at.
+const LINE: usize = 300;
+/// Bytes of all tests and sentences of a proof: it travels through the workflow's history.
+const PROOF_CAP: usize = 64 * 1024;
+/// Output of one run that the log of a proof keeps.
+const LOG_CAP: usize = 1 << 20;
 
 /// A file that differs between two trees.
 pub(super) struct Changed {
@@ -45,11 +54,13 @@ pub(super) struct Making<'a> {
     /// Output of every run so far.
     pub(super) log: String,
     runs: u32,
+    /// Files that hold tests which the runner reported, and whose names do not tell.
+    tests: BTreeSet<String>,
 }
 
 /// A file of Rust whose own tests change, with code of one side and tests of the other.
-struct Inline {
-    path: String,
+pub(super) struct Inline {
+    pub(super) path: String,
     base_with_new_tests: String,
     head_with_old_tests: String,
 }
@@ -80,7 +91,8 @@ impl WorkspaceActivities {
         let _ = writeln!(making.log, "== {} runs", making.runs);
         let log = self.blobs.put(making.log).await?;
         Ok(match outcome {
-            Ok(Made { command, new_tests, suite, evidence }) => {
+            Ok(made) => {
+                let Made { command, new_tests, suite, evidence } = made.bounded();
                 let mut proof =
                     Proof { command, base: red_on, new_tests, suite, evidence, without_tests, log, kept: None };
                 let text = serde_json::to_vec(&proof).map_err(|error| {
@@ -111,9 +123,55 @@ impl WorkspaceActivities {
             limit: Duration::from_secs(request.command_seconds),
             log: String::new(),
             runs: 0,
+            tests: BTreeSet::new(),
         };
         Ok((making, base_tree, head_tree))
     }
+}
+
+impl Made {
+    /// Nothing in it is longer than a person reads or the workflow's history takes.
+    fn bounded(mut self) -> Self {
+        let all = self.new_tests.len();
+        let mut room = PROOF_CAP;
+        let look_at = std::mem::take(&mut self.evidence.look_at);
+        for sentence in look_at.into_iter().map(|sentence| text::cap_line(&sentence, LINE)) {
+            if self.evidence.look_at.len() < lint::SHOWN && !self.evidence.look_at.contains(&sentence) {
+                room = room.saturating_sub(sentence.len());
+                self.evidence.look_at.push(sentence);
+            }
+        }
+        self.new_tests.truncate(LISTED);
+        self.new_tests.retain_mut(|test| {
+            if test.id.chars().count() > LINE {
+                // What is cut off may be all that tells two tests apart.
+                let digest = Digest::of(&test.id);
+                test.id = format!("{}{}", text::cap_line(&test.id, LINE - 20), &digest.as_str()[..12]);
+            }
+            test.red = text::cap_line(&test.red, LINE);
+            let size = test.id.len() + test.red.len();
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
+        });
+        let more = all - self.new_tests.len();
+        if more > 0 {
+            let sentence = format!("{more} more new tests are red before and green after, and not listed");
+            self.evidence.look_at.insert(0, sentence);
+            self.evidence.look_at.truncate(lint::SHOWN);
+        }
+        self
+    }
+}
+
+/// The beginning and the end of what a run printed.
+fn shortened(output: &str) -> String {
+    if output.len() <= LOG_CAP {
+        return output.to_owned();
+    }
+    let at = |at: usize| (0..=at).rev().find(|at| output.is_char_boundary(*at)).unwrap_or_default();
+    let (head, tail) = (at(LOG_CAP / 2), at(output.len() - LOG_CAP / 2));
+    format!("{}\n[... {} bytes left out ...]\n{}", &output[..head], tail - head, &output[tail..])
 }
 
 /// What became of the suite's tests.
@@ -144,9 +202,7 @@ impl Making<'_> {
         };
         let changed = self.changed(base_tree, head_tree).await?;
         let diff = self.diff(base_tree, head_tree).await?;
-        let (tests, _): (Vec<_>, Vec<_>) = changed.iter().partition(|change| is_test(&change.path));
         let inline = self.inline(base_tree, head_tree, &changed).await?;
-        let tested = !inline.is_empty() || tests.iter().any(|change| change.status != 'D');
 
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
@@ -155,6 +211,9 @@ impl Making<'_> {
             Ok(notes) => notes,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        self.reported(&suite, [&base, &head], &changed, head_tree).await?;
+        let tests: Vec<&Changed> = changed.iter().filter(|change| self.is_test(&change.path)).collect();
+        let tested = !inline.is_empty() || tests.iter().any(|change| change.status != 'D');
         let edited: Vec<&Changed> = tests.iter().copied().filter(|change| change.status != 'A').collect();
         let new: Vec<&str> = {
             let all = head.report.tests.keys().map(String::as_str);
@@ -185,10 +244,14 @@ impl Making<'_> {
             Some(self.run(&suite, "your change with the old tests", &with_old).await?)
         };
 
-        let additions = Additions::of_diff(&diff);
+        let of_tests = |path: &str| is_test(path) || self.tests.contains(path);
+        let additions = Additions::of_diff(&diff, &of_tests);
+        let removals = Additions::of_diff(&self.diff(head_tree, base_tree).await?, &of_tests);
+        let touched = self.touched(&suite, &base, &edited, &inline, (base_tree, head_tree)).await?;
         let runs = judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() };
-        let new_tests = match judge::proven(&runs, &additions, demand) {
-            Ok(new_tests) => new_tests,
+        let symbols = Symbols { added: &additions, removed: &removals, touched: &touched };
+        let judged = match judge::proven(&runs, &symbols, demand) {
+            Ok(judged) => judged,
             Err(_) if demand == Demand::RedToGreen && !tested => {
                 return Ok(Err(
                     "No test file was added or changed. Write a test that fails without your change and passes \
@@ -198,6 +261,16 @@ impl Making<'_> {
             }
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let judged = match self.red_again(&suite, judged, base_tree, demand).await? {
+            Ok(judged) => judged,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let demands = match self.demands(&suite, &judged, &edited, (base_tree, head_tree), &removals).await? {
+            Ok(demands) => demands,
+            Err(refusal) if demand == Demand::RedToGreen => return Ok(Err(refusal)),
+            Err(refusal) => vec![refusal],
+        };
+        let new_tests = judged.tests;
         match self.emptied(&suite, &base, &edited, (base_tree, head_tree)).await? {
             Ok(notes) => look_at.extend(notes),
             Err(refusal) => return Ok(Err(refusal)),
@@ -211,7 +284,9 @@ impl Making<'_> {
                 changed: &changed,
                 diff: &diff,
                 new: &new_tests,
+                base: &base,
                 red: &red,
+                added: &additions,
             };
             match self.try_out(&trial).await? {
                 Ok(found) => evidence = found,
@@ -219,9 +294,12 @@ impl Making<'_> {
             }
         }
         evidence.look_at.extend(lint::snapshots(changed.iter().map(|change| change.path.as_str())));
-        evidence.look_at.extend(lint::to_look_at(&diff));
+        evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
+        let of_tests = |path: &str| self.is_test(path);
+        evidence.look_at.extend(lint::to_look_at(&diff, &of_tests));
         evidence.look_at.append(&mut look_at);
-        evidence.look_at.truncate(lint::SHOWN);
+        // What an old test demanded is what a person must see, whatever else there is.
+        evidence.look_at.splice(0..0, demands);
         Ok(Ok(Made { command: suite.command, new_tests, suite: counted(&head), evidence }))
     }
 
@@ -267,10 +345,17 @@ impl Making<'_> {
         }
         let mut evidence = Evidence::default();
         evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
-        let Ok(suite) = self.suite(head_tree).await? else {
-            let command = "no test command".to_owned();
-            let suite = SuiteCount::default();
-            return Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence }));
+        let suite = match self.suite(head_tree).await? {
+            Ok(suite) => suite,
+            Err(why) => {
+                // Nothing was run, and why must be seen; but where there is no suite, nobody misses one.
+                if why != NO_SUITE {
+                    evidence.look_at.insert(0, format!("nothing was run: {why}"));
+                }
+                let command = String::new();
+                let suite = SuiteCount::default();
+                return Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence }));
+            }
         };
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
@@ -283,7 +368,6 @@ impl Making<'_> {
             }
             Err(refusal) => return Ok(Err(refusal)),
         }
-        evidence.look_at.truncate(lint::SHOWN);
         Ok(Ok(Made { command: suite.command, new_tests: Vec::new(), suite: counted(&head), evidence }))
     }
 
@@ -305,7 +389,18 @@ impl Making<'_> {
 
     /// The lines in which two trees differ, without any around them.
     pub(super) async fn diff(&self, from: &str, to: &str) -> Result<String, ServiceError> {
-        let diff = ["diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--unified=0", from, to];
+        let diff = [
+            "-c",
+            "core.quotePath=false",
+            "diff",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-renames",
+            "--no-color",
+            "--unified=0",
+            from,
+            to,
+        ];
         let diff = self.mirror.git.run(diff).await.map_err(super::git::GitFailed::unexpected)?;
         Ok(String::from_utf8_lossy(&diff).into_owned())
     }
@@ -338,7 +433,8 @@ impl Making<'_> {
         tree: &str,
         only: Option<&Only<'_>>,
     ) -> Result<Run, ServiceError> {
-        let folder = name.replace([' ', ':', '/'], "-");
+        // A number: the name of a run may hold a path of any length.
+        let folder = format!("run-{}", self.runs);
         let checkout = self.activities.check_out(&self.area, &self.mirror, &folder, tree, &self.base).await?;
         for note in &checkout.prepared.notes {
             let _ = writeln!(self.log, "== {note}");
@@ -348,7 +444,9 @@ impl Making<'_> {
         self.area.discard(&folder);
         self.runs += 1;
         let what = if only.is_some() { ", new tests only" } else { "" };
-        let _ = writeln!(self.log, "== {} on {name}{what}: {:?}\n{}", suite.command, run.exit, run.output.trim_end());
+        let _ = writeln!(self.log, "== {} on {name}{what}: {:?}", suite.command, run.exit);
+        self.log.push_str(&shortened(run.output.trim_end()));
+        self.log.push('\n');
         Ok(run)
     }
 
@@ -385,6 +483,10 @@ impl Making<'_> {
         let mut fields = raw.split_terminator('\0');
         let mut changed = Vec::new();
         while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
+            // Not UTF-8: no other part of a proof could name it.
+            if path.contains('\u{fffd}') {
+                continue;
+            }
             // `:100644 100755 <old> <new> M`
             let meta: Vec<&str> = meta.split(' ').collect();
             let [_, mode, _, object, status] = meta[..] else { continue };
@@ -434,5 +536,34 @@ impl Making<'_> {
         }
         git.feed(["update-index", "--replace", "-z", "--index-info"], &[], &input).await.map_err(failed)?;
         git.line(["write-tree"]).await.map_err(failed)
+    }
+
+    /// Whether this file is one of tests, by its name or by what the runner reported.
+    pub(super) fn is_test(&self, path: &str) -> bool {
+        is_test(path) || self.tests.contains(path)
+    }
+
+    /// Notes which changed files hold tests that were reported, whatever the files are called. Tests of Rust stand beside the
+    /// code, and so may some of Vitest: such a file is one of code.
+    pub(super) async fn reported(
+        &mut self,
+        suite: &Suite,
+        runs: [&Run; 2],
+        changed: &[Changed],
+        head_tree: &str,
+    ) -> Result<(), ServiceError> {
+        for change in changed {
+            let path = &change.path;
+            let known = is_test(path) || Language::of(path).is_none_or(|language| language == Language::Rust);
+            let mut ids = runs.into_iter().flat_map(|run| run.report.tests.keys());
+            if known || !ids.any(|id| suite.runner.holds(path, "", id)) {
+                continue;
+            }
+            let content = self.content(head_tree, path, change.status != 'D').await?;
+            if !content.contains("import.meta.vitest") {
+                self.tests.insert(path.clone());
+            }
+        }
+        Ok(())
     }
 }

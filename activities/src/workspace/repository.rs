@@ -112,9 +112,18 @@ pub(super) fn is_test(path: &str) -> bool {
         || file == "conftest.py"
         || (file.ends_with(".py") && (stem.starts_with("test_") || stem.ends_with("_test")))
         || file.ends_with("_test.go")
-        || file == "tests.rs"
+        || matches!(file, "tests.py" | "tests.rs")
+        || (file.ends_with(".rs") && (stem.ends_with("_test") || stem.ends_with("_tests")))
         || [".test.", ".spec."].iter().any(|part| file.contains(part))
-        || (file.ends_with(".java") && (stem.ends_with("Test") || stem.ends_with("Tests") || stem.starts_with("Test")))
+        || (is_script(file)
+            && (stem == "test" || stem.starts_with("test-") || stem.ends_with("-test") || stem.ends_with("_test")))
+        || (file.ends_with(".java") && ["Test", "Tests", "IT", "Spec"].iter().any(|end| stem.ends_with(end)))
+        || (file.ends_with(".java") && stem.starts_with("Test"))
+}
+
+fn is_script(file: &str) -> bool {
+    let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending);
+    matches!(ending, "js" | "mjs" | "cjs" | "jsx" | "ts" | "mts" | "cts" | "tsx")
 }
 
 #[cfg(test)]
@@ -149,10 +158,24 @@ mod tests {
             "src/a.test.ts",
             "src/test/java/A.java",
             "src/ATest.java",
+            "src/AIT.java",
+            "app/tests.py",
+            "src/cart_tests.rs",
+            "test.js",
+            "src/a-test.mjs",
+            "test-a.js",
         ] {
             assert!(is_test(test), "{test}");
         }
-        for other in ["src/a.py", "latest.py", "src/contest.go", "attest/x.rs", "src/test.md.rs/x"] {
+        for other in [
+            "src/a.py",
+            "latest.py",
+            "src/contest.go",
+            "attest/x.rs",
+            "src/test.md.rs/x",
+            "src/testing.py",
+            "src/latest.js",
+        ] {
             assert!(!is_test(other), "{other}");
         }
     }

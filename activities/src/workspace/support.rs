@@ -4,8 +4,13 @@
 use serde_json::Value;
 
 /// Files that hold nothing but settings of tests, or code that runs around all of them, by how their name begins.
-const SUPPORT: [&str; 20] = [
+const SUPPORT: [&str; 25] = [
     "conftest.py",
+    "pytest.toml",
+    ".pytest.toml",
+    ".coveragerc",
+    ".npmrc",
+    "vite.config.",
     "pytest.ini",
     ".pytest.ini",
     "sitecustomize.py",
@@ -29,6 +34,8 @@ const SUPPORT: [&str; 20] = [
 
 /// Words in the headers of tables that are for test runners.
 const TABLES: [&str; 6] = ["pytest", "tool:pytest", "unittest", "coverage", "testenv", "nose2"];
+/// Tables of Cargo.toml that are for tests.
+const CARGO_TABLES: [&str; 2] = ["test", "profile.test"];
 /// Members of package.json that are for test runners.
 const MEMBERS: [&str; 5] = ["jest", "vitest", "mocha", "ava", "scripts"];
 
@@ -37,13 +44,22 @@ pub(super) fn is_support(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     SUPPORT.iter().any(|support| if support.ends_with('.') { name.starts_with(support) } else { name == *support })
         || path.starts_with(".config/nextest")
+        || path.ends_with(".cargo/config.toml")
+        || path.ends_with(".cargo/config")
         || name.starts_with(".mocharc")
+}
+
+/// Whether this file decides how code and tests alike are built or run, so that the base's form of it may not fit the change.
+pub(super) fn shapes_tests(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let begins = ["tsconfig", "babel.config.", ".babelrc", ".swcrc", "build.gradle", "settings.gradle"];
+    begins.iter().any(|begin| name.starts_with(begin)) || matches!(name, "pom.xml" | "noxfile.py" | "Makefile")
 }
 
 /// Whether a part of this file is for tests.
 pub(super) fn is_mixed(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    matches!(name, "pyproject.toml" | "setup.cfg" | "tox.ini" | "package.json")
+    matches!(name, "pyproject.toml" | "setup.cfg" | "tox.ini" | "package.json" | "Cargo.toml")
 }
 
 /// The part of a mixed file that is for tests; equal parts are equal settings.
@@ -88,16 +104,20 @@ fn of_package(package: &Value, member: &str) -> Option<Value> {
 
 /// The lines of the tables for tests, or all others.
 fn lines(content: &str, of_tests: bool) -> String {
-    let (mut inside, mut out) = (false, String::new());
+    let (mut inside, mut in_tool, mut out) = (false, false, String::new());
     for line in content.lines() {
         let header = line.split('#').next().unwrap_or_default().trim();
         // `[tool.pytest.ini_options]`, `[tool:pytest]`, `[testenv:py3]`; a list in a table never ends in a bracket of its own.
         if line.starts_with('[') && header.ends_with(']') && !header.contains([',', '"', '=']) {
             let words = header.trim_matches(['[', ']']);
+            in_tool = words == "tool";
             inside =
-                TABLES.iter().any(|table| words.split(['.', ' ', ':']).any(|word| word == *table) || words == *table);
+                TABLES.iter().any(|table| words.split(['.', ' ', ':']).any(|word| word == *table) || words == *table)
+                    || CARGO_TABLES.contains(&words);
         }
-        if inside == of_tests {
+        // `pytest.ini_options = { ... }` below `[tool]`
+        let dotted = in_tool && line.trim_start().starts_with("pytest.");
+        if (inside || dotted) == of_tests {
             out.push_str(line);
             out.push('\n');
         }
@@ -111,9 +131,16 @@ mod tests {
 
     #[test]
     fn settings_of_tests_are_known() {
-        for path in
-            ["conftest.py", "a/conftest.py", "jest.config.ts", "src/setupTests.js", "pytest.ini", ".mocharc.json"]
-        {
+        for path in [
+            "conftest.py",
+            ".cargo/config.toml",
+            "vite.config.ts",
+            "a/conftest.py",
+            "jest.config.ts",
+            "src/setupTests.js",
+            "pytest.ini",
+            ".mocharc.json",
+        ] {
             assert!(is_support(path), "{path}");
         }
         for path in ["tests/test_a.py", "my_conftest.py", "config.py", "jest.py", "conftest.pyc"] {
@@ -131,6 +158,11 @@ mod tests {
         let merged = with_part_of("pyproject.toml", &head, base);
         assert!(merged.contains("dependencies") && merged.contains("-q") && !merged.contains("--deselect"), "{merged}");
         assert!(merged.parse::<toml::Table>().is_ok());
+
+        let dotted = "[tool]\npytest.ini_options = { addopts = \"-q\" }\n";
+        assert!(part("pyproject.toml", dotted).contains("addopts"));
+        let cargo = "[package]\nname = \"a\"\n\n[[test]]\nname = \"b\"\nharness = false\n";
+        assert!(part("Cargo.toml", cargo).contains("harness") && !part("Cargo.toml", cargo).contains("package"));
 
         let base = r#"{"scripts": {"test": "jest", "build": "x"}, "dependencies": {}}"#;
         let head =

@@ -1,6 +1,6 @@
 //! Symbols that a new test misses on the base. Missing one counts as red only if the change itself adds it.
 
-use super::repository;
+use super::diff;
 
 /// A symbol that code asked for and did not find.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,13 @@ impl Missing {
         }
         if line.starts_with("NameError: name") || line.contains("got an unexpected keyword argument") {
             return name(quoted.first()?);
+        }
+        // `Cart.total() takes 2 positional arguments but 3 were given`, `total() missing 1 required positional argument: 'x'`
+        if let Some((called, fault)) = line.strip_prefix("TypeError: ").and_then(|rest| rest.split_once("() "))
+            && (fault.starts_with("takes ") && fault.contains(" positional argument")
+                || fault.starts_with("missing ") && fault.contains(" required "))
+        {
+            return name(called);
         }
         // TypeScript, whose messages have JavaScript's words in them
         if let Some((_, error)) = line.split_once("error TS") {
@@ -95,10 +102,15 @@ impl Missing {
         if let Some((_, field)) = line.split_once("unknown field ") {
             return name(field.split_whitespace().next()?);
         }
+        if let Some((_, called)) = line.split_once(" arguments in call to ") {
+            return name(called.split_whitespace().next()?);
+        }
         // Rust
         let code = line.strip_prefix("error[")?.split(']').next()?;
         match code {
             "E0432" | "E0433" | "E0425" | "E0412" | "E0599" | "E0609" => name(ticked.first()?),
+            // The reader of cargo's output has put the function's name there.
+            "E0061" => name(ticked.last()?),
             "E0560" => name(ticked.get(1)?),
             _ => None,
         }
@@ -115,17 +127,17 @@ impl Missing {
 
 impl Additions {
     /// Reads `git diff --unified=0`; test files are left out.
-    pub(super) fn of_diff(diff: &str) -> Self {
+    pub(super) fn of_diff(text: &str, is_test: &dyn Fn(&str) -> bool) -> Self {
         let mut files: Vec<(String, bool, Vec<String>)> = Vec::new();
         let mut new = false;
         let mut in_header = false;
-        for line in diff.lines() {
+        for line in text.lines() {
             if line.starts_with("diff --git ") {
                 (new, in_header) = (false, true);
             } else if in_header && line.starts_with("new file mode") {
                 new = true;
-            } else if in_header && let Some(path) = line.strip_prefix("+++ b/") {
-                files.push((path.trim_end().to_owned(), new, Vec::new()));
+            } else if in_header && let Some(path) = diff::named(line) {
+                files.push((path, new, Vec::new()));
             } else if line.starts_with("@@") {
                 in_header = false;
             } else if !in_header && let (Some(added), Some((_, _, lines))) = (line.strip_prefix('+'), files.last_mut())
@@ -133,8 +145,13 @@ impl Additions {
                 lines.push(added.to_owned());
             }
         }
-        files.retain(|(path, ..)| !repository::is_test(path));
+        files.retain(|(path, ..)| !is_test(path));
         Self { files }
+    }
+
+    /// Whether the change brings this name.
+    pub(super) fn bring(&self, name: &str) -> bool {
+        self.add(&Missing::Name { name: name.to_owned(), module: None })
     }
 
     /// Whether the change adds what was missed.
@@ -329,6 +346,14 @@ mod tests {
             ("error[E0425]: cannot find function `clamp` in this scope", name("clamp", None)),
             ("error[E0560]: struct `Cart` has no field named `floor`", name("floor", None)),
             ("error[E0308]: mismatched types", None),
+            (
+                "error[E0061]: this function takes 2 arguments but 3 arguments were supplied: `total`",
+                name("total", None),
+            ),
+            ("TypeError: total() takes 2 positional arguments but 3 were given", name("total", None)),
+            ("TypeError: Cart.total() missing 1 required positional argument: 'tax'", name("total", None)),
+            ("TypeError: total() takes no keyword arguments", None),
+            ("too many arguments in call to shop.Total", name("Total", None)),
             ("KeyError: 'price'", None),
             ("TypeError: unsupported operand type(s) for +: 'int' and 'str'", None),
         ] {
@@ -343,6 +368,7 @@ mod tests {
              @@ -1,0 +2,3 @@\n+def clamp(amount, floor=0):\n+    # other\n+    return max(amount, floor)\n\
              diff --git a/shop/tax.py b/shop/tax.py\nnew file mode 100644\n--- /dev/null\n+++ b/shop/tax.py\n@@ -0,0 +1 @@\n+RATE = 7\n\
              diff --git a/tests/test_x.py b/tests/test_x.py\nnew file mode 100644\n--- /dev/null\n+++ b/tests/test_x.py\n@@ -0,0 +1 @@\n+def cheat():\n",
+            &crate::workspace::repository::is_test,
         );
         let adds = |line: &str| additions.add(&Missing::of(line).unwrap());
         assert!(adds("ImportError: cannot import name 'clamp' from 'shop.pricing' (x)"));

@@ -11,9 +11,9 @@ use workflows::contract::workspace::{Evidence, ProvenTest};
 use super::assertions::{self, Fault, Language, Looked, inline};
 use super::judge::{self, Refusal};
 use super::prove::{Changed, Making};
-use super::repository::is_test;
 use super::suite::{Canary, Fate, Nonce, Only, Run, Suite};
-use super::{hunks, lint, plain, support};
+use super::symbols::Additions;
+use super::{hunks, lint, plain, support, text};
 use crate::failure::ServiceError;
 use crate::sandbox::Exit;
 
@@ -35,8 +35,12 @@ pub(super) struct Trial<'a> {
     pub(super) diff: &'a str,
     /// The tests that were red and are green.
     pub(super) new: &'a [ProvenTest],
-    /// The run in which they were red.
+    /// The run of the base, in which those were red that the change mends.
+    pub(super) base: &'a Run,
+    /// The run in which the others were red.
     pub(super) red: &'a Run,
+    /// What the change adds outside the tests.
+    pub(super) added: &'a Additions,
 }
 
 /// A file with new tests.
@@ -45,12 +49,46 @@ struct Home<'a> {
     content: String,
     ids: Vec<&'a str>,
     looked: Option<Looked>,
+    /// The runner finds its tests through another file.
+    elsewhere: bool,
 }
 
+/// Bytes of the ids that are tried: they have to fit on a command line.
+const TRIED_CAP: usize = 48 * 1024;
+
 impl Trial<'_> {
+    /// The tests that are tried.
     fn ids(&self) -> Vec<&str> {
-        self.new.iter().map(|test| test.id.as_str()).collect()
+        let mut room = TRIED_CAP;
+        let ids = self.new.iter().map(|test| test.id.as_str());
+        ids.take_while(|id| {
+            let fits = id.len() < room;
+            room = room.saturating_sub(id.len());
+            fits
+        })
+        .collect()
     }
+
+    /// Whether some test was red by an assertion before the change.
+    fn asserted(&self) -> bool {
+        let ids = self.ids();
+        self.red.asserted(&ids) || self.base.asserted(&ids)
+    }
+
+    fn look<'b>(&self, path: &str, content: &str, ids: impl Iterator<Item = &'b str>) -> Option<Looked> {
+        let titles: BTreeSet<&str> = ids.map(|id| self.suite.runner.title(id)).collect();
+        let added = |name: &str| self.added.bring(name);
+        Language::of(path).map(|language| assertions::look(language, content, &titles, &added))
+    }
+}
+
+/// What the trials found beside the evidence.
+#[derive(Default)]
+struct Seen {
+    /// What could not be loaded beside the canaries.
+    broken: BTreeSet<String>,
+    /// With a part of the change taken back, a test failed by an assertion.
+    asserted: bool,
 }
 
 impl Making<'_> {
@@ -62,28 +100,37 @@ impl Making<'_> {
             return Ok(Err(refusal));
         }
         let settings = self.settings(trial, &mut evidence).await?;
-        if let Err(refusal) = self.beside_canaries(trial, &homes, &settings, &mut evidence).await? {
+        let mut seen = Seen::default();
+        if let Err(refusal) = self.beside_canaries(trial, &homes, &settings, &mut evidence, &mut seen).await? {
             return Ok(Err(refusal));
         }
-        if let Err(refusal) = self.turned(trial, &homes, !settings.is_empty(), &mut evidence).await? {
+        if let Err(refusal) = self.turned(trial, &homes, !settings.is_empty(), &mut evidence, &seen).await? {
             return Ok(Err(refusal));
         }
-        if let Err(refusal) = self.taken_back(trial, &mut evidence).await? {
+        if let Err(refusal) = self.taken_back(trial, &mut evidence, &mut seen).await? {
             return Ok(Err(refusal));
         }
+        if !trial.asserted()
+            && !seen.asserted
+            && let Err(refusal) = self.hollow(trial, &mut evidence).await?
+        {
+            return Ok(Err(refusal));
+        }
+        evidence.look_at.extend(unread(trial, &homes));
         Ok(Ok(evidence))
     }
 
     /// The files that hold the new tests: changed ones first, then, for tests that the change mends, others.
     async fn homes<'a>(&self, trial: &'a Trial<'_>) -> Result<Vec<Home<'a>>, ServiceError> {
-        let mut open: BTreeSet<&str> = trial.new.iter().map(|test| test.id.as_str()).collect();
+        let mut open: BTreeSet<&str> = trial.ids().into_iter().collect();
         let changed: Vec<String> =
             trial.changed.iter().filter(|change| change.status != 'D').map(|change| change.path.clone()).collect();
         let others = self.paths(trial.head_tree).await?;
-        let others = others.into_iter().filter(|path| is_test(path) && !changed.contains(path));
+        let is_named = |path: &String| self.is_test(path) && !path.contains('\u{fffd}');
+        let others = others.into_iter().filter(|path| is_named(path) && !changed.contains(path));
         let others: Vec<String> = others.filter(|path| Language::of(path).is_some()).take(SEARCHED).collect();
         let mut homes: Vec<Home<'a>> = Vec::new();
-        for path in changed.iter().filter(|path| is_test(path) || path.ends_with(".rs")).chain(&others) {
+        for path in changed.iter().filter(|path| self.is_test(path) || path.ends_with(".rs")).chain(&others) {
             if open.is_empty() || homes.len() == FILES {
                 break;
             }
@@ -94,11 +141,44 @@ impl Making<'_> {
                 continue;
             }
             open.retain(|id| !ids.contains(id));
-            let titles: BTreeSet<&str> = ids.iter().map(|id| trial.suite.runner.title(id)).collect();
-            let looked = Language::of(path).map(|language| assertions::look(language, &content, &titles));
-            homes.push(Home { path: path.clone(), content, ids, looked });
+            let looked = trial.look(path, &content, ids.iter().copied());
+            homes.push(Home { path: path.clone(), content, ids, looked, elsewhere: false });
         }
+        self.elsewhere(trial, &changed, &mut homes).await?;
         Ok(homes)
+    }
+
+    /// Tests that are not in the file in which their runner finds them, because it imports or inherits them: they are looked for
+    /// by name in the other changed files of tests.
+    async fn elsewhere<'a>(
+        &self,
+        trial: &'a Trial<'_>,
+        changed: &[String],
+        homes: &mut Vec<Home<'a>>,
+    ) -> Result<(), ServiceError> {
+        let runner = &trial.suite.runner;
+        let mut open: Vec<&str> = trial.ids();
+        open.retain(|id| {
+            let read =
+                |home: &Home<'_>| home.looked.as_ref().is_none_or(|it| it.assertions.contains_key(runner.title(id)));
+            !homes.iter().any(|home| home.ids.contains(id) && read(home))
+        });
+        for path in changed.iter().filter(|path| self.is_test(path)) {
+            let Some(language) = Language::of(path).filter(|it| *it != Language::Rust) else { continue };
+            if open.is_empty() || homes.len() >= FILES || homes.iter().any(|home| home.path == *path) {
+                continue;
+            }
+            let content = self.content(trial.head_tree, path, true).await?;
+            let there = |id: &&str| assertions::has(language, &content, runner.title(id));
+            let ids: Vec<&str> = open.iter().copied().filter(there).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            open.retain(|id| !ids.contains(id));
+            let looked = trial.look(path, &content, ids.iter().copied());
+            homes.push(Home { path: path.clone(), content, ids, looked, elsewhere: true });
+        }
+        Ok(())
     }
 
     /// Test settings and support files that differ, as the base has them. They go before a person.
@@ -119,6 +199,11 @@ impl Making<'_> {
             if mixed && support::part(path, &before) == support::part(path, &after) {
                 continue;
             }
+            // The first tests of a repository bring their settings.
+            if trial.base.report.tests.is_empty() {
+                evidence.look_at.push(format!("{path} brings how tests are run; the base has none to compare with"));
+                continue;
+            }
             let content = match (mixed, change.status) {
                 (false, 'A') => None,
                 (true, 'A' | 'M') => Some(support::with_part_of(path, &after, &before)),
@@ -137,6 +222,7 @@ impl Making<'_> {
         homes: &[Home<'_>],
         settings: &[(String, Option<String>)],
         evidence: &mut Evidence,
+        seen: &mut Seen,
     ) -> Result<Result<(), Refusal>, ServiceError> {
         let canaries = canaries(trial.suite, homes, |home| &home.content);
         if canaries.is_empty() && settings.is_empty() {
@@ -147,6 +233,8 @@ impl Making<'_> {
         let tree = self.with_contents(trial.head_tree, &contents).await?;
         let name = if settings.is_empty() { "head beside canaries" } else { "head with the base's test settings" };
         let run = self.run_only(trial.suite, name, &tree, Some(&only(trial, homes, &canaries))).await?;
+
+        seen.broken = run.report.broken.iter().map(|broken| broken.name.clone()).collect();
 
         let lost = trial.ids().into_iter().find(|id| !run.report.passed(id));
         let lost =
@@ -171,7 +259,7 @@ impl Making<'_> {
             )));
         }
         evidence.canaries = !canaries.is_empty();
-        evidence.base_settings = true;
+        evidence.base_settings = !trial.base.report.tests.is_empty() || settings.is_empty();
         Ok(Ok(()))
     }
 
@@ -182,6 +270,7 @@ impl Making<'_> {
         homes: &[Home<'_>],
         settings_differ: bool,
         evidence: &mut Evidence,
+        seen: &Seen,
     ) -> Result<Result<(), Refusal>, ServiceError> {
         let looked = |home: &Home<'_>| home.looked.as_ref().is_some_and(|looked| !looked.red.is_empty());
         if !homes.iter().any(looked) && !settings_differ {
@@ -189,37 +278,52 @@ impl Making<'_> {
         }
         let turned =
             |home: &Home<'_>| home.looked.as_ref().map_or(home.content.clone(), |looked| looked.turned.clone());
-        let sources: BTreeMap<&str, String> = homes.iter().map(|home| (home.path.as_str(), turned(home))).collect();
-        let canaries = canaries(trial.suite, homes, |home| &sources[home.path.as_str()]);
-        let mut contents: BTreeMap<String, Option<String>> =
-            sources.iter().map(|(path, content)| ((*path).to_owned(), Some(content.clone()))).collect();
-        contents.extend(canaries.iter().map(|canary| (canary.path.clone(), Some(canary.content.clone()))));
-        let contents: Vec<_> = contents.into_iter().collect();
-        let tree = self.with_contents(trial.head_tree, &contents).await?;
-        let only = only(trial, homes, &canaries);
-        let run = self.run_only(trial.suite, "head with other expectations", &tree, Some(&only)).await?;
-
-        let ran = matches!(run.exit, Exit::Code(_));
-        if ran && run.report.broken.is_empty() {
-            let trusted = judge::whole(&run, "with other expectations", &trial.suite.command)
-                .and_then(|()| judge::canaries(&run, &canaries));
-            if let Err(refusal) = trusted {
-                return Ok(Err(refusal));
+        let (mut run, mut canaries) = self.run_turned(trial, homes, turned, "head with other expectations").await?;
+        let breaks = |run: &Run| run.report.broken.iter().any(|broken| !seen.broken.contains(&broken.name));
+        let mut literals = true;
+        if breaks(&run) {
+            let scripts = |home: &Home<'_>| {
+                matches!(Language::of(&home.path), Some(Language::Python)) || home.path.ends_with("js")
+            };
+            if let Some(broken) = run.report.broken.iter().find(|broken| !seen.broken.contains(&broken.name))
+                && homes.iter().all(scripts)
+            {
+                return Ok(Err(format!(
+                    "With other expectations in the new tests, and nothing else changed, {} cannot be loaded: {}. What a file \
+                     of tests does must not depend on its own text.",
+                    if broken.name.is_empty() { "the suite" } else { &broken.name },
+                    broken.failure.line
+                )));
             }
-        } else {
-            // The other literal does not fit there: then this says nothing, and is not claimed.
+            // Another literal may not fit in the types there; the opposite always does.
+            let negated =
+                |home: &Home<'_>| home.looked.as_ref().map_or(home.content.clone(), |looked| looked.negated.clone());
+            literals = false;
+            (run, canaries) = self.run_turned(trial, homes, negated, "head with the opposite expected").await?;
+        }
+        if breaks(&run) || !matches!(run.exit, Exit::Code(_)) {
+            // This says nothing then, and is not claimed.
+            evidence.look_at.push("the new tests could not be tried with other expectations".to_owned());
             return Ok(Ok(()));
         }
+        let trusted = judge::whole(&run, "with other expectations", &trial.suite.command)
+            .and_then(|()| judge::canaries(&run, &canaries));
+        if let Err(refusal) = trusted {
+            return Ok(Err(refusal));
+        }
         let mut green = Vec::new();
-        for home in homes {
+        // A test of the same name in another file may be another one.
+        for home in homes.iter().filter(|home| !home.elsewhere) {
             let Some(looked) = &home.looked else { continue };
             // Cases of one test share its assertions, and each may take another way through them: one red case is enough.
             let stays = |title: &&String| {
                 let mut cases = home.ids.iter().filter(|id| trial.suite.runner.title(id) == **title);
                 cases.all(|id| run.report.passed(id))
             };
-            green.extend(looked.red.iter().filter(stays).map(|title| format!("{title} in {}", home.path)));
-            evidence.flipped += looked.literals;
+            // Without its literals changed, only a test in which nothing but opposites were made must be red.
+            let must = |title: &&String| literals || looked.assertions.get(*title).is_some_and(|count| *count == 1);
+            green.extend(looked.red.iter().filter(must).filter(stays).map(|title| format!("{title} in {}", home.path)));
+            evidence.flipped += if literals { looked.literals } else { 0 };
         }
         if green.is_empty() {
             return Ok(Ok(()));
@@ -234,27 +338,39 @@ impl Making<'_> {
         Ok(Err(reason))
     }
 
+    /// Runs the new tests with their files as `of` has them, and the canaries of that run.
+    async fn run_turned(
+        &mut self,
+        trial: &Trial<'_>,
+        homes: &[Home<'_>],
+        of: impl Fn(&Home<'_>) -> String,
+        name: &str,
+    ) -> Result<(Run, Vec<Canary>), ServiceError> {
+        let sources: BTreeMap<&str, String> = homes.iter().map(|home| (home.path.as_str(), of(home))).collect();
+        let canaries = canaries(trial.suite, homes, |home| &sources[home.path.as_str()]);
+        let mut contents: BTreeMap<String, Option<String>> =
+            sources.iter().map(|(path, content)| ((*path).to_owned(), Some(content.clone()))).collect();
+        contents.extend(canaries.iter().map(|canary| (canary.path.clone(), Some(canary.content.clone()))));
+        let contents: Vec<_> = contents.into_iter().collect();
+        let tree = self.with_contents(trial.head_tree, &contents).await?;
+        let run = self.run_only(trial.suite, name, &tree, Some(&only(trial, homes, &canaries))).await?;
+        Ok((run, canaries))
+    }
+
     /// Without this or that part of the change some new test is red.
     async fn taken_back(
         &mut self,
         trial: &Trial<'_>,
         evidence: &mut Evidence,
+        seen: &mut Seen,
     ) -> Result<Result<(), Refusal>, ServiceError> {
         let started = Instant::now();
         let only = Only { ids: trial.ids(), ..Only::default() };
         let mut tried = 0_u32;
-        let all = hunks::of_diff(trial.diff);
-        let chosen = hunks::chosen(all.clone());
-        // Whether some part of what was changed is not among those that are tried.
-        let mut left_out = chosen.len() < all.len()
-            || trial.changed.iter().any(|change| {
-                let weighs = !is_test(&change.path) && !plain::is_text(&change.path);
-                weighs && !all.iter().any(|hunk| hunk.path == change.path)
-            });
-        for hunk in chosen {
+        let of_tests = |path: &str| self.is_test(path);
+        for hunk in hunks::chosen(hunks::of_diff(trial.diff, &of_tests)) {
             // What one run may take is enough for all of these.
             if tried > 0 && started.elapsed() > self.limit {
-                left_out = true;
                 break;
             }
             let content = self.content(trial.head_tree, &hunk.path, true).await?;
@@ -269,26 +385,120 @@ impl Making<'_> {
             let tree = self.with_contents(trial.head_tree, &[(hunk.path.clone(), Some(without))]).await?;
             let name = format!("head without {}", hunk.place());
             let run = self.run_only(trial.suite, &name, &tree, Some(&only)).await?;
+            // A run that was ended from outside says nothing about the tests.
+            if !run.is_whole() && run.report.broken.is_empty() {
+                continue;
+            }
             tried += 1;
-            if trial.ids().into_iter().any(|id| !run.report.passed(id)) {
+            seen.asserted |= run.asserted(&only.ids);
+            if only.ids.iter().any(|id| !run.report.passed(id)) {
                 evidence.undone += 1;
             } else if evidence.unnoticed.len() < lint::SHOWN {
                 evidence.unnoticed.push(hunk.place());
             }
         }
-        if tried == 0 || evidence.undone > 0 {
+        let code = |change: &&Changed| !self.is_test(&change.path) && !plain::is_text(&change.path);
+        let code: Vec<&Changed> = trial.changed.iter().filter(code).collect();
+        if evidence.undone > 0 || code.is_empty() {
             return Ok(Ok(()));
         }
-        if left_out {
-            evidence.look_at.push(format!("{tried} parts of the change were taken back, and no new test missed one"));
+        // What a test misses may be a part that was not tried, one of settings or data, or two parts each of which is enough.
+        let mut contents = Vec::new();
+        let mut kept = Vec::new();
+        for change in code {
+            match change.status {
+                'A' => contents.push((change.path.clone(), None)),
+                _ => kept.extend(self.originals(trial.base_tree, &[change]).await?),
+            }
+            if change.path.ends_with(".rs") {
+                let base = self.content(trial.base_tree, &change.path, change.status != 'A').await?;
+                let head = self.content(trial.head_tree, &change.path, change.status != 'D').await?;
+                contents.retain(|(path, _)| *path != change.path);
+                contents.push((change.path.clone(), Some(inline::combined(&base, &head))));
+            }
+        }
+        let tree = self.overlay(trial.head_tree, kept.iter()).await?;
+        let tree = self.with_contents(&tree, &contents).await?;
+        let run = self.run_only(trial.suite, "head without all of its code", &tree, Some(&only)).await?;
+        seen.asserted |= run.asserted(&only.ids);
+        if only.ids.iter().any(|id| !run.report.passed(id)) {
+            let sentence = if tried == 0 {
+                "no part of the change could be taken back alone; without all of it a new test is red".to_owned()
+            } else {
+                format!("no new test misses any of {tried} parts of the change; without all of it one is red")
+            };
+            evidence.look_at.push(sentence);
             return Ok(Ok(()));
         }
         let parts = evidence.unnoticed.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
         Ok(Err(format!(
-            "No new test notices when a part of your change is taken back ({parts}). The tests must fail without the code that \
-             they are for."
+            "No new test notices when your change is taken back ({parts}). The tests must fail without the code that they are for."
         )))
     }
+
+    /// New tests that were red only because something did not exist are red, too, when it exists and does nothing.
+    async fn hollow(
+        &mut self,
+        trial: &Trial<'_>,
+        evidence: &mut Evidence,
+    ) -> Result<Result<(), Refusal>, ServiceError> {
+        let of_tests = |path: &str| self.is_test(path);
+        let hunks = hunks::of_diff(trial.diff, &of_tests);
+        let paths: BTreeSet<&str> = hunks.iter().map(|hunk| hunk.path.as_str()).collect();
+        let mut contents = Vec::new();
+        for path in paths {
+            let Some(language) = Language::of(path) else { continue };
+            let content = self.content(trial.head_tree, path, true).await?;
+            let tests = if language == Language::Rust { inline::module(&content) } else { None };
+            let here = |line: usize| {
+                !tests.as_ref().is_some_and(|tests| tests.contains(&line))
+                    && hunks.iter().any(|hunk| hunk.path == path && hunk.has_line(line))
+            };
+            let hollow = assertions::hollow(language, &content, &here).filter(|_| !content.contains('\u{fffd}'));
+            contents.extend(hollow.map(|hollow| (path.to_owned(), Some(hollow))));
+        }
+        let unseen = "the new tests were red only because something did not exist; no assertion was seen to fail";
+        if contents.is_empty() {
+            evidence.look_at.push(unseen.to_owned());
+            return Ok(Ok(()));
+        }
+        let tree = self.with_contents(trial.head_tree, &contents).await?;
+        let only = Only { ids: trial.ids(), ..Only::default() };
+        let run = self.run_only(trial.suite, "head with functions that do nothing", &tree, Some(&only)).await?;
+        if !run.is_whole() || !run.report.broken.is_empty() {
+            evidence.look_at.push(unseen.to_owned());
+        } else if only.ids.iter().all(|id| run.report.passed(id)) {
+            return Ok(Err(
+                "Your new tests are red on the base only because something does not exist there: they still pass when every \
+                 function that you add does nothing. Assert what it returns or changes."
+                    .to_owned(),
+            ));
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// New tests of which no assertion was turned.
+fn unread(trial: &Trial<'_>, homes: &[Home<'_>]) -> Vec<String> {
+    let runner = &trial.suite.runner;
+    let tried = trial.ids();
+    let read = |id: &&str| {
+        let title = runner.title(id);
+        let homes = homes.iter().filter(|home| !home.elsewhere && home.ids.contains(id));
+        let looked = homes.filter_map(|home| home.looked.as_ref());
+        looked.into_iter().any(|looked| looked.red.contains(title))
+    };
+    let unread: Vec<&str> = tried.iter().copied().filter(|id| !read(id)).collect();
+    let named = unread.iter().take(NAMED);
+    let mut told: Vec<String> =
+        named.map(|id| format!("{}: no assertion of it was turned", text::cap_line(id, 200))).collect();
+    if unread.len() > NAMED {
+        told.push(format!("{} more new tests had no assertion turned", unread.len() - NAMED));
+    }
+    if tried.len() < trial.new.len() {
+        told.push(format!("{} of {} new tests were tried beside canaries and turned", tried.len(), trial.new.len()));
+    }
+    told
 }
 
 impl Making<'_> {
@@ -302,6 +512,7 @@ impl Making<'_> {
         (base_tree, head_tree): (&str, &str),
     ) -> Result<Result<Vec<String>, Refusal>, ServiceError> {
         let mut notes = Vec::new();
+        let none = |_: &str| false;
         for change in edited.iter().filter(|change| change.status == 'M') {
             let path = &change.path;
             let Some(language) = Language::of(path) else { continue };
@@ -310,8 +521,10 @@ impl Making<'_> {
             let ids = base.report.with(|fate| *fate == Fate::Passed).into_iter();
             let titles: BTreeSet<&str> =
                 ids.filter(|id| suite.runner.holds(path, &before, id)).map(|id| suite.runner.title(id)).collect();
-            let (before, after) =
-                (assertions::look(language, &before, &titles), assertions::look(language, &after, &titles));
+            let (before, after) = (
+                assertions::look(language, &before, &titles, &none),
+                assertions::look(language, &after, &titles, &none),
+            );
             for (title, fault) in &after.faults {
                 if !before.faults.iter().any(|(known, _)| known == title) {
                     let how = match fault {
@@ -337,18 +550,22 @@ impl Making<'_> {
 
 /// Canaries beside the tests of each file, whose source `of` tells.
 fn canaries<'a>(suite: &Suite, homes: &'a [Home<'_>], of: impl Fn(&'a Home<'_>) -> &'a String) -> Vec<Canary> {
-    homes.iter().filter_map(|home| suite.runner.canary(&home.path, of(home), &home.ids, &Nonce::new())).collect()
+    let homes = homes.iter().filter(|home| !home.elsewhere);
+    homes.filter_map(|home| suite.runner.canary(&home.path, of(home), &home.ids, &Nonce::new())).collect()
 }
 
 /// The new tests and the canaries.
 fn only<'a>(trial: &'a Trial<'_>, homes: &'a [Home<'_>], canaries: &'a [Canary]) -> Only<'a> {
-    let found: usize = homes.iter().map(|home| home.ids.len()).sum();
+    let homes = || homes.iter().filter(|home| !home.elsewhere);
+    let found: usize = homes().map(|home| home.ids.len()).sum();
     // Tests that come from files we did not find are not found in those that we did.
-    let all = found == trial.new.len();
+    let all = found == trial.ids().len();
     let files: Vec<&str> =
-        homes.iter().map(|home| home.path.as_str()).chain(canaries.iter().map(|it| it.path.as_str())).collect();
-    let names = canaries.iter().flat_map(|canary| [canary.passes.as_str(), canary.fails.as_str()]);
-    Only { ids: trial.ids(), files: if all { files } else { Vec::new() }, canaries: names.collect() }
+        homes().map(|home| home.path.as_str()).chain(canaries.iter().map(|it| it.path.as_str())).collect();
+    // In the order of the alphabet, so that it does not tell which is which.
+    let names: BTreeSet<&str> =
+        canaries.iter().flat_map(|canary| [canary.passes.as_str(), canary.fails.as_str()]).collect();
+    Only { ids: trial.ids(), files: if all { files } else { Vec::new() }, canaries: names.into_iter().collect() }
 }
 
 /// No new test is one that asserts nothing.

@@ -33,16 +33,21 @@ fn body<'a>(language: Language, tokens: &[Token<'a>], index: usize) -> Option<(&
             let end = closing(tokens, next)? + 1;
             Some((text, index..end))
         }
-        Language::Go | Language::Rust => {
-            let word = if language == Language::Go { "func" } else { "fn" };
-            let name = at(index + 1).filter(|name| token.is(word) && name.kind == Kind::Word)?;
+        Language::Go => {
+            let name = at(index + 1).filter(|name| token.is("func") && name.kind == Kind::Word)?;
+            let open = (index..tokens.len()).find(|at| tokens[*at].is("{"))?;
+            Some((name.text, index..closing(tokens, open)? + 1))
+        }
+        Language::Rust => {
+            let name = at(index + 1).filter(|name| token.is("fn") && name.kind == Kind::Word)?;
+            // A function of the same name beside the tests is none of them.
+            let attributes = attributes(tokens, index);
+            let test = attributes.iter().any(|attribute| is_test(tokens, attribute.clone()));
             // A test that is meant to panic is green because of an assertion that fails.
-            let marks = &tokens[index.saturating_sub(8)..index];
-            let panics = marks.iter().rposition(|token| token.is("should_panic"));
-            let of_this = |at: usize| !marks[at..].iter().any(|token| token.is("}"));
+            let panics = attributes.iter().any(|it| tokens[it.clone()].iter().any(|token| token.is("should_panic")));
             let open = (index..tokens.len()).find(|at| tokens[*at].is("{"))?;
             let end = closing(tokens, open)? + 1;
-            if panics.is_some_and(of_this) { None } else { Some((name.text, index..end)) }
+            (test && !panics).then_some((name.text, index..end))
         }
         Language::Java => {
             let declared = token.kind == Kind::Word
@@ -59,6 +64,68 @@ fn body<'a>(language: Language, tokens: &[Token<'a>], index: usize) -> Option<(&
     }
 }
 
+/// What stands in the brackets of the attributes of the function that is declared at `index`.
+fn attributes(tokens: &[Token<'_>], index: usize) -> Vec<Range<usize>> {
+    const BEFORE: [&str; 9] = ["pub", "async", "unsafe", "const", "extern", "(", ")", "crate", "super"];
+    let mut found = Vec::new();
+    let mut at = index;
+    while at > 0 {
+        let token = &tokens[at - 1];
+        if BEFORE.iter().any(|word| token.is(word)) || token.kind == Kind::Text {
+            at -= 1;
+        } else if token.is("]") {
+            let close = at - 1;
+            let opens = |at: &usize| tokens[*at].is("[") && closing(tokens, *at) == Some(close);
+            let Some(open) = (1..close).rev().find(opens).filter(|open| tokens[open - 1].is("#")) else { break };
+            found.push(open + 1..close);
+            at = open - 1;
+        } else {
+            break;
+        }
+    }
+    found
+}
+
+/// `test`, `tokio::test(flavor = "x")`, `rstest`, `test_case(1)`.
+fn is_test(tokens: &[Token<'_>], attribute: Range<usize>) -> bool {
+    let path = tokens[attribute].iter().take_while(|token| token.kind == Kind::Word || token.is("::"));
+    let name = path.last().map_or("", |name| name.text);
+    name.contains("test") || name == "quickcheck"
+}
+
+/// Functions: the token that declares them, and where in the source what stands in their braces is.
+pub(super) fn inner(language: Language, tokens: &[Token<'_>]) -> Vec<(usize, Range<usize>)> {
+    let word = match language {
+        Language::Go => "func",
+        Language::Rust => "fn",
+        Language::JavaScript => "function",
+        Language::Java => {
+            let inner = bodies(language, tokens).into_iter().filter_map(|(_, body)| {
+                let parameters = closing(tokens, body.start + 1)?;
+                between(tokens, parameters).map(|inner| (body.start, inner))
+            });
+            return inner.collect();
+        }
+        Language::Python => return Vec::new(),
+    };
+    let declared = (0..tokens.len()).filter(|at| tokens[*at].is(word));
+    let inner = declared.filter_map(|at| {
+        let name = (at + 1..tokens.len().min(at + 12)).find(|at| {
+            tokens[*at].kind == Kind::Word && tokens.get(*at + 1).is_some_and(|next| next.is("(") || next.is("<"))
+        })?;
+        let open = (name..tokens.len()).find(|at| tokens[*at].is("("))?;
+        between(tokens, closing(tokens, open)?).map(|inner| (at, inner))
+    });
+    inner.collect()
+}
+
+/// Where what stands in the first braces after `from` is; a `;` before them ends the search.
+fn between(tokens: &[Token<'_>], from: usize) -> Option<Range<usize>> {
+    let open = (from..tokens.len()).find(|at| tokens[*at].is("{") || tokens[*at].is(";"))?;
+    let close = closing(tokens, open).filter(|_| tokens[open].is("{"))?;
+    Some(tokens[open].at.end..tokens[close].at.start)
+}
+
 /// The assertions in `body`.
 pub(super) fn assertions(language: Language, tokens: &[Token<'_>], body: Range<usize>) -> Vec<Assertion> {
     let found = body.clone().filter_map(|index| {
@@ -69,7 +136,7 @@ pub(super) fn assertions(language: Language, tokens: &[Token<'_>], body: Range<u
             Language::Java => junit(tokens, index),
             Language::Python => None,
         };
-        found.map(|it| Assertion { line: tokens[index].line, ..it })
+        found.map(|it| Assertion { line: tokens[index].line, at: index, ..it })
     });
     found.collect()
 }

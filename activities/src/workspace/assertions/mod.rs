@@ -37,6 +37,8 @@ impl Edit {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Assertion {
     line: usize,
+    /// Index of its first token.
+    at: usize,
     /// It compares literals with each other, and holds.
     constant: bool,
     /// `assert (x, "message")`: a pair is always true.
@@ -67,29 +69,31 @@ pub(super) struct Looked {
     pub(super) faults: Vec<(String, Fault)>,
     /// The source with the assertions turned.
     pub(super) turned: String,
+    /// The source with assertions negated and no literal changed: it compiles wherever the tests do.
+    pub(super) negated: String,
     /// Literals that were changed in it.
     pub(super) literals: u32,
     /// Titles of the tests that must be red now.
     pub(super) red: BTreeSet<String>,
-    /// How many assertions were found, by title.
+    /// How many assertions were found, by title. A test whose body was not found is not among them.
     pub(super) assertions: BTreeMap<String, usize>,
+    /// What the tests call, but for what asks for something, by title.
+    pub(super) calls: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Looks at the tests of these titles.
-pub(super) fn look(language: Language, source: &str, titles: &BTreeSet<&str>) -> Looked {
+/// Looks at the tests of these titles. `added`: whether the change brings a name itself, outside the tests; a call of it asks
+/// for nothing, whatever its name.
+pub(super) fn look(language: Language, source: &str, titles: &BTreeSet<&str>, added: &dyn Fn(&str) -> bool) -> Looked {
     let tokens = lex(language, source);
-    let bodies = match language {
-        Language::Python => python::bodies(&tokens),
-        _ => braces::bodies(language, &tokens),
-    };
     let mut by_title: BTreeMap<&str, Vec<Range<usize>>> = BTreeMap::new();
-    for (name, body) in bodies {
+    for (name, body) in bodies(language, &tokens) {
         if let Some(title) = titles.iter().find(|title| is_title(language, title, name)) {
             by_title.entry(title).or_default().push(body);
         }
     }
     let mut looked = Looked::default();
     let mut edits: Vec<Edit> = Vec::new();
+    let mut negations: Vec<Edit> = Vec::new();
     for (title, bodies) in by_title {
         let mut all_turned = true;
         for body in bodies {
@@ -102,21 +106,25 @@ pub(super) fn look(language: Language, source: &str, titles: &BTreeSet<&str>) ->
                 _ => braces::swallowed(&tokens, body.clone()),
             };
             *looked.assertions.entry(title.to_owned()).or_default() += found.len();
+            let calls = looked.calls.entry(title.to_owned()).or_default();
+            calls.extend(called(&tokens[body.clone()]).filter(|name| !asks(name)).map(str::to_owned));
             let constant = found.iter().find(|assertion| assertion.constant);
+            let elsewhere = asks_elsewhere(&tokens, &body, &found, added);
             let fault = if let Some(pair) = found.iter().find(|assertion| assertion.pair) {
                 Some(Fault::Pair(pair.line))
             } else if let Some(line) = swallowed {
                 Some(Fault::Swallowed(line))
             } else if let (Some(first), true) = (constant, found.iter().all(|assertion| assertion.constant)) {
                 // What a helper asserts may still make a test of it.
-                (!asks_elsewhere(&tokens[body.clone()], found.len())).then_some(Fault::Constant(first.line))
-            } else if found.is_empty() && !asks_elsewhere(&tokens[body.clone()], 0) {
+                (!elsewhere).then_some(Fault::Constant(first.line))
+            } else if found.is_empty() && !elsewhere {
                 Some(Fault::Nothing)
             } else {
                 None
             };
             looked.faults.extend(fault.map(|fault| (title.to_owned(), fault)));
             let literals: Vec<&Edit> = found.iter().flat_map(|assertion| &assertion.literals).collect();
+            negations.extend(found.iter().flat_map(|assertion| &assertion.opposite).cloned());
             if literals.is_empty() {
                 // The opposite of the first would hide the others, so all or none: each fails by itself.
                 let opposite: Vec<&Edit> = found.iter().flat_map(|assertion| &assertion.opposite).collect();
@@ -132,7 +140,55 @@ pub(super) fn look(language: Language, source: &str, titles: &BTreeSet<&str>) ->
         }
     }
     looked.turned = edited(source, edits);
+    looked.negated = edited(source, negations);
     looked
+}
+
+/// Tests with their names and all their tokens.
+fn bodies<'a>(language: Language, tokens: &[Token<'a>]) -> Vec<(&'a str, Range<usize>)> {
+    match language {
+        Language::Python => python::bodies(tokens),
+        _ => braces::bodies(language, tokens),
+    }
+}
+
+/// The source in which the functions that are declared in lines for which `here` holds do nothing. `None`: there are none, or
+/// none that we know how to empty.
+pub(super) fn hollow(language: Language, source: &str, here: &dyn Fn(usize) -> bool) -> Option<String> {
+    let tokens = lex(language, source);
+    let inner = match language {
+        Language::Python => python::inner(&tokens),
+        _ => braces::inner(language, &tokens),
+    };
+    let with = match language {
+        Language::Python => "return None",
+        Language::JavaScript => "return undefined;",
+        Language::Go => "panic(\"taken out\")",
+        Language::Rust => "todo!()",
+        Language::Java => "throw new IllegalStateException();",
+    };
+    let inner = inner.into_iter().filter(|(declared, _)| here(tokens[*declared].line));
+    let edits: Vec<Edit> = inner.map(|(_, at)| Edit { at, with: format!(" {with} ") }).collect();
+    (!edits.is_empty()).then(|| edited(source, edits))
+}
+
+/// Whether the test of this title is the same in two sources, but for white space and comments. One that is not found in both
+/// is not.
+pub(super) fn is_same(language: Language, before: &str, after: &str, title: &str) -> bool {
+    let of = |source| {
+        let tokens = lex(language, source);
+        let bodies = bodies(language, &tokens).into_iter().filter(|(name, _)| is_title(language, title, name));
+        let texts =
+            bodies.flat_map(|(_, body)| tokens[body].iter().map(|token| token.text.to_owned()).collect::<Vec<_>>());
+        texts.collect::<Vec<_>>()
+    };
+    let before = of(before);
+    !before.is_empty() && before == of(after)
+}
+
+/// Whether the source has a test of this title.
+pub(super) fn has(language: Language, source: &str, title: &str) -> bool {
+    bodies(language, &lex(language, source)).iter().any(|(name, _)| is_title(language, title, name))
 }
 
 /// Whether a text is more than comments and blank lines; strings that stand alone are documentation.
@@ -154,13 +210,54 @@ const ASKING: [&str; 16] = [
     "throws", "error", "fatal", "matches",
 ];
 
-/// Whether there are more calls that ask for something than the `known` ones.
-fn asks_elsewhere(tokens: &[Token<'_>], known: usize) -> bool {
-    let asking = tokens.iter().skip(2).filter(|token| {
-        let word = token.text.to_lowercase();
-        token.kind == Kind::Word && ASKING.iter().any(|asks| word.contains(asks))
-    });
-    asking.count() > known
+/// Whether a word asks for something.
+fn asks(word: &str) -> bool {
+    let word = word.to_lowercase();
+    ASKING.iter().any(|asks| word.contains(asks))
+}
+
+/// What is called, as a function or a macro.
+fn called<'a>(tokens: &'a [Token<'a>]) -> impl Iterator<Item = &'a str> {
+    tokens
+        .windows(2)
+        .skip(2)
+        .filter(|two| two[0].kind == Kind::Word && (two[1].is("(") || two[1].is("!")))
+        .map(|two| two[0].text)
+}
+
+/// Whether a test calls what asks for something, beside the assertions that were `found` in it. A name is no call, and what the
+/// test binds itself or the change brings asks for nothing.
+fn asks_elsewhere(
+    tokens: &[Token<'_>],
+    body: &Range<usize>,
+    found: &[Assertion],
+    added: &dyn Fn(&str) -> bool,
+) -> bool {
+    const BINDING: [&str; 7] = ["let", "const", "var", "mut", "for", "as", "lambda"];
+    let bound = |name: &str| {
+        (body.start..body.end).any(|at| {
+            let next = tokens.get(at + 1).filter(|_| at + 1 < body.end);
+            tokens[at].kind == Kind::Word
+                && tokens[at].text == name
+                && (next.is_some_and(|next| next.is("=") || next.is(":="))
+                    || at > body.start && BINDING.iter().any(|word| tokens[at - 1].is(word)))
+        })
+    };
+    // What `expect(...)` or `assert.equal(...)` are made of.
+    let known = |at: usize| found.iter().any(|assertion| (assertion.at..assertion.at + 3).contains(&at));
+    (body.start + 2..body.end).any(|at| {
+        let token = &tokens[at];
+        let next = tokens.get(at + 1).filter(|_| at + 1 < body.end);
+        // `x.should.equal(3)`
+        let property = token.is("should") && tokens[at - 1].is(".");
+        let call = next.is_some_and(|next| next.is("(") || next.is("!"));
+        token.kind == Kind::Word
+            && (call || property)
+            && asks(token.text)
+            && !known(at)
+            && !bound(token.text)
+            && !added(token.text)
+    })
 }
 
 /// The source with these edits, which do not overlap.

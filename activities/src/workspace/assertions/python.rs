@@ -20,6 +20,17 @@ pub(super) fn bodies<'a>(tokens: &[Token<'a>]) -> Vec<(&'a str, Range<usize>)> {
     bodies
 }
 
+/// Functions: the token that declares them, and where in the source their statements stand.
+pub(super) fn inner(tokens: &[Token<'_>]) -> Vec<(usize, Range<usize>)> {
+    let inner = bodies(tokens).into_iter().filter_map(|(_, body)| {
+        let top = outside(tokens, body.start..body.end);
+        let colon = top.into_iter().find(|at| tokens[*at].is(":"))?;
+        let (first, last) = (tokens.get(colon + 1)?, tokens.get(body.end - 1)?);
+        (colon + 1 < body.end).then(|| (body.start, first.at.start..last.at.end))
+    });
+    inner.collect()
+}
+
 /// Where the block that begins at `start` ends: at the first line that is indented no deeper than `column`.
 fn block_end(tokens: &[Token<'_>], start: usize, column: usize) -> usize {
     let mut depth = 0_usize;
@@ -60,11 +71,11 @@ pub(super) fn assertions(tokens: &[Token<'_>], body: Range<usize>) -> Vec<Assert
         let token = &tokens[index];
         if token.is("assert") && (token.first || tokens[index - 1].is(":") || tokens[index - 1].is(";")) {
             let end = statement_end(tokens, index, body.end);
-            found.extend(plain(tokens, index + 1..end).map(|it| Assertion { line: token.line, ..it }));
+            found.extend(plain(tokens, index + 1..end).map(|it| Assertion { line: token.line, at: index, ..it }));
         } else if token.kind == Kind::Word && tokens.get(index + 1).is_some_and(|next| next.is("(")) {
             let Some(close) = closing(tokens, index + 1) else { continue };
             let arguments = split(tokens, index + 2..close, ",");
-            found.extend(called(tokens, index, &arguments).map(|it| Assertion { line: token.line, ..it }));
+            found.extend(called(tokens, index, &arguments).map(|it| Assertion { line: token.line, at: index, ..it }));
         }
     }
     found
@@ -93,7 +104,7 @@ fn plain(tokens: &[Token<'_>], range: Range<usize>) -> Option<Assertion> {
         _ => Vec::new(),
     };
     let opposite = if never || constant || pair { Vec::new() } else { opposite };
-    Some(Assertion { constant, pair, literals, opposite, line: 0 })
+    Some(Assertion { constant, pair, literals, opposite, ..Assertion::default() })
 }
 
 /// Methods that compare their first two arguments for equality, or look for a literal.

@@ -3,7 +3,7 @@
 use super::*;
 
 fn turned(language: Language, source: &str, title: &str) -> (String, u32, bool) {
-    let looked = look(language, source, &BTreeSet::from([title]));
+    let looked = look(language, source, &BTreeSet::from([title]), &|_| false);
     (looked.turned, looked.literals, looked.red.contains(title))
 }
 
@@ -131,7 +131,7 @@ fn only_the_named_tests_are_turned_and_literals_come_before_opposites() {
 #[test]
 fn tests_that_assert_nothing_are_found() {
     let fault = |language: Language, source: &str, title: &str| {
-        look(language, source, &BTreeSet::from([title])).faults.into_iter().next().map(|(_, fault)| fault)
+        look(language, source, &BTreeSet::from([title]), &|_| false).faults.into_iter().next().map(|(_, fault)| fault)
     };
     let python = |body: &str| fault(Language::Python, &format!("def test_x(self):\n{body}\n"), "test_x");
     assert_eq!(python("    assert True"), Some(Fault::Constant(2)));
@@ -140,6 +140,10 @@ fn tests_that_assert_nothing_are_found() {
     assert_eq!(python("    assert (f() == 1)"), None);
     assert_eq!(python("    f()"), Some(Fault::Nothing));
     assert_eq!(python("    pass"), Some(Fault::Nothing));
+    assert_eq!(python("    expected = floor()\n    assert True"), Some(Fault::Constant(3)));
+    assert_eq!(python("    error = floor()"), Some(Fault::Nothing));
+    assert_eq!(python("    check = floor\n    check()"), Some(Fault::Nothing));
+    assert_eq!(python("    self.fail('no')"), None);
     assert_eq!(python("    self.check_total(3)"), None);
     assert_eq!(
         python("    try:\n        f()\n        assert False, 'no error'\n    except ValueError:\n        pass"),
@@ -156,4 +160,49 @@ fn tests_that_assert_nothing_are_found() {
     assert_eq!(fault(Language::Go, "func TestX(t *testing.T) {\n\tF()\n}\n", "TestX"), Some(Fault::Nothing));
     assert_eq!(fault(Language::Rust, "#[test]\nfn x() {\n    assert!(true);\n}\n", "x"), Some(Fault::Constant(3)));
     assert_eq!(fault(Language::Java, "class A { @Test void x() { f(); } }", "x"), Some(Fault::Nothing));
+}
+
+#[test]
+fn what_the_change_brings_asks_for_nothing() {
+    let source = "def test_x():\n    check_floor(3)\n";
+    let faults =
+        |added: &dyn Fn(&str) -> bool| look(Language::Python, source, &BTreeSet::from(["test_x"]), added).faults;
+    assert_eq!(faults(&|_| false), []);
+    assert_eq!(faults(&|name| name == "check_floor"), [("test_x".to_owned(), Fault::Nothing)]);
+}
+
+#[test]
+fn a_function_with_the_name_of_its_test_is_no_test() {
+    let source = "pub fn clamp(x: i64) -> i64 {\n    debug_assert!(x < 9);\n    x\n}\n\n#[cfg(test)]\nmod tests {\n    #[tokio::test(flavor = \"current_thread\")]\n    #[ignore]\n    pub async fn clamp() {\n        assert_eq!(super::clamp(1), 1);\n    }\n}\n";
+    let looked = look(Language::Rust, source, &BTreeSet::from(["clamp"]), &|_| false);
+    assert_eq!(looked.faults, []);
+    assert_eq!(looked.turned, source.replace("(1), 1)", "(1), 2)"));
+    assert!(looked.red.contains("clamp"));
+}
+
+#[test]
+fn functions_are_emptied() {
+    let all = |_: usize| true;
+    for (language, before, after) in [
+        (
+            Language::Python,
+            "def f(a: int = 1) -> int:\n    \"\"\"Text.\"\"\"\n    return a\n\n\nx = 1\n",
+            "def f(a: int = 1) -> int:\n     return None \n\n\nx = 1\n",
+        ),
+        (Language::Rust, "pub fn f(a: i64) -> i64 {\n    a\n}\n", "pub fn f(a: i64) -> i64 { todo!() }\n"),
+        (
+            Language::Go,
+            "func (c *Cart) F(a int) int {\n\treturn a\n}\n",
+            "func (c *Cart) F(a int) int { panic(\"taken out\") }\n",
+        ),
+        (Language::JavaScript, "function f(a) {\n  return a;\n}\n", "function f(a) { return undefined; }\n"),
+        (
+            Language::Java,
+            "class A {\n  int f(int a) {\n    return a;\n  }\n}\n",
+            "class A {\n  int f(int a) { throw new IllegalStateException(); }\n}\n",
+        ),
+    ] {
+        assert_eq!(hollow(language, before, &all).as_deref(), Some(after));
+        assert_eq!(hollow(language, before, &|_| false), None);
+    }
 }

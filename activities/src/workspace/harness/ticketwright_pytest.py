@@ -38,6 +38,17 @@ def pytest_collection_modifyitems(config, items):
             config.hook.pytest_deselected(items=left_out)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    # A test that is run again until it passes is none; its options stay known, for the settings may have them.
+    plugin = config.pluginmanager.get_plugin("rerunfailures")
+    if plugin is not None:
+        config.option.reruns = 0
+        config.pluginmanager.unregister(plugin)
+    if config.option.maxfail:
+        config.option.maxfail = 0
+
+
 def pytest_runtest_logstart(nodeid, location):
     emit(start=nodeid)
 

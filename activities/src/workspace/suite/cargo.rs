@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Broken, CACHE, Canary, Failure, Fate, Left, Nonce, Only, Report, Runner};
 use crate::workspace::repository::Repository;
+use crate::workspace::symbols::Missing;
 
 /// cargo with the standard test harness.
 #[derive(Debug)]
@@ -51,13 +52,17 @@ impl Runner for Cargo {
     fn holds(&self, path: &str, content: &str, id: &str) -> bool {
         let Some((target, name)) = id.split_once("::") else { return false };
         let place = target.strip_prefix("unittests ").unwrap_or(target);
-        let there = if target.starts_with("unittests ") {
-            let root = place.rsplit_once('/').map_or("", |(root, _)| root);
-            path.ends_with(place) || path.contains(&format!("{root}/"))
-        } else {
-            path == place || path.ends_with(&format!("/{place}")) || name.contains("::") && path.contains("tests/")
+        let modules: Vec<&str> = name.split("::").collect();
+        let Some((_, modules)) = modules.split_last() else { return false };
+        let rest =
+            if path == place || path.ends_with(&format!("/{place}")) { Some(0) } else { inside(path, place, modules) };
+        let declared = |name: &&str| {
+            let declaration = format!("mod {name}");
+            let mut from = content.match_indices(&declaration).map(|(at, found)| &content[at + found.len()..]);
+            from.any(|after| after.trim_start().starts_with('{'))
         };
-        path.ends_with(".rs") && there && content.contains(&format!("fn {}(", self.title(id)))
+        let here = rest.is_some_and(|rest| modules[rest..].iter().all(declared));
+        path.ends_with(".rs") && here && content.contains(&format!("fn {}(", self.title(id)))
     }
 
     fn title<'a>(&self, id: &'a str) -> &'a str {
@@ -76,6 +81,18 @@ impl Runner for Cargo {
     fn read(&self, left: &Left<'_>) -> Report {
         read(left.output)
     }
+}
+
+/// How many of the `modules` of a test lead from the target's root at `place` to the file at `path`; `None`: they do not. The
+/// module `a::b` of `src/lib.rs` is `src/a/b.rs` or `src/a/b/mod.rs`.
+fn inside(path: &str, place: &str, modules: &[&str]) -> Option<usize> {
+    let root = place.rsplit_once('/').map_or("", |(root, _)| root);
+    let stem = path.strip_suffix(".rs")?;
+    let stem = stem.strip_suffix("/mod").unwrap_or(stem);
+    (1..=modules.len()).rev().find(|count| {
+        let module = format!("{root}/{}", modules[..*count].join("/"));
+        stem == module || stem.ends_with(&format!("/{module}"))
+    })
 }
 
 /// The flag that chooses a target as cargo names it; `None`: there is none for it.
@@ -133,13 +150,34 @@ fn read(output: &str) -> Report {
         }
     }
     report.ended &= seen && !open;
-    let first_error = output.lines().find(|line| line.starts_with("error[E"));
-    if let Some(line) = first_error {
+    if let Some(line) = compile_error(output) {
         // One error blocks the package: no test of it ran.
-        let failure = Failure { asserted: false, line: line.to_owned(), text: output.to_owned() };
+        let failure = Failure { asserted: false, line, text: output.to_owned() };
         report.broken.push(Broken { name: String::new(), failure });
     }
     report
+}
+
+/// What the compiler says. Of several errors the one that names no symbol: it decides.
+fn compile_error(output: &str) -> Option<String> {
+    let lines: Vec<&str> = output.lines().collect();
+    let errors = (0..lines.len()).filter(|at| lines[*at].starts_with("error[E")).map(|at| {
+        // The function that has other parameters now stands in a note below.
+        let of_this = lines[at + 1..].iter().take_while(|line| !line.starts_with("error"));
+        let mut defined = of_this.skip_while(|line| !line.contains(" defined here"));
+        let name = defined
+            .find_map(|line| line.split_once("fn "))
+            .map(|(_, rest)| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>());
+        match name {
+            Some(name) if lines[at].starts_with("error[E0061]") => format!("{}: `{name}`", lines[at]),
+            _ => lines[at].to_owned(),
+        }
+    });
+    let errors: Vec<String> = errors.collect();
+    // That a type cannot be told may follow from a name that is not there.
+    let decides =
+        |line: &&String| Missing::of(line).is_none() && !line.contains("[E0282]") && !line.contains("[E0283]");
+    errors.iter().find(decides).or_else(|| errors.first()).cloned()
 }
 
 /// Adds to a failed test what it printed.
@@ -203,6 +241,11 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
     fn a_compile_error_breaks_all() {
         let report = read("error[E0425]: cannot find function `clamp` in this scope\n --> tests/a.rs:3:5\n");
         assert!(report.broken_for("tests/a.rs::x").unwrap().failure.line.contains("`clamp`"));
+        let two =
+            "error[E0432]: unresolved import `shop::clamp`\n --> tests/a.rs:1:5\n\nerror[E0308]: mismatched types\n";
+        assert_eq!(read(two).broken[0].failure.line, "error[E0308]: mismatched types");
+        let other = "error[E0061]: this function takes 3 arguments but 2 arguments were supplied\n --> tests/cart.rs:5:16\n  |\n5 |     assert_eq!(total(100, 0), 100);\n  |                ^^^^^-------- argument #3 is missing\n  |\nnote: function defined here\n --> src/lib.rs:1:8\n  |\n1 | pub fn total(price: i64, discount: i64, tax: i64) -> i64 {\n";
+        assert!(read(other).broken[0].failure.line.ends_with("supplied: `total`"));
     }
 
     #[test]
@@ -222,7 +265,12 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
             "cargo test --no-fail-fast -- abc t::x --nocapture"
         );
         assert!(Cargo.holds("tests/a.rs", "fn x() {", "tests/a.rs::x"));
-        assert!(Cargo.holds("src/cart.rs", "fn x() {", "unittests src/lib.rs::cart::tests::x"));
+        assert!(Cargo.holds("src/cart.rs", "mod tests { fn x() {", "unittests src/lib.rs::cart::tests::x"));
+        let beside = "pub fn clamp() {}\nmod tests {\n    fn clamp() {}\n}\n";
+        assert!(Cargo.holds("shop/src/cart.rs", beside, "unittests src/lib.rs::cart::tests::clamp"));
+        assert!(Cargo.holds("src/cart/tests.rs", "fn clamp() {", "unittests src/lib.rs::cart::tests::clamp"));
+        assert!(!Cargo.holds("src/other.rs", beside, "unittests src/lib.rs::cart::tests::clamp"));
+        assert!(!Cargo.holds("src/lib.rs", "mod cart;\nfn clamp() {", "unittests src/lib.rs::cart::tests::clamp"));
         assert!(!Cargo.holds("tests/a.rs", "fn y() {", "tests/a.rs::x"));
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{Broken, CACHE, Canary, Failure, Fate, Left, Nonce, Only, Report, Runner};
 use crate::workspace::repository::Repository;
+use crate::workspace::symbols::Missing;
 
 /// The go command.
 #[derive(Debug)]
@@ -125,8 +126,11 @@ fn read(output: &str) -> Report {
     for (package, text) in build {
         // `shop [shop.test]`: the package compiled with its tests.
         let name = package.split_whitespace().next().unwrap_or_default().to_owned();
-        let line = text.lines().find(|line| line.contains(".go:")).unwrap_or_default();
-        let line = line.split_once(": ").map_or(line, |(_, message)| message).to_owned();
+        // Of several errors the one that names no symbol: it decides.
+        let errors = text.lines().filter(|line| line.contains(".go:"));
+        let errors: Vec<&str> = errors.map(|line| line.split_once(": ").map_or(line, |(_, message)| message)).collect();
+        let line = errors.iter().find(|line| Missing::of(line).is_none()).or_else(|| errors.first());
+        let line = line.copied().unwrap_or_default().to_owned();
         report.broken.push(Broken { name, failure: Failure { asserted: false, line, text } });
     }
     report

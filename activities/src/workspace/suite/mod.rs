@@ -11,8 +11,9 @@ pub(super) mod node;
 mod python;
 mod report;
 
+use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::repository::Repository;
 use super::{WorkspaceActivities, disk};
 use crate::failure::ServiceError;
 use crate::sandbox::{Bind, Command, Exit};
+use workflows::contract::failure::FailureKind;
 
 pub(super) use canary::{Canary, Nonce};
 pub(super) use report::{Broken, Failure, Fate, Report};
@@ -32,7 +34,12 @@ const OUTPUT_CAP: usize = 8 << 20;
 const HARNESS: &str = "/run/harness";
 /// Where a run may leave its report. A new, empty directory for each run.
 const REPORT: &str = "/run/report";
-/// What the runs of one proof share: compiled dependencies.
+/// Largest report file of a run.
+const FILE_CAP: u64 = 64 << 20;
+/// Largest report of a run, all files together.
+const REPORT_CAP: u64 = 256 << 20;
+/// Compiled dependencies, for runners that keep any there. The first run of a proof is that of the base; each later one has a
+/// copy of what that left, so that no run can tell another anything.
 const CACHE: &str = "/run/cache";
 
 /// A test runner: how it is told what to run, and how it is read.
@@ -103,17 +110,40 @@ pub(super) struct Left<'a> {
     pub(super) nonce: &'a str,
     reports: &'a Path,
     files: &'a Path,
+    /// Bytes of reports that may still be read.
+    room: Cell<u64>,
+    /// A report that is too large.
+    over: RefCell<Option<String>>,
 }
 
 impl Left<'_> {
     /// A file of `/run/report`; empty when it is not there.
     pub(super) fn report(&self, name: &str) -> String {
-        text_of(self.reports, name)
+        self.text_of(self.reports, name)
     }
 
     /// A file of the repository; empty when it is not there.
     pub(super) fn file(&self, path: &str) -> String {
-        text_of(self.files, path)
+        self.text_of(self.files, path)
+    }
+
+    /// A file below `root`, or nothing. Code under test may have put a link in its place, so no path leads out of `root`.
+    fn text_of(&self, root: &Path, path: &str) -> String {
+        let cap = FILE_CAP.min(self.room.get());
+        let bytes = match InnerPath::parse(path).and_then(|path| path.read_up_to(root, cap)) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                self.over.replace(Some(format!(
+                    "its report is larger than {} MB, or all its files than {} MB",
+                    FILE_CAP >> 20,
+                    REPORT_CAP >> 20
+                )));
+                return String::new();
+            }
+            Err(_) => return String::new(),
+        };
+        self.room.set(self.room.get().saturating_sub(bytes.len() as u64));
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
@@ -145,6 +175,10 @@ pub(super) struct Suite {
     pub(super) runner: Arc<dyn Runner>,
 }
 
+/// What is said where a repository has no suite.
+pub(super) const NO_SUITE: &str = "I found no test command. A person must add one to ticketwright.toml on the base branch, \
+                                   like test = \"python3 -m pytest\".";
+
 /// Says whether a repository's test command is for this runner.
 type Recognise = fn(&Repository, &str) -> Option<Arc<dyn Runner>>;
 
@@ -159,9 +193,7 @@ impl Suite {
     /// A sentence for people: no command, or a runner whose single tests cannot be read.
     pub(super) fn of(repository: &Repository) -> Result<Self, String> {
         let Some(command) = repository.test.clone() else {
-            return Err("I found no test command. A person must add one to ticketwright.toml on the base branch, \
-                        like test = \"python3 -m pytest\"."
-                .to_owned());
+            return Err(NO_SUITE.to_owned());
         };
         if let Some(path) = &repository.junit {
             InnerPath::parse(path).map_err(|why| format!("junit in ticketwright.toml: {why}"))?;
@@ -187,7 +219,9 @@ impl Suite {
     ) -> Result<Run, ServiceError> {
         let reports = area.make(&format!("{name}-report"))?;
         let harness = area.make(&format!("{name}-harness"))?;
-        let cache = area.shared("cache")?;
+        let env = self.runner.env();
+        let caches = env.iter().any(|(_, value)| value.starts_with(CACHE));
+        let cache = if caches { Some(cache_of(area, name).await?) } else { None };
         write_harness(&harness, &self.runner.harness(only)).map_err(disk)?;
         let stale = self.runner.stale().and_then(|path| InnerPath::parse(path).ok());
         if let Some(path) = stale.filter(|path| path.read(&checkout.files).is_ok()) {
@@ -197,11 +231,14 @@ impl Suite {
         let nonce = Nonce::new().word(0);
         let mut command =
             Command { output_cap: OUTPUT_CAP, ..checkout.script(&self.runner.script(&self.command, only), limit) };
-        for (from, to, writable) in [(&harness, HARNESS, false), (&reports, REPORT, true), (&cache, CACHE, true)] {
+        for (from, to, writable) in [(&harness, HARNESS, false), (&reports, REPORT, true)] {
             command.binds.push(Bind { from: from.clone(), to: to.into(), writable });
         }
+        if let Some(cache) = cache {
+            command.binds.push(Bind { from: cache, to: CACHE.into(), writable: true });
+        }
         command.env.push(("TICKETWRIGHT_NONCE".into(), nonce.clone()));
-        for (name, value) in self.runner.env() {
+        for (name, value) in env {
             let known = command.env.iter_mut().find(|(known, _)| *known == name);
             match known {
                 // What the set-up has compiled is worth more than an empty cache.
@@ -213,9 +250,28 @@ impl Suite {
         }
         let finished = activities.run(command).await?;
         let output = finished.stdout.text();
-        let left =
-            Left { output: &output, exit: &finished.exit, nonce: &nonce, reports: &reports, files: &checkout.files };
-        let mut report = self.runner.read(&left);
+        area.discard(&format!("{name}-cache"));
+        let (runner, exit, files) = (Arc::clone(&self.runner), finished.exit.clone(), checkout.files.clone());
+        // A report may be large, and what is in it is up to the tests.
+        let read = tokio::task::spawn_blocking(move || {
+            let left = Left {
+                output: &output,
+                exit: &exit,
+                nonce: &nonce,
+                reports: &reports,
+                files: &files,
+                room: Cell::new(REPORT_CAP),
+                over: RefCell::new(None),
+            };
+            let mut report = runner.read(&left);
+            if let Some(over) = left.over.take() {
+                report.doubt = Some(over);
+            }
+            (report, output)
+        });
+        let (mut report, output) = read.await.map_err(|error| {
+            ServiceError::new(FailureKind::Unexpected, "a report could not be read").caused_by(error)
+        })?;
         if report.doubt.is_none() && finished.exit == Exit::Code(0) {
             let failed =
                 |fate: &&Fate| matches!(fate, Fate::Failed(failure) if !failure.line.starts_with(report::AGAIN));
@@ -224,8 +280,33 @@ impl Suite {
                 report.doubt = Some(format!("it ended with exit code 0, and yet {failed} of its tests failed"));
             }
         }
+        area.discard(&format!("{name}-report"));
+        area.discard(&format!("{name}-harness"));
         Ok(Run { report, exit: finished.exit, output })
     }
+}
+
+/// The cache of a run: the one of the proof for its first run, and for each other a copy of what that one left.
+async fn cache_of(area: &Area, name: &str) -> Result<PathBuf, ServiceError> {
+    const SHARED: &str = "cache";
+    let seed = area.path().join(SHARED);
+    if !seed.exists() {
+        return area.make(SHARED);
+    }
+    let copy = area.path().join(format!("{name}-cache"));
+    // With times, for cargo goes by them, and with owners.
+    let copied = tokio::process::Command::new("cp")
+        .args(["--archive", "--reflink=auto", "--no-target-directory", "--"])
+        .args([&seed, &copy])
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(disk)?;
+    if copied.status.success() {
+        return Ok(copy);
+    }
+    let why = String::from_utf8_lossy(&copied.stderr).into_owned();
+    Err(disk(std::io::Error::other(why)))
 }
 
 /// Puts the harness into `directory`, readable for the sandbox's user.
@@ -252,12 +333,6 @@ fn words(command: &str) -> impl Iterator<Item = &str> {
     command.split(apart).filter_map(|word| word.rsplit('/').next()).filter(|word| !word.is_empty())
 }
 
-/// A file below `root`, or nothing. Code under test may have put a link in its place, so no path leads out of `root`.
-fn text_of(root: &Path, path: &str) -> String {
-    let bytes = InnerPath::parse(path).ok().and_then(|path| path.read(root).ok()).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,5 +355,28 @@ mod tests {
         assert!(suite("npm test", Some("../r.xml")).unwrap_err().contains("has .. in it"));
         assert!(suite("make test", None).unwrap_err().contains("junit"));
         assert!(Suite::of(&Repository::default()).unwrap_err().contains("ticketwright.toml"));
+    }
+
+    #[test]
+    fn a_report_that_is_too_large_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("small"), "abc").unwrap();
+        std::fs::File::create(directory.path().join("sparse")).unwrap().set_len(FILE_CAP + 1).unwrap();
+        let left = Left {
+            output: "",
+            exit: &Exit::Code(0),
+            nonce: "",
+            reports: directory.path(),
+            files: directory.path(),
+            room: Cell::new(5),
+            over: RefCell::new(None),
+        };
+        assert_eq!(left.report("small"), "abc");
+        assert!(left.report("none").is_empty() && left.over.borrow().is_none());
+        assert_eq!(left.file("small"), "", "there is room for two more bytes");
+        assert!(left.over.take().unwrap().contains("larger than 64 MB"));
+        left.room.set(REPORT_CAP);
+        assert_eq!(left.report("sparse"), "");
+        assert!(left.over.take().is_some());
     }
 }

@@ -39,13 +39,13 @@ impl Runner for Python {
     fn script(&self, command: &str, _only: Option<&Only<'_>>) -> String {
         // The plug-in and the runner choose by themselves, so that every command of a repository can be narrowed down.
         match self {
-            Self::Pytest => command.to_owned(),
-            Self::Unittest => command.replace("-m unittest", "-m ticketwright_unittest"),
+            Self::Pytest => patient(command),
+            Self::Unittest => patient(&command.replace("-m unittest", "-m ticketwright_unittest")),
         }
     }
 
     fn env(&self) -> Vec<(String, String)> {
-        let options = "-p no:cacheprovider -p no:rerunfailures -p ticketwright_pytest --continue-on-collection-errors";
+        let options = "-p no:cacheprovider -p ticketwright_pytest --continue-on-collection-errors --maxfail=0";
         [
             ("PYTHONPATH", HARNESS.to_owned()),
             ("TICKETWRIGHT_REPORT", format!("{}/{EVENTS}", super::REPORT)),
@@ -72,7 +72,12 @@ impl Runner for Python {
         let Some(stem) = path.strip_suffix(".py") else { return false };
         let ends = |path: &str, end: &str| path == end || path.ends_with(&format!("/{end}"));
         match self {
-            Self::Pytest => id.split("::").next().is_some_and(|file| ends(path, file)),
+            Self::Pytest => {
+                let (file, test) = id.split_once("::").unwrap_or((id, ""));
+                // `shop/pricing.py::shop.pricing.total` is a text in the code's own documentation.
+                let documents = test.split('[').next().unwrap_or_default().contains('.');
+                !documents && ends(path, file)
+            }
             Self::Unittest => {
                 let mut parts = id.rsplitn(3, '.').skip(2);
                 parts.next().is_some_and(|module| ends(stem, &module.replace('.', "/")))
@@ -121,6 +126,14 @@ impl Runner for Python {
         }
         report.0
     }
+}
+
+/// The command without what ends the session at the first red test: there would be no report of the others.
+fn patient(command: &str) -> String {
+    let words = command
+        .split(' ')
+        .filter(|word| !matches!(*word, "-x" | "-f" | "--exitfirst" | "--failfast") && !word.starts_with("--maxfail="));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Deserialize)]
@@ -247,6 +260,9 @@ mod tests {
     fn ids_lead_to_files_and_names() {
         let (pytest, unittest) = (Python::Pytest, Python::Unittest);
         assert!(pytest.holds("app/tests/test_a.py", "", "tests/test_a.py::T::test_x[1-2]"));
+        assert!(!pytest.holds("shop/pricing.py", "", "shop/pricing.py::shop.pricing.total"));
+        assert!(pytest.holds("app/tests.py", "", "app/tests.py::T::test_x[a.b]"));
+        assert_eq!(patient("cd a && pytest -x --maxfail=1 -q"), "cd a && pytest -q");
         assert!(!pytest.holds("app/tests/test_aa.py", "", "tests/test_a.py::test_x"));
         assert!(unittest.holds("tests/test_a.py", "", "test_a.T.test_x"));
         assert!(unittest.holds("tests/test_a.py", "", "tests.test_a.T.test_x"));

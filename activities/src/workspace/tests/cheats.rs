@@ -12,8 +12,8 @@ use crate::workspace::lock;
 
 /// What `pip` installs: pytest and all it needs, pinned.
 const PYTEST: [&str; 5] = ["pytest==9.0.2", "iniconfig==2.3.0", "packaging==25.0", "pluggy==1.6.0", "pygments==2.19.2"];
-const FIXED: &str = "def total(price, discount):\n    return max(price - discount, 0)\n";
-const FUNCTIONS: &str = "from shop.pricing import total
+pub(super) const FIXED: &str = "def total(price, discount):\n    return max(price - discount, 0)\n";
+pub(super) const FUNCTIONS: &str = "from shop.pricing import total
 
 
 def test_plain():
@@ -23,14 +23,14 @@ def test_plain():
 def test_discount():
     assert total(100, 30) == 70
 ";
-const NEW_FUNCTION: &str = "
+pub(super) const NEW_FUNCTION: &str = "
 
 def test_discount_over_price():
     assert total(100, 600) == 0
 ";
 
 /// Files of a change, and what its refusal says.
-type Cheat<'a> = (&'a str, Vec<(&'a str, String)>, &'a str);
+pub(super) type Cheat<'a> = (&'a str, Vec<(&'a str, String)>, &'a str);
 
 /// These directories, under their names, where the sandbox's user may enter: root's home is closed to others.
 fn opened(parts: &[(&Path, &str)], name: &str) -> PathBuf {
@@ -117,7 +117,7 @@ impl OutputText for Process {
 }
 
 /// A bench whose sandbox also shows `tools`.
-async fn bench_with(files: &[(&str, &str)], tools: &[PathBuf]) -> Bench {
+pub(super) async fn bench_with(files: &[(&str, &str)], tools: &[PathBuf]) -> Bench {
     let mut bench = Bench::with(files).await;
     let settings =
         Settings { directory: bench.directory.path().join("tools"), allow_file: true, ..Settings::default() };
@@ -129,7 +129,11 @@ async fn bench_with(files: &[(&str, &str)], tools: &[PathBuf]) -> Bench {
 }
 
 /// The proof of a change of these files; an empty content removes the file.
-async fn proof_of(bench: &Bench, files: &[(&str, String)], without_tests: Option<&str>) -> Result<Proof, String> {
+pub(super) async fn proof_of(
+    bench: &Bench,
+    files: &[(&str, String)],
+    without_tests: Option<&str>,
+) -> Result<Proof, String> {
     let mut head = bench.base();
     for (path, content) in files {
         head = if content.is_empty() {
@@ -150,7 +154,7 @@ async fn proof_of(bench: &Bench, files: &[(&str, String)], without_tests: Option
     }
 }
 
-async fn all_refused(bench: &Bench, cheats: &[Cheat<'_>]) {
+pub(super) async fn all_refused(bench: &Bench, cheats: &[Cheat<'_>]) {
     for (name, files, because) in cheats {
         match proof_of(bench, files, None).await {
             Ok(proof) => panic!("{name}: accepted: {proof:?}"),
@@ -159,7 +163,7 @@ async fn all_refused(bench: &Bench, cheats: &[Cheat<'_>]) {
     }
 }
 
-async fn pytest_bench(more: &[(&str, &str)]) -> Bench {
+pub(super) async fn pytest_bench(more: &[(&str, &str)]) -> Bench {
     let venv = pytest().await;
     let settings = format!("test = \"{}/bin/python3 -m pytest\"\n", venv.display());
     let mut files =
@@ -168,7 +172,7 @@ async fn pytest_bench(more: &[(&str, &str)]) -> Bench {
     bench_with(&files, &[venv]).await
 }
 
-fn with(text: &str, more: &str) -> String {
+pub(super) fn with(text: &str, more: &str) -> String {
     format!("{text}{more}")
 }
 

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bench;
 mod cheats;
+mod demands;
 mod fix;
 mod hostile;
 mod kept;

@@ -1,0 +1,117 @@
+//! Proofs against changes that only look tested, and for honest ones that touch old tests, names and settings.
+
+use super::cheats::{FIXED, FUNCTIONS, NEW_FUNCTION, all_refused, bench_with, proof_of, pytest_bench, with};
+use super::*;
+
+fn tests(more: &str) -> (&'static str, String) {
+    ("tests/test_pricing.py", with(FUNCTIONS, more))
+}
+
+#[tokio::test]
+async fn tests_that_meet_nothing_of_the_change_are_refused() {
+    let bench = pytest_bench(&[]).await;
+    let nothing = ("shop/pricing.py", with(PRICING, "\n\ndef floor():\n    pass\n"));
+    let import = "\n\ndef test_new():\n    from shop.pricing import floor\n";
+    let presence = FUNCTIONS
+        .replace("assert total(100, 30) == 70", "import shop.pricing\n    assert hasattr(shop.pricing, 'floor')");
+    let broken = with(&PRICING.replace("price - discount", "price - discount * 2"), "\n\ndef floor():\n    pass\n");
+    let watches = "\n\nif 'floor() == 1' in open(__file__).read():\n    raise OSError('no')\n\n\ndef test_new():\n    from shop.pricing import floor\n    assert floor() == 0\n";
+    let zero = ("shop/pricing.py", with(PRICING, "\n\ndef floor():\n    return 0\n"));
+    all_refused(
+        &bench,
+        &[
+            (
+                "a word that asks",
+                vec![nothing.clone(), tests(&format!("{import}    expected = floor()\n    assert True\n"))],
+                "compares constants",
+            ),
+            (
+                "no assertion",
+                vec![nothing.clone(), tests(&format!("{import}    error = floor()\n"))],
+                "asserts nothing",
+            ),
+            (
+                "an old demand beside a new name",
+                vec![nothing, tests(&format!("{import}    assert total(100, 30) == 70\n"))],
+                "they still pass when every function that you add does nothing",
+            ),
+            (
+                "an old test for another",
+                vec![("shop/pricing.py", broken), ("tests/test_pricing.py", presence)],
+                "test_discount no longer tests what it tested",
+            ),
+            ("a file that reads itself", vec![zero, tests(watches)], "With other expectations in the new tests"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn old_tests_may_follow_a_name_and_are_shown() {
+    let bench = pytest_bench(&[]).await;
+    let renamed = |text: &str| text.replace("total(", "compute_total(").replace("import total", "import compute_total");
+    let head = [("shop/pricing.py", renamed(PRICING)), ("tests/test_pricing.py", renamed(FUNCTIONS))];
+    let proof = proof_of(&bench, &head, None).await.unwrap();
+    assert_eq!(proof.new_tests.len(), 2);
+    assert!(proof.evidence.look_at[0].contains("existed and demanded something else"), "{:?}", proof.evidence);
+
+    // A name that the change does not take away is no reason.
+    let more =
+        ("shop/pricing.py", with(&PRICING.replace("- discount", "- discount - 1"), "\n\ndef floor():\n    return 0\n"));
+    let weak =
+        FUNCTIONS.replace("import total", "import floor, total").replace("== 70", ">= 0").replace("== 100", ">= 0");
+    all_refused(
+        &bench,
+        &[("beside a new name", vec![more, ("tests/test_pricing.py", weak)], "You changed 2 old tests")],
+    )
+    .await;
+
+    // What an old test demands may change, where all can see it.
+    let other = PRICING.replace("price - discount", "price - discount - 1");
+    let sharp = FUNCTIONS.replace("== 70", "== 69").replace("== 100", "== 99");
+    let proof = proof_of(&bench, &[("shop/pricing.py", other), ("tests/test_pricing.py", sharp)], None).await.unwrap();
+    let told = &proof.evidence.look_at;
+    assert!(told.iter().any(|it| it.contains("test_discount existed") && it.contains("assert 69 == 70")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_file_is_one_of_tests_when_the_runner_says_so() {
+    let settings = "test = \"python3 -m unittest discover -s shop -t .\"\n";
+    let files = [
+        ("shop/__init__.py", ""),
+        ("shop/testpricing.py", TESTS),
+        ("shop/pricing.py", PRICING),
+        ("ticketwright.toml", settings),
+    ];
+    let bench = bench_with(&files, &[]).await;
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let new = format!("{TESTS}\n    def test_new(self):\n        self.assertEqual(total(100, 600), 0)\n");
+    let proof = proof_of(&bench, &[fixed, ("shop/testpricing.py", new)], None).await.unwrap();
+    assert_eq!((proof.new_tests.len(), proof.evidence.flipped), (1, 1));
+
+    let broken = ("shop/pricing.py", PRICING.replace("price - discount", "price - discount - 1"));
+    let weak = TESTS.replace("70)", "total(100, 30))").replace("100, 0), 100", "100, 0), 99");
+    all_refused(&bench, &[("weaker", vec![broken, ("shop/testpricing.py", weak)], "You changed 1 old test")]).await;
+}
+
+#[tokio::test]
+async fn names_lines_and_settings_of_any_kind_are_no_obstacle() {
+    let bench = pytest_bench(&[("pytest.ini", "[pytest]\naddopts = -x\n")]).await;
+    let code = "def floor(price):\n    return max(price, 0)\n";
+    let test = "import os\n\nfrom shop.caf\u{e9} import floor\n\n\ndef test_floor():\n    assert floor(-3) == 0\n    assert not os.path.exists('/run/cache')\n";
+    let head = [("shop/caf\u{e9}.py", code.to_owned()), ("tests/test_floor.py", test.to_owned())];
+    let proof = proof_of(&bench, &head, None).await.unwrap();
+    assert_eq!((proof.evidence.canaries, proof.evidence.undone), (true, 1));
+
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let long = NEW_FUNCTION.replace("== 0", "== 0, 'x' * 3_000_000");
+    let proof = proof_of(&bench, &[fixed.clone(), tests(&long)], None).await.unwrap();
+    assert!(proof.new_tests[0].red.chars().count() <= 303, "{}", proof.new_tests[0].red.len());
+    let long = "\n\nimport pytest\n\n\n@pytest.mark.parametrize('text', ['y' * 300_000])\ndef test_new(text):\n    assert total(1, len(text)) == 0\n";
+    all_refused(&bench, &[("a long name", vec![fixed.clone(), tests(long)], "name its cases")]).await;
+
+    // An honest change whose parts are each enough alone.
+    let twice = "def total(price, discount):\n    price = max(price, discount)\n    rest = price - discount\n    return max(rest, 0)\n";
+    let proof = proof_of(&bench, &[("shop/pricing.py", twice.to_owned()), tests(NEW_FUNCTION)], None).await.unwrap();
+    assert_eq!(proof.new_tests.len(), 1);
+}
