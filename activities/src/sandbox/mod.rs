@@ -42,6 +42,7 @@ pub use command::{Bind, Command, Errors, Exit, Finished};
 pub use inside::INSIDE;
 pub use output::Output;
 pub use profile::ROOT;
+pub use raw::limit;
 pub use settings::Settings;
 pub use tree::end_recorded;
 pub use walk::remove_all;

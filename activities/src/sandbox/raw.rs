@@ -66,6 +66,25 @@ pub(super) fn confine(command: &mut Command, descriptors: Vec<OwnedFd>, doors: V
     unsafe { command.pre_exec(hook) };
 }
 
+/// Limits the memory (`RLIMIT_DATA`) and the size of files (`RLIMIT_FSIZE`), in bytes, of a child that has just been started.
+///
+/// # Errors
+/// The system refuses.
+pub fn limit(child: u32, data: u64, file: u64) -> io::Result<()> {
+    let child = libc::pid_t::try_from(child).map_err(io::Error::other)?;
+    for (resource, bytes) in [(libc::RLIMIT_DATA, data), (libc::RLIMIT_FSIZE, file)] {
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+        // SAFETY: prlimit(2) reads one valid structure and writes none. Nobody has waited for the child yet, so its number is
+        // still its own.
+        match check(unsafe { libc::prlimit(child, resource, &raw const limit, std::ptr::null_mut()) }) {
+            // Its own limit is lower, and we may not raise it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            limited => drop(limited?),
+        }
+    }
+    Ok(())
+}
+
 /// A descriptor that becomes readable when process `pid` ends.
 ///
 /// # Errors

@@ -9,18 +9,20 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use workflows::contract::failure::FailureKind;
 
 use super::remote::GitRemote;
 use crate::failure::ServiceError;
+use crate::sandbox;
 
 /// Settings of every call.
-const OPTIONS: [&str; 27] = [
+const OPTIONS: [&str; 30] = [
     "core.fsmonitor=false",
     "core.hooksPath=/dev/null",
     "core.attributesFile=/dev/null",
@@ -43,6 +45,10 @@ const OPTIONS: [&str; 27] = [
     "fetch.fsck.badTimezone=ignore",
     "fetch.fsck.missingSpaceBeforeDate=ignore",
     "fetch.fsck.missingNameBeforeEmail=ignore",
+    // A file over this size is never held in memory, and a pack is built in bounded memory whatever its files are.
+    "core.bigFileThreshold=128m",
+    "core.deltaBaseCacheLimit=96m",
+    "pack.windowMemory=256m",
     "gc.auto=0",
     "maintenance.auto=false",
     "commit.gpgSign=false",
@@ -58,6 +64,15 @@ pub(super) struct Protocols {
     pub(super) http: bool,
     pub(super) file: bool,
 }
+
+/// Longest time of a command on our own repository. Its files may have been made to take longer.
+const LOCAL_LIMIT: Duration = Duration::from_secs(600);
+/// Longest time of a transfer.
+const TRANSFER_LIMIT: Duration = Duration::from_secs(1800);
+/// Most bytes of memory of one git process, without the packs, which it only maps (`RLIMIT_DATA`).
+const MEMORY: u64 = 4 << 30;
+/// Largest file that a git process writes: a pack, or a file of a check-out.
+const LARGEST_WRITTEN: u64 = 20 << 30;
 
 /// git with a repository, perhaps a work tree and an index of its own.
 #[derive(Debug, Clone)]
@@ -109,7 +124,7 @@ impl Git {
 
     /// Runs a command, returns what it prints.
     pub(super) async fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Vec<u8>, GitFailed> {
-        finish(self.command(args), &[]).await
+        finish(self.command(args), &[], LOCAL_LIMIT).await
     }
 
     /// Runs a command until it has printed `cap` bytes, and returns them; a repository can make git print without end.
@@ -122,13 +137,13 @@ impl Git {
         command.stdin(Stdio::null());
         let what = subcommand(&command);
         let outcome = async {
-            let mut child = command.spawn()?;
+            let mut child = start(&mut command)?;
             let (out, errors) = (child.stdout.take(), child.stderr.take());
             // Having enough closes the pipe, which ends git at its next word.
             let (stdout, said) = tokio::try_join!(read(out, cap), read(errors, cap))?;
             io::Result::Ok((child.wait().await?, stdout, said))
         };
-        match outcome.await {
+        match within(LOCAL_LIMIT, outcome).await {
             Ok((_, stdout, _)) if u64::try_from(stdout.len()).is_ok_and(|read| read == cap) => Ok(stdout),
             Ok((status, stdout, said)) => ended(what, status, stdout, &said),
             Err(error) => Err(not_run(what, &error)),
@@ -143,7 +158,7 @@ impl Git {
     ) -> Result<Vec<u8>, GitFailed> {
         let mut command = self.command(args);
         command.stdin(Stdio::from(input));
-        finish(command, &[]).await
+        finish(command, &[], LOCAL_LIMIT).await
     }
 
     /// Runs a command that prints one line.
@@ -161,7 +176,7 @@ impl Git {
     ) -> Result<Vec<u8>, GitFailed> {
         let mut command = self.command(args);
         command.envs(env.iter().copied());
-        finish(command, input).await
+        finish(command, input, LOCAL_LIMIT).await
     }
 
     /// Runs a command that talks to `remote`. The token goes by environment: command lines can be read by every user.
@@ -186,7 +201,7 @@ impl Git {
                 .env("GIT_CONFIG_KEY_0", format!("http.{}.extraHeader", remote.url))
                 .env("GIT_CONFIG_VALUE_0", format!("Authorization: Basic {basic}"));
         }
-        finish(command, &[]).await.map_err(|mut failed| {
+        finish(command, &[], TRANSFER_LIMIT).await.map_err(|mut failed| {
             if !token.is_empty() {
                 failed.said = failed.said.replace(token, "[token]");
             }
@@ -242,10 +257,31 @@ pub(super) async fn init(directory: &Path, object_format: &str) -> Result<(), Gi
         .map(|_| ())
 }
 
-async fn finish(mut command: Command, input: &[u8]) -> Result<Vec<u8>, GitFailed> {
+/// The least git that we work with: `cat-file -z` came with it.
+const LEAST: (u32, u32) = (2, 38);
+
+/// Looks for a git that we can work with.
+///
+/// # Errors
+/// What is missing, for people.
+pub(super) async fn probe() -> Result<(), String> {
+    let (major, minor) = LEAST;
+    let wanted = format!("install git {major}.{minor} or newer");
+    let said = Git::bare(Path::new("/nonexistent")).line(["version"]).await;
+    let said = said.map_err(|failed| format!("git does not start ({}): {wanted}", failed.said))?;
+    if version(&said).is_some_and(|found| found >= LEAST) { Ok(()) } else { Err(format!("this is {said}: {wanted}")) }
+}
+
+/// `git version 2.39.5`
+fn version(said: &str) -> Option<(u32, u32)> {
+    let mut numbers = said.strip_prefix("git version ")?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+async fn finish(mut command: Command, input: &[u8], limit: Duration) -> Result<Vec<u8>, GitFailed> {
     let what = subcommand(&command);
     let outcome = async {
-        let mut child = command.spawn()?;
+        let mut child = start(&mut command)?;
         let stdin = child.stdin.take();
         let write = async {
             if let Some(mut stdin) = stdin {
@@ -256,10 +292,26 @@ async fn finish(mut command: Command, input: &[u8]) -> Result<Vec<u8>, GitFailed
         let (output, ()) = tokio::join!(child.wait_with_output(), write);
         output
     };
-    match outcome.await {
+    match within(limit, outcome).await {
         Ok(Output { status, stdout, stderr }) => ended(what, status, stdout, &stderr),
         Err(error) => Err(not_run(what, &error)),
     }
+}
+
+/// Starts git, within its limits.
+fn start(command: &mut Command) -> io::Result<Child> {
+    let child = command.spawn()?;
+    if let Some(id) = child.id() {
+        // From outside, which spares a fork of this large process. git reads nothing of a repository so early.
+        sandbox::limit(id, MEMORY, LARGEST_WRITTEN)?;
+    }
+    Ok(child)
+}
+
+/// Dropping what is not done ends its process.
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_| io::Error::other(format!("it took longer than {} s", limit.as_secs()));
+    tokio::time::timeout(limit, work).await.map_err(late)?
 }
 
 async fn read(pipe: Option<impl AsyncRead + Unpin>, cap: u64) -> io::Result<Vec<u8>> {
@@ -323,7 +375,31 @@ fn subcommand(command: &Command) -> String {
     format!("git {}", name.unwrap_or_default().to_string_lossy())
 }
 
+/// What git says of a file that it cannot add, in lower case.
+const OF_FILES: [&str; 5] =
+    ["invalid path", "permission denied", "short read", "is a directory", "can only add regular files"];
+/// What it says of this host beside such words.
+const OF_HOST: [&str; 9] = [
+    "no space left",
+    "disk quota",
+    "input/output error",
+    "read-only file system",
+    "too many open files",
+    "out of memory",
+    "temporary file",
+    "loose object",
+    "repository database",
+];
+
 impl GitFailed {
+    /// Whether a command that adds files failed because of what they are, not because of this host.
+    pub(super) fn is_about_files(&self) -> bool {
+        let said = self.said.to_lowercase();
+        let any = |words: &[&str]| words.iter().any(|words| said.contains(words));
+        // git ends with 128, or with 1 where it went on; a git that was killed has said nothing of use.
+        self.code.is_some() && any(&OF_FILES) && !any(&OF_HOST)
+    }
+
     /// A failure that shows in what a command printed.
     pub(super) fn of(what: &str, said: &str) -> Self {
         Self { code: Some(0), what: what.to_owned(), said: said.to_owned() }
@@ -332,8 +408,17 @@ impl GitFailed {
     /// For a command on our own repository: nothing of it is the caller's fault.
     pub(super) fn unexpected(self) -> ServiceError {
         let said = self.said.to_lowercase();
+        // One that was killed or did not start may say anything about a repository that is whole.
+        let is_damage = self.code.is_some() && DAMAGE.iter().any(|words| said.contains(words));
         let error = self.of_kind(FailureKind::Unexpected);
-        if DAMAGE.iter().any(|words| said.contains(words)) { damaged(error) } else { error }
+        if is_damage { damaged(error) } else { error }
+    }
+
+    /// For a command that looks for what must be in our own repository, and says nothing when it is not.
+    pub(super) fn missed(self) -> ServiceError {
+        let ended = self.code.is_some();
+        let error = self.unexpected();
+        if ended { damaged(error) } else { error }
     }
 
     /// For a command that talked to a remote.
@@ -478,6 +563,45 @@ mod tests {
             assert!(error.kind.is_final());
             assert!(error.message.contains(next) && error.message.contains(&said), "{error}");
         }
+    }
+
+    #[test]
+    fn an_old_git_is_told_from_a_new_one() {
+        for (said, new) in [("git version 2.34.1", false), ("git version 2.38.0", true), ("git version 3.0.rc1", true)]
+        {
+            assert_eq!(version(said).unwrap() >= LEAST, new, "{said}");
+        }
+        assert_eq!(version("zsh: no git"), None);
+    }
+
+    #[test]
+    fn only_what_is_said_of_files_is_told_to_the_model() {
+        let failed = |code, said: &str| GitFailed { code, what: "git add".into(), said: said.into() };
+        for said in [
+            "error: open(\"object.py\"): Permission denied\nerror: unable to index file 'object.py'\nfatal: adding files failed",
+            "error: invalid path 'git~1/x'\nerror: unable to add 'git~1/x' to index\nfatal: adding files failed",
+            "error: short read while indexing big.log",
+        ] {
+            assert!(failed(Some(128), said).is_about_files(), "{said}");
+            assert!(!failed(None, said).is_about_files(), "killed: {said}");
+        }
+        for said in [
+            "error: unable to write file objects/ab/cd: No space left on device\nerror: a: failed to insert into database\n\
+             error: unable to index file 'a'\nfatal: adding files failed",
+            "error: insufficient permission for adding an object to repository database",
+            "error: unable to create temporary file: Permission denied",
+            "fatal: Out of memory, malloc failed",
+            "",
+        ] {
+            assert!(!failed(Some(128), said).is_about_files(), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_git_that_was_killed_tells_nothing_of_damage() {
+        let failed = |code| GitFailed { code, what: "git cat-file".into(), said: "fatal: unable to read 81c0".into() };
+        assert!(is_damaged(&failed(Some(128)).unexpected()) && is_damaged(&failed(Some(1)).missed()));
+        assert!(!is_damaged(&failed(None).unexpected()) && !is_damaged(&failed(None).missed()));
     }
 
     #[test]
