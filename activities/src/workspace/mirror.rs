@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -21,6 +21,11 @@ use crate::workspace::remote::Remote;
 /// Attributes above all others: files go in and out byte for byte, and no repository's own driver is looked for.
 const BYTE_EXACT: &str =
     "* -text !eol -ident -filter -working-tree-encoding !diff !merge !export-ignore !export-subst\n";
+
+/// Most bytes of the files of a commit: a command has 5 GB of disk.
+const LARGEST_CHECK_OUT: u64 = 4 << 30;
+/// Bytes of git's list of the files of a commit.
+const LIST: u64 = 256 << 20;
 
 /// The cached copy of one repository. While it is held, it is not cleaned up.
 pub(super) struct Mirror<'a> {
@@ -58,7 +63,7 @@ impl<'a> Mirror<'a> {
         &self.repository
     }
 
-    /// Makes sure that `commit` of the remote is here.
+    /// Makes sure that `commit` of the remote is here, and no larger than can be worked with.
     pub(super) async fn ensure_commit(&self, commit: &CommitSha) -> Result<(), ServiceError> {
         // The name also keeps the commit reachable, which bundles on top of it need.
         let name = format!("refs/ticketwright/bases/{commit}");
@@ -69,19 +74,27 @@ impl<'a> Mirror<'a> {
         if self.git.run(["rev-parse", "--verify", "--quiet", &name]).await.is_ok() {
             return Ok(());
         }
-        let fetched = self.fetch(&format!("{commit}:{name}")).await;
+        // Its own name comes last: whoever finds it need not look again.
+        let fetching = format!("refs/ticketwright/fetching/{commit}");
+        let fetched = self.fetch(&format!("+{commit}:{fetching}")).await;
         if let Err(error) = fetched {
             // A server that serves no commit by id has it on a branch, if at all.
             if error.kind != FailureKind::NotFound && error.kind != FailureKind::Unexpected {
                 return Err(error);
             }
             self.fetch("+refs/heads/*:refs/remotes/origin/*").await?;
-            self.git.run(["update-ref", &name, commit.as_str()]).await.map_err(|_| {
+            self.git.run(["update-ref", &fetching, commit.as_str()]).await.map_err(|_| {
                 ServiceError::new(FailureKind::NotFound, format!("{} has no commit {commit}", self.repository))
                     .caused_by(error)
             })?;
         }
-        Ok(())
+        let sized = self.refuse_giant(commit).await;
+        if sized.is_ok() {
+            let named = self.git.run(["update-ref", &name, commit.as_str()]).await;
+            named.map_err(git::GitFailed::unexpected)?;
+        }
+        self.git.run(["update-ref", "-d", &fetching]).await.map_err(git::GitFailed::unexpected)?;
+        sized
     }
 
     async fn fetch(&self, refspec: &str) -> Result<(), ServiceError> {
@@ -105,7 +118,7 @@ impl<'a> Mirror<'a> {
         self.ensure_commit(&workspace.base).await?;
         let Some(snapshot) = &workspace.snapshot else {
             // Its commit is here, so a tree that is not was lost.
-            return self.tree_of(&workspace.base).await.map_err(git::damaged);
+            return self.look_for_tree(&workspace.base).await.map_err(git::GitFailed::missed);
         };
         // A commit is written after its files, so one that is here is complete.
         if !self.has(&snapshot.commit).await {
@@ -128,8 +141,35 @@ impl<'a> Mirror<'a> {
 
     /// The tree of a commit that is here.
     pub(super) async fn tree_of(&self, commit: &CommitSha) -> Result<String, ServiceError> {
-        let tree = format!("{commit}^{{tree}}");
-        self.git.line(["rev-parse", "--verify", "--quiet", &tree]).await.map_err(super::git::GitFailed::unexpected)
+        self.look_for_tree(commit).await.map_err(git::GitFailed::unexpected)
+    }
+
+    async fn look_for_tree(&self, commit: &CommitSha) -> Result<String, git::GitFailed> {
+        self.git.line(["rev-parse", "--verify", "--quiet", &format!("{commit}^{{tree}}")]).await
+    }
+
+    /// Whether the files of a commit are more than a command could have on its disk.
+    async fn refuse_giant(&self, commit: &CommitSha) -> Result<(), ServiceError> {
+        let args = ["ls-tree", "-r", "-l", "-z", commit.as_str()];
+        let listed = self.git.run_up_to(LIST, args).await.map_err(git::GitFailed::unexpected)?;
+        // `100644 blob <object> <size> TAB <path>`
+        let size = |line: &[u8]| {
+            let meta = std::str::from_utf8(line.split(|byte| *byte == b'\t').next()?).ok()?;
+            meta.split_ascii_whitespace().nth(3)?.parse::<u64>().ok()
+        };
+        let bytes = listed.split(|byte| *byte == 0).filter_map(size).fold(0, u64::saturating_add);
+        if bytes <= LARGEST_CHECK_OUT {
+            return Ok(());
+        }
+        let (megabytes, most) = (bytes >> 20, LARGEST_CHECK_OUT >> 20);
+        Err(ServiceError::new(
+            FailureKind::Invalid,
+            format!(
+                "the files of {} at {commit} have {megabytes} MB; I can work with {most} MB. Take large files out of the \
+                 branch, or keep them in Git LFS; then retry.",
+                self.repository
+            ),
+        ))
     }
 
     /// Which protocols the settings allow.
@@ -161,11 +201,24 @@ fn is_whole(directory: &Path) -> bool {
     ["HEAD", "config", "info/attributes", "objects", "refs"].iter().all(|name| directory.join(name).exists())
 }
 
+/// Which directory the copy of a repository is now; a copy that was made anew is another.
+pub(super) fn which(settings: &Settings, repository: &RepositoryName) -> Option<(u64, u64)> {
+    let found = place(settings, repository).metadata().ok()?;
+    Some((found.dev(), found.ino()))
+}
+
 /// Takes a copy that is not whole out of the way, so that the next call makes it anew. Calls that work with it now fail, and
-/// are repeated.
-pub(super) async fn discard(settings: &Settings, repository: &RepositoryName) -> Result<(), ServiceError> {
+/// are repeated. `seen`: the copy that is meant; if somebody has put another in its place, that one stays.
+pub(super) async fn discard(
+    settings: &Settings,
+    repository: &RepositoryName,
+    seen: Option<(u64, u64)>,
+) -> Result<(), ServiceError> {
     let directory = place(settings, repository);
     let _held = lock::wait(directory.with_extension("lock")).await?;
+    if seen.is_some() && which(settings, repository) != seen {
+        return Ok(());
+    }
     put_aside(&directory).map_err(disk)
 }
 

@@ -163,6 +163,7 @@ impl WorkspaceActivities {
             unsupported(format!("{directory} cannot hold workspaces: make it a directory we may write to"))
                 .caused_by(error)
         };
+        git::probe().await.map_err(unsupported)?;
         // Git and bubblewrap start in other directories.
         let settings = Settings { directory: std::path::absolute(&settings.directory).map_err(unusable)?, ..settings };
         settings.make_directories().and_then(|()| lock::open_to_others(&settings.directory)).map_err(unusable)?;
@@ -199,10 +200,11 @@ impl WorkspaceActivities {
         repository: &RepositoryName,
         work: impl Fn() -> W,
     ) -> Result<T, ServiceError> {
+        let seen = mirror::which(&self.settings, repository);
         match work().await {
             Err(error) if git::is_damaged(&error) => {
                 tracing::warn!(%repository, %error, "the copy of a repository is not whole; it is made anew");
-                mirror::discard(&self.settings, repository).await?;
+                mirror::discard(&self.settings, repository, seen).await?;
                 work().await
             }
             done => done,
