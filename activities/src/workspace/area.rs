@@ -50,11 +50,12 @@ impl Claim {
     }
 }
 
-/// The claimed directory. Dropping it removes it.
+/// The claimed directory. Dropping it removes it, on a thread of its own: a command may have left 500,000 files, and whoever
+/// drops it has a heart to beat. Until it is gone, its lock is held.
 #[derive(Debug)]
 pub(super) struct Area {
     directory: PathBuf,
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl Area {
@@ -72,7 +73,7 @@ impl Area {
             tokio::task::spawn_blocking(older).await.map_err(disk)?;
         }
         let lock = lock::wait(lock_path).await?;
-        let area = Self { directory, _lock: lock };
+        let area = Self { directory, lock: Some(lock) };
         // A worker that was killed leaves its directory behind.
         remove_tree(&area.directory).map_err(disk)?;
         make(&area.directory).map_err(disk)?;
@@ -152,12 +153,16 @@ pub(super) fn prepare(directory: &Path, owner: Option<u32>) -> io::Result<()> {
 
 impl Drop for Area {
     fn drop(&mut self) {
-        if let Err(error) = remove_tree(&self.directory) {
-            // Its lock stays: the next worker to start finds it by that.
-            tracing::warn!(directory = %self.directory.display(), %error, "a workspace's directory could not be removed");
-            return;
-        }
-        let _ = std::fs::remove_file(with(&self.directory, "lock"));
+        let (directory, lock) = (std::mem::take(&mut self.directory), self.lock.take());
+        std::thread::spawn(move || {
+            if let Err(error) = remove_tree(&directory) {
+                // Its lock file stays: the next worker to start finds it by that.
+                tracing::warn!(directory = %directory.display(), %error, "a workspace's directory could not be removed");
+                return;
+            }
+            let _ = std::fs::remove_file(with(&directory, "lock"));
+            drop(lock);
+        });
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) async fn check_out(
             Ok(()) => return Ok(checkout),
             Err(error) => tracing::debug!(%error, "a kept work tree cannot be used"),
         }
-        area::remove_tree(&directory).map_err(disk)?;
+        let unusable = directory.clone();
+        tokio::task::spawn_blocking(move || area::remove_tree(&unusable)).await.map_err(disk)?.map_err(disk)?;
     }
     area.make("call")?;
     area::prepare(&directory, owner).map_err(disk)?;
@@ -77,11 +78,15 @@ async fn freshen(checkout: &Checkout, owner: Option<u32>, ours: bool) -> Result<
         args.push("--exclude-standard");
     }
     let others = checkout.git.run(args).await.map_err(GitFailed::unexpected)?;
-    for path in others.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
-        let path = path.strip_suffix(b"/").unwrap_or(path);
-        remove(&checkout.files.join(OsStr::from_bytes(path))).map_err(disk)?;
-    }
-    Ok(())
+    let files = checkout.files.clone();
+    let remove_all = move || {
+        for path in others.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
+            let path = path.strip_suffix(b"/").unwrap_or(path);
+            remove(&files.join(OsStr::from_bytes(path)))?;
+        }
+        io::Result::Ok(())
+    };
+    tokio::task::spawn_blocking(remove_all).await.map_err(disk)?.map_err(disk)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -98,7 +103,7 @@ pub(super) async fn keep(
     tree: &str,
     walked: &Walked,
 ) {
-    if settings.warm_bytes == 0 || walked.bytes > settings.warm_bytes {
+    if settings.warm_bytes == 0 || walked.bytes > settings.warm_bytes || walked.is_odd_throughout {
         return;
     }
     let kept = async {
@@ -135,11 +140,15 @@ pub(super) async fn keep(
 /// beside the executable bit. They are written anew when the tree is used again.
 async fn drop_odd(checkout: &Checkout, odd: &[PathBuf]) -> Result<(), ServiceError> {
     let tracked = checkout.git.run(["ls-files", "-z"]).await.map_err(GitFailed::unexpected)?;
-    let tracked: std::collections::HashSet<&[u8]> = tracked.split(|byte| *byte == 0).collect();
-    for path in odd.iter().filter(|path| tracked.contains(path.as_os_str().as_bytes())) {
-        std::fs::remove_file(checkout.files.join(path)).map_err(disk)?;
-    }
-    Ok(())
+    let (files, odd) = (checkout.files.clone(), odd.to_vec());
+    let drop_tracked = move || {
+        let tracked: std::collections::HashSet<&[u8]> = tracked.split(|byte| *byte == 0).collect();
+        for path in odd.iter().filter(|path| tracked.contains(path.as_os_str().as_bytes())) {
+            std::fs::remove_file(files.join(path))?;
+        }
+        io::Result::Ok(())
+    };
+    tokio::task::spawn_blocking(drop_tracked).await.map_err(disk)?.map_err(disk)
 }
 
 /// Where the trees of a repository are.

@@ -6,8 +6,10 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use workflows::contract::ids::CommitSha;
 use workflows::contract::workspace::Workspace;
 
@@ -32,6 +34,17 @@ const FIXED: [(&str, &str); 6] = [
     ("GIT_COMMITTER_EMAIL", "ticketwright@users.noreply.github.com"),
     ("GIT_COMMITTER_DATE", "1000000000 +0000"),
 ];
+
+/// Most bytes of files that one call may change. What git keeps of them stays for days, whatever becomes of the call.
+const MOST_CHANGED: u64 = 512 << 20;
+/// Most bytes of all paths. Every list of them goes through memory.
+const MOST_NAMES: usize = 64 << 20;
+/// Bytes of git's list of all paths and of what changed, in a check-out of this size.
+const LIST: u64 = 512 << 20;
+/// Most files that git would trip over, to tell which of them are ignored.
+const MOST_SUSPECTS: usize = 1_000;
+/// Most bytes of paths of [`Walked::odd`].
+const MOST_ODD: usize = 8 << 20;
 
 /// Largest file with rules for git, which git reads whole.
 const LARGEST_RULES: u64 = 10 << 20;
@@ -68,16 +81,27 @@ pub(super) async fn take_walked(
     if let Some(why) = walked.refused(checkout).await? {
         return Ok((refused(why), walked));
     }
-    let submodules = submodules(checkout).await?;
+    let Noted { submodules, changed } = noted(checkout).await?;
     if let Some((path, _)) = submodules.iter().find(|(path, _)| has_files(&checkout.files.join(path))) {
         let path = text::shown(path.as_os_str().as_bytes());
         let why = format!("{path} is a submodule: files in it would be lost. Remove them, and write elsewhere.");
         return Ok((refused(why), walked));
     }
-    if let Err(failed) = checkout.git.run(["add", "--all", "."]).await {
-        let said: String = failed.said.lines().take(3).collect::<Vec<_>>().join("; ");
-        let why = format!("git cannot keep these files: {said}. Remove or rename them.");
+    if changed.is_empty() {
+        let index = checkout.index();
+        let same = Files { before: &checkout.tree, after: &checkout.tree, index: &index };
+        return Ok((keep(mirror, &same, before, blobs).await?, walked));
+    }
+    if let Some(why) = too_much(checkout, changed).await? {
         return Ok((refused(why), walked));
+    }
+    match checkout.git.run(["add", "--all", "."]).await {
+        Err(failed) if failed.is_about_files() => {
+            let said: String = failed.said.lines().take(3).collect::<Vec<_>>().join("; ");
+            let why = format!("git cannot keep these files: {said}. Remove or rename them.");
+            return Ok((refused(why), walked));
+        }
+        added => drop(added.map_err(GitFailed::unexpected)?),
     }
     if !submodules.is_empty() {
         // Their directories are empty here, and may go without meaning anything.
@@ -164,17 +188,65 @@ fn id(text: &str) -> Result<CommitSha, ServiceError> {
     text.trim().parse().map_err(disk)
 }
 
-/// Submodules of the files, with their commits.
-async fn submodules(checkout: &Checkout) -> Result<Vec<(PathBuf, String)>, ServiceError> {
-    let listed = checkout.git.run(["ls-files", "-z", "--stage"]).await.map_err(GitFailed::unexpected)?;
-    // `160000 <object> 0 TAB <path>`
-    let submodule = |line: &[u8]| {
-        let rest = line.strip_prefix(objects::SUBMODULE.as_bytes())?;
-        let tab = rest.iter().position(|byte| *byte == b'\t')?;
-        let object = String::from_utf8_lossy(&rest[..tab]).split_whitespace().next()?.to_owned();
-        Some((PathBuf::from(OsStr::from_bytes(&rest[tab + 1..])), object))
+/// What git notes of a check-out.
+struct Noted {
+    /// Submodules, with their commits.
+    submodules: Vec<(PathBuf, String)>,
+    /// Files that are not what the index has, and files that it does not have; none that is ignored.
+    changed: Vec<PathBuf>,
+}
+
+/// Asks git once for all of it: each question goes through all files.
+async fn noted(checkout: &Checkout) -> Result<Noted, ServiceError> {
+    let args = ["ls-files", "-z", "-t", "--stage", "--modified", "--others", "--exclude-standard"];
+    let listed = checkout.git.run_up_to(LIST, args).await.map_err(GitFailed::unexpected)?;
+    let (mut submodules, mut changed) = (Vec::new(), Vec::new());
+    for line in listed.split(|byte| *byte == 0) {
+        // `H <mode> <object> 0 TAB <path>` of all, `C` and the same of what is not as noted, `? <path>` of what is not noted.
+        let Some((tag, rest)) = line.split_at_checked(2) else { continue };
+        if tag == b"? " {
+            changed.push(PathBuf::from(OsStr::from_bytes(rest)));
+            continue;
+        }
+        let Some(tab) = rest.iter().position(|byte| *byte == b'\t') else { continue };
+        let path = Path::new(OsStr::from_bytes(&rest[tab + 1..]));
+        let is_submodule = rest.starts_with(objects::SUBMODULE.as_bytes());
+        if tag == b"C " {
+            // The directory of a submodule is empty here, and may go without meaning anything.
+            if !is_submodule || checkout.files.join(path).symlink_metadata().is_ok() {
+                changed.push(path.to_owned());
+            }
+        } else if is_submodule && let Ok(meta) = std::str::from_utf8(&rest[..tab]) {
+            let object = meta.split(' ').nth(1).unwrap_or_default();
+            submodules.push((path.to_owned(), object.to_owned()));
+        }
+    }
+    Ok(Noted { submodules, changed })
+}
+
+/// Why what changed is more than can be kept, if it is. Files that were there before and are as they were do not count.
+async fn too_much(checkout: &Checkout, changed: Vec<PathBuf>) -> Result<Option<String>, ServiceError> {
+    let files = checkout.files.clone();
+    let measure = move || {
+        let mut bytes = 0;
+        for path in changed {
+            let Ok(found) = files.join(&path).symlink_metadata() else { continue };
+            if found.is_file() {
+                bytes += found.len();
+                if let Some(why) = too_large(&path, found.len()) {
+                    return Some(why);
+                }
+            }
+        }
+        let (megabytes, most) = (bytes >> 20, MOST_CHANGED >> 20);
+        (bytes > MOST_CHANGED).then(|| {
+            format!(
+                "The files that changed have {megabytes} MB; I can keep {most} MB of one call. Remove what is not needed, \
+                 or write it where .gitignore says."
+            )
+        })
     };
-    Ok(listed.split(|byte| *byte == 0).filter_map(submodule).collect())
+    tokio::task::spawn_blocking(measure).await.map_err(disk)
 }
 
 fn has_files(directory: &Path) -> bool {
@@ -198,7 +270,12 @@ pub(super) struct Walked {
     pub(super) bytes: u64,
     /// Files with more than one name, or permissions that git does not note.
     pub(super) odd: Vec<PathBuf>,
+    /// There are more of them than are listed.
+    pub(super) is_odd_throughout: bool,
     files: u64,
+    /// Bytes of all paths, and of those in `odd`.
+    names: usize,
+    odd_names: usize,
     /// What git would lose or trip over, and why, unless it is ignored: the path to ask for, and the sentence.
     suspects: Vec<(PathBuf, String)>,
     /// What ended the walk.
@@ -268,6 +345,18 @@ impl Walked {
                 self.refused =
                     Some(format!("There are more than {MOST_FILES} files now. Let the command remove what it made."));
             }
+            self.names += path.as_os_str().len();
+            if self.names > MOST_NAMES {
+                let most = MOST_NAMES >> 20;
+                self.refused = Some(format!(
+                    "The paths of all files have more than {most} MB now. Let the command remove what it made."
+                ));
+            }
+            if self.suspects.len() > MOST_SUSPECTS {
+                self.refused = Some(format!(
+                    "There are more than {MOST_SUSPECTS} git folders inside the repository. Let the command remove them."
+                ));
+            }
             if self.refused.is_some() {
                 return Ok(directories);
             }
@@ -285,7 +374,7 @@ impl Walked {
                 directories.push(path);
             } else if kind.is_file() {
                 match entry.metadata() {
-                    Ok(metadata) => self.look_at(root, path, &metadata, noted)?,
+                    Ok(metadata) => self.look_at(root, &path, &metadata, noted)?,
                     Err(error) => return self.out_of_reach(below, error).map(|()| directories),
                 }
             } else if !kind.is_symlink()
@@ -297,24 +386,30 @@ impl Walked {
         Ok(directories)
     }
 
-    fn look_at(&mut self, root: &Path, path: PathBuf, found: &Metadata, noted: (i64, i64)) -> io::Result<()> {
+    fn look_at(&mut self, root: &Path, path: &Path, found: &Metadata, noted: (i64, i64)) -> io::Result<()> {
         // `blocks` counts 512 bytes whatever the file system's block size is (stat(2)).
         self.bytes += found.blocks() * 512;
         if found.nlink() > 1 || !matches!(found.mode() & 0o7777, 0o644 | 0o755) {
-            self.odd.push(path.clone());
+            self.odd_names += path.as_os_str().len();
+            if self.odd_names > MOST_ODD {
+                self.is_odd_throughout = true;
+            } else {
+                self.odd.push(path.to_owned());
+            }
         }
         let holds_rules = path.file_name().is_some_and(|name| name == ".gitignore" || name == ".gitattributes");
         if holds_rules && found.len() > LARGEST_RULES {
             let shown = text::shown(path.as_os_str().as_bytes());
             self.refused = Some(format!("{shown} has {} MB of rules, too many for git.", found.len() >> 20));
         }
-        if let Some(why) = too_large(&path, found.len()) {
-            self.suspects.push((path.clone(), why));
-        }
         // git compares whole seconds. Changed in the second of the last look, and its time set back, a file would look the same.
         let changed = (found.ctime(), found.ctime_nsec());
         if changed >= noted && changed.0 == noted.0 && found.mtime() < noted.0 {
-            std::fs::File::open(root.join(path))?.set_modified(SystemTime::now())?;
+            // By its path: a file may be closed to its own owner, who may set its time all the same.
+            let (now, follow) = (TimeSpec::UTIME_NOW, UtimensatFlags::NoFollowSymlink);
+            if let Err(error) = utimensat(AT_FDCWD, &root.join(path), &now, &now, follow) {
+                return self.out_of_reach(path, error.into());
+            }
         }
         Ok(())
     }

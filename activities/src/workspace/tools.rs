@@ -130,7 +130,7 @@ impl Work<'_> {
         if names.is_empty() {
             return Ok(Err("There are no files there. Use list_files without a path to see all.".to_owned()));
         }
-        let mut said = format!("{} files\n", names.len());
+        let mut said = if names.len() == 1 { "1 file\n".to_owned() } else { format!("{} files\n", names.len()) };
         for name in names {
             let name = text::shown(name.as_os_str().as_bytes());
             if said.len() + name.len() > REPLY_CAP - 200 {

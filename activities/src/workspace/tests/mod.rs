@@ -204,6 +204,15 @@ fn run_git(directory: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
+/// Waits until nothing is left below the work directory but `kept`: calls remove theirs behind their answer.
+fn swept(work: &Path, kept: &[&str]) {
+    let began = std::time::Instant::now();
+    while names(work) != kept {
+        assert!(began.elapsed() < Duration::from_secs(60), "still there: {:?}", names(work));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Names below `directory`.
 fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> =

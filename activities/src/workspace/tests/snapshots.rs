@@ -89,7 +89,7 @@ async fn names_in_another_encoding_can_be_worked_with() {
     let base = bench.base();
     let shown = "docs/caf\\xE9.txt";
     let listed = bench.call(&base, "list_files", json!({"path": "docs"})).await.1.unwrap();
-    assert_eq!(listed, format!("1 files\n{shown}\n"));
+    assert_eq!(listed, format!("1 file\n{shown}\n"));
     let found = bench.call(&base, "search_text", json!({"pattern": "coffee"})).await.1.unwrap();
     assert_eq!(found, format!("{shown}:1:strong coffee\n"));
     let edit = json!({"path": shown, "old": "strong", "new": "weak"});
@@ -101,6 +101,60 @@ async fn names_in_another_encoding_can_be_worked_with() {
     let request = Prove { base: base.clone(), head: edited, command_seconds: 60, without_tests: None };
     let outcome = bench.worker.prove_for(&bench.claim(), request, Demand::Green).await.unwrap();
     assert!(matches!(outcome, ProofOutcome::Proven(_)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_folder_in_another_encoding_keeps_nobody_from_surveying() {
+    let bench = Bench::seeded(|seed| {
+        put(seed, OsStr::from_bytes(b"caf\xE9/AGENTS.md"), b"Speak softly.\n");
+        put(seed, OsStr::from_bytes(b"caf\xE9/package.json"), b"{}\n");
+        put(seed, "CLAUDE.md", b"Use tabs.\n");
+        std::os::unix::fs::symlink("CLAUDE.md", seed.join("AGENTS.md")).unwrap();
+        std::fs::create_dir(seed.join("out")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", seed.join("out/AGENTS.md")).unwrap();
+        put(seed, "settings.toml", b"test = \"make check\"\nlint = \"make lint\"\n");
+        std::os::unix::fs::symlink("settings.toml", seed.join("ticketwright.toml")).unwrap();
+        put(seed, "go.mod", b"module shop\n");
+        put(seed, "main.go", b"package main\n");
+        put(seed, "big/AGENTS.md", "long\n".repeat(10_000).as_bytes());
+        put(seed, "zeta/deep/AGENTS.md", b"Never here.\n");
+    })
+    .await;
+    let survey = bench.worker.survey_for(&bench.claim(), bench.base()).await.unwrap();
+    let shown: Vec<_> = survey.conventions.iter().map(|found| (found.path.as_str(), found.text.len())).collect();
+    assert_eq!(shown, [("AGENTS.md", 10), ("big/AGENTS.md", 32 * 1024 - 10)]);
+    assert_eq!(survey.conventions[0].text, "Use tabs.\n");
+    assert!(survey.notes.iter().any(|note| note.starts_with("caf\\xE9/AGENTS.md is not shown here")), "{survey:?}");
+    assert!(survey.notes.iter().any(|note| note.starts_with("zeta/deep/AGENTS.md is not shown here")), "{survey:?}");
+    assert_eq!((survey.test.as_deref(), survey.lint.as_deref()), (Some("make check"), Some("make lint")));
+    assert_eq!(
+        (survey.format.as_deref(), survey.language.as_deref()),
+        (Some("gofmt -l -w ."), Some("Go, Shell, Python"))
+    );
+    assert!(!survey.conventions.iter().any(|found| found.text.contains("root:")));
+    let worker = bench.another_worker().await;
+    let fixed = Fix {
+        workspace: bench.base(),
+        kinds: vec![workflows::contract::workspace::FixKind::Lint],
+        command_seconds: 60,
+    };
+    worker.fix_for(&bench.claim(), fixed).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_that_somebody_made_anew_is_not_thrown_away_again() {
+    let bench = Bench::new().await;
+    bench.call(&bench.base(), "list_files", json!({})).await.1.unwrap();
+    let settings = &bench.worker.settings;
+    let first = mirror::which(settings, &repository());
+    mirror::discard(settings, &repository(), first).await.unwrap();
+    assert_eq!(mirror::which(settings, &repository()), None);
+    bench.call(&bench.base(), "list_files", json!({})).await.1.unwrap();
+    let second = mirror::which(settings, &repository());
+    // Another call saw the first fail.
+    mirror::discard(settings, &repository(), first).await.unwrap();
+    assert_eq!(mirror::which(settings, &repository()), second);
+    assert!(second.is_some() && first.is_some());
 }
 
 #[tokio::test]
@@ -121,7 +175,7 @@ async fn a_snapshot_holds_what_is_new_and_builds_on_a_bounded_chain() {
         if [1, 15, 16, 18].contains(&n) {
             let other = bench.another_worker().await;
             let (_, said) = bench.call_on(&other, &now, "list_files", json!({"path": "notes"})).await;
-            assert!(said.unwrap().starts_with(&format!("{n} files\n")));
+            assert!(said.unwrap().starts_with(&format!("{n} file")));
         }
     }
     assert_eq!(lengths, (0..16).chain(0..3).collect::<Vec<_>>());

@@ -159,7 +159,7 @@ async fn a_call_that_died_half_way_is_done_again_from_the_start() {
         _ = first => panic!("ended by itself"),
         () = async { while !half() { tokio::task::yield_now().await } } => {}
     }
-    assert_eq!(names(&area), Vec::<String>::new(), "a cancelled call leaves nothing");
+    swept(&area, &[]);
 
     let command = json!({"command": "ls; echo done > done.txt"});
     let request = bench.request(&bench.base(), "run_command", command).await;
@@ -186,7 +186,7 @@ async fn a_newer_attempt_ends_the_older_one() {
     let (first, second) = tokio::join!(bench.worker.call_tool_for(&first_claim, request), second);
     assert_eq!(first.unwrap_err().kind, FailureKind::Unavailable);
     assert!(bench.text(&second.unwrap().reply.output).await.contains("second"));
-    assert_eq!(names(&area), Vec::<String>::new());
+    swept(&area, &[]);
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn a_killed_workers_leftovers_are_swept() {
     std::fs::create_dir(work.join("alive.1")).unwrap();
     let held = lock::try_now(&work.join("alive.1.lock")).unwrap();
     let _again = worker(&bench.worker.settings.directory, &bench.blobs, &bench.origin).await;
-    assert_eq!(names(&work), ["alive.1", "alive.1.lock"]);
+    swept(&work, &["alive.1", "alive.1.lock"]);
     drop(held);
 }
 
