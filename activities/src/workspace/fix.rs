@@ -6,7 +6,7 @@ use std::time::Duration;
 use workflows::contract::workspace::{Fix, FixKind, Fixed};
 
 use super::area::{Area, Claim};
-use super::repository::{self, Repository};
+use super::repository::{self, Repository, Traits};
 use super::setup::FIXERS;
 use super::snapshot::{self, Taken};
 use super::{WorkspaceActivities, text};
@@ -31,7 +31,7 @@ impl WorkspaceActivities {
             Ok(settings) => settings,
             Err(why) => return Ok(Fixed { workspace, commands: vec![why], changed: false }),
         };
-        let files = Files::read(&mirror.git, base).await?;
+        let files = Traits::read(&mirror.git, base).await?;
         let checkout = self.check_out(&area, &mirror, "fix", &tree, &workspace.base).await?;
         let mut commands = Vec::new();
         let mut kinds = kinds;
@@ -70,56 +70,8 @@ impl WorkspaceActivities {
     }
 }
 
-/// What tells which fixers a repository has.
-#[derive(Debug, Default)]
-struct Files {
-    names: Vec<String>,
-    package: serde_json::Value,
-    pyproject: toml::Table,
-}
-
-impl Files {
-    async fn read(git: &super::git::Git, commit: &str) -> Result<Self, ServiceError> {
-        let names = repository::names(git, commit).await?;
-        let mut files = Self { names, ..Self::default() };
-        // A file that cannot be read suggests nothing.
-        if files.has("package.json") {
-            let text = repository::show(git, commit, "package.json").await?;
-            files.package = serde_json::from_str(&text).unwrap_or_default();
-        }
-        if files.has("pyproject.toml") {
-            let text = repository::show(git, commit, "pyproject.toml").await?;
-            files.pyproject = text.parse().unwrap_or_default();
-        }
-        Ok(files)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|file| file == name)
-    }
-
-    fn begins(&self, prefix: &str) -> bool {
-        self.names.iter().any(|file| file.starts_with(prefix))
-    }
-
-    /// `[tool.<name>]` of pyproject.toml.
-    fn python_tool(&self, name: &str) -> bool {
-        self.pyproject.get("tool").and_then(|tool| tool.get(name)).is_some()
-    }
-
-    /// A dependency of package.json.
-    fn node_tool(&self, name: &str) -> bool {
-        let listed = |field: &str| self.package[field].get(name).is_some();
-        listed("devDependencies") || listed("dependencies")
-    }
-
-    fn ruff(&self) -> bool {
-        self.has("ruff.toml") || self.has(".ruff.toml") || self.python_tool("ruff")
-    }
-}
-
 /// The commands, in the order they run: linters move code about, so formatters come after them.
-fn fixers(kinds: &[FixKind], settings: &Repository, files: &Files) -> Vec<String> {
+fn fixers(kinds: &[FixKind], settings: &Repository, files: &Traits) -> Vec<String> {
     let wanted = |kind| kinds.contains(&kind);
     let mut commands: Vec<String> = Vec::new();
     let mut add = |condition: bool, command: &str| {
@@ -139,28 +91,13 @@ fn fixers(kinds: &[FixKind], settings: &Repository, files: &Files) -> Vec<String
     if wanted(FixKind::Lint) {
         match &settings.lint {
             Some(lint) => add(true, &mending(lint)),
-            None => {
-                add(files.ruff(), "ruff check --fix .");
-                let eslint = files.begins("eslint.config.") || files.begins(".eslintrc") || files.node_tool("eslint");
-                add(eslint, "npx --no-install eslint . --fix");
-                add(files.has("Cargo.toml"), "cargo clippy --fix --allow-dirty --allow-no-vcs --all-targets --offline");
-            }
+            None => files.lint().into_iter().for_each(|lint| add(true, &mending(lint))),
         }
     }
     if wanted(FixKind::Format) {
         match &settings.format {
             Some(format) => add(true, format),
-            None => {
-                let black = files.python_tool("black");
-                add(black, "black .");
-                add(!black && files.ruff(), "ruff format .");
-                add(files.python_tool("isort"), "isort .");
-                let prettier =
-                    files.begins(".prettierrc") || files.begins("prettier.config.") || files.node_tool("prettier");
-                add(prettier, "npx --no-install prettier --write .");
-                add(files.has("Cargo.toml"), "cargo fmt --all");
-                add(files.has("go.mod"), "gofmt -l -w .");
-            }
+            None => files.format().into_iter().for_each(|format| add(true, format)),
         }
     }
     commands
@@ -185,35 +122,28 @@ fn mending(lint: &str) -> String {
 mod tests {
     use super::*;
 
-    fn files(names: &[&str], package: &str, pyproject: &str) -> Files {
-        Files {
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            package: serde_json::from_str(package).unwrap_or_default(),
-            pyproject: pyproject.parse().unwrap(),
-        }
-    }
-
     #[test]
     fn fixers_are_found_in_the_files() {
         let both = [FixKind::Format, FixKind::Lint];
         let none = Repository::default();
-        let python = files(&["pyproject.toml"], "", "[tool.ruff]\nline-length = 100\n");
-        assert_eq!(fixers(&both, &none, &python), ["ruff check --fix .", "ruff format ."]);
-        let black = files(&["pyproject.toml", "ruff.toml"], "", "[tool.black]\n[tool.isort]\n");
-        assert_eq!(fixers(&both, &none, &black), ["ruff check --fix .", "black .", "isort ."]);
-        let node = files(&["package.json", ".prettierrc.json"], r#"{"devDependencies":{"eslint":"9"}}"#, "");
+        let python = Traits::with(&["pyproject.toml"], "", "[tool.ruff]\nline-length = 100\n");
+        assert_eq!(fixers(&both, &none, &python), ["ruff check . --fix", "ruff format ."]);
+        let black = Traits::with(&["pyproject.toml", "ruff.toml"], "", "[tool.black]\n[tool.isort]\n");
+        assert_eq!(fixers(&both, &none, &black), ["ruff check . --fix", "black .", "isort ."]);
+        let node = Traits::with(&["package.json", ".prettierrc.json"], r#"{"devDependencies":{"eslint":"9"}}"#, "");
         assert_eq!(
             fixers(&both, &none, &node),
             ["npx --no-install eslint . --fix", "npx --no-install prettier --write ."]
         );
-        let rust = files(&["Cargo.toml", "Cargo.lock"], "", "");
+        let rust = Traits::with(&["Cargo.toml", "Cargo.lock"], "", "");
         assert_eq!(fixers(&[FixKind::Format], &none, &rust), ["cargo fmt --all"]);
         assert_eq!(fixers(&[FixKind::Lockfile], &none, &rust), ["cargo update --workspace --offline"]);
-        let go = files(&["go.mod", "go.sum"], "", "");
+        let go = Traits::with(&["go.mod", "go.sum"], "", "");
         assert_eq!(fixers(&[FixKind::Format, FixKind::Lockfile], &none, &go), ["go mod tidy", "gofmt -l -w ."]);
-        let locks = files(&["package-lock.json", "uv.lock", "poetry.lock", "yarn.lock", "pnpm-lock.yaml"], "", "");
+        let locks =
+            Traits::with(&["package-lock.json", "uv.lock", "poetry.lock", "yarn.lock", "pnpm-lock.yaml"], "", "");
         assert_eq!(fixers(&[FixKind::Lockfile], &none, &locks).len(), 5);
-        assert!(fixers(&both, &none, &files(&["README.md"], "", "")).is_empty());
+        assert!(fixers(&both, &none, &Traits::with(&["README.md"], "", "")).is_empty());
     }
 
     #[test]
@@ -223,7 +153,7 @@ mod tests {
             format: Some("make fmt".into()),
             ..Repository::default()
         };
-        let python = files(&["pyproject.toml"], "", "[tool.ruff]\n[tool.black]\n");
+        let python = Traits::with(&["pyproject.toml"], "", "[tool.ruff]\n[tool.black]\n");
         let both = [FixKind::Lint, FixKind::Format];
         assert_eq!(fixers(&both, &own("ruff check src"), &python), ["ruff check src --fix", "make fmt"]);
         assert_eq!(fixers(&both, &own("make fmt"), &python), ["make fmt"]);

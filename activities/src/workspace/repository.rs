@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::git::Git;
+use super::git::{Git, GitFailed};
+use super::objects::Files;
+use super::paths::InnerPath;
 use super::setup::Commands;
 use super::suite::{java, node};
 use crate::failure::ServiceError;
@@ -42,36 +44,178 @@ pub(super) async fn read(git: &Git, commit: &str, tools: Tools) -> Result<Result
     let names: Vec<&str> = listed.iter().map(String::as_str).collect();
     let mut repository = Repository::default();
     if names.contains(&FILE) {
-        let text = show(git, commit, FILE).await?;
-        match toml::from_str(&text) {
+        let faulty = |why: String| format!("{FILE} of the base commit is faulty; a person must mend it: {why}");
+        let written = show(git, commit, FILE).await?;
+        match written.and_then(|text| toml::from_str(&text).map_err(|error| error.to_string())) {
             Ok(written) => repository = written,
-            Err(error) => {
-                return Ok(Err(format!("{FILE} of the base commit is faulty; a person must mend it: {error}")));
-            }
+            Err(why) => return Ok(Err(faulty(why))),
         }
     }
     if repository.test.is_none() {
         let package =
-            if names.contains(&"package.json") { show(git, commit, "package.json").await? } else { String::new() };
-        let makefile = if names.contains(&"Makefile") { show(git, commit, "Makefile").await? } else { String::new() };
+            if names.contains(&"package.json") { show(git, commit, "package.json").await? } else { Ok(String::new()) };
+        let package = package.unwrap_or_default();
+        let makefile =
+            if names.contains(&"Makefile") { show(git, commit, "Makefile").await? } else { Ok(String::new()) };
+        let makefile = makefile.unwrap_or_default();
         let pytest = tools.pytest || super::setup::brings_pytest(git, commit, &names).await?;
         repository.test = detect(&names, &package, &makefile, Tools { pytest });
     }
     Ok(Ok(repository))
 }
 
-/// Paths of all files of `commit`.
+/// Paths of all files of `commit` whose names are text. No settings, tests or manifests have others.
 pub(super) async fn names(git: &Git, commit: &str) -> Result<Vec<String>, ServiceError> {
-    let listed =
-        git.run(["ls-tree", "-r", "-z", "--name-only", commit]).await.map_err(super::git::GitFailed::unexpected)?;
-    Ok(String::from_utf8_lossy(&listed).split_terminator('\0').map(str::to_owned).collect())
+    let listed = git.run(["ls-tree", "-r", "-z", "--name-only", commit]).await.map_err(GitFailed::unexpected)?;
+    let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(names.filter_map(|name| String::from_utf8(name.to_owned()).ok()).collect())
 }
 
-/// Text of a file of `commit`.
-pub(super) async fn show(git: &Git, commit: &str, path: &str) -> Result<String, ServiceError> {
-    let object = format!("{commit}:{path}");
-    let bytes = git.run(["cat-file", "blob", &object]).await.map_err(super::git::GitFailed::unexpected)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// Text of a file of `commit`. Links are followed as long as they stay inside.
+///
+/// # Errors
+/// Inner: why it cannot be read, a sentence.
+pub(super) async fn show(git: &Git, commit: &str, path: &str) -> Result<Result<String, String>, ServiceError> {
+    let path = match InnerPath::parse(path) {
+        Ok(path) => path,
+        Err(why) => return Ok(Err(why)),
+    };
+    let bytes = Files { git, tree: commit }.read(&path).await?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// What the files of a commit tell of its tools.
+#[derive(Debug, Default)]
+pub(super) struct Traits {
+    /// Paths of all files.
+    pub(super) names: Vec<String>,
+    package: serde_json::Value,
+    pyproject: toml::Table,
+}
+
+/// Endings of source files, and the language.
+const LANGUAGES: [(&str, &str); 22] = [
+    ("py", "Python"),
+    ("ts", "TypeScript"),
+    ("tsx", "TypeScript"),
+    ("js", "JavaScript"),
+    ("jsx", "JavaScript"),
+    ("mjs", "JavaScript"),
+    ("cjs", "JavaScript"),
+    ("java", "Java"),
+    ("kt", "Kotlin"),
+    ("go", "Go"),
+    ("rs", "Rust"),
+    ("rb", "Ruby"),
+    ("php", "PHP"),
+    ("cs", "C#"),
+    ("c", "C"),
+    ("cc", "C++"),
+    ("cpp", "C++"),
+    ("hpp", "C++"),
+    ("swift", "Swift"),
+    ("scala", "Scala"),
+    ("ex", "Elixir"),
+    ("sh", "Shell"),
+];
+
+impl Traits {
+    /// A file that cannot be read tells nothing.
+    pub(super) async fn read(git: &Git, commit: &str) -> Result<Self, ServiceError> {
+        Self::of(git, commit, names(git, commit).await?).await
+    }
+
+    /// As [`Self::read`], with the paths of all files.
+    pub(super) async fn of(git: &Git, commit: &str, names: Vec<String>) -> Result<Self, ServiceError> {
+        let mut traits = Self { names, ..Self::default() };
+        if traits.has("package.json") {
+            let text = show(git, commit, "package.json").await?.unwrap_or_default();
+            traits.package = serde_json::from_str(&text).unwrap_or_default();
+        }
+        if traits.has("pyproject.toml") {
+            let text = show(git, commit, "pyproject.toml").await?.unwrap_or_default();
+            traits.pyproject = text.parse().unwrap_or_default();
+        }
+        Ok(traits)
+    }
+
+    /// Traits of these files, for tests.
+    #[cfg(test)]
+    pub(super) fn with(names: &[&str], package: &str, pyproject: &str) -> Self {
+        Self {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            package: serde_json::from_str(package).unwrap_or_default(),
+            pyproject: pyproject.parse().unwrap_or_default(),
+        }
+    }
+
+    /// Whether there is this file.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|file| file == name)
+    }
+
+    fn begins(&self, prefix: &str) -> bool {
+        self.names.iter().any(|file| file.starts_with(prefix))
+    }
+
+    /// `[tool.<name>]` of pyproject.toml.
+    fn python_tool(&self, name: &str) -> bool {
+        self.pyproject.get("tool").and_then(|tool| tool.get(name)).is_some()
+    }
+
+    /// A dependency of package.json.
+    fn node_tool(&self, name: &str) -> bool {
+        let listed = |field: &str| self.package[field].get(name).is_some();
+        listed("devDependencies") || listed("dependencies")
+    }
+
+    fn ruff(&self) -> bool {
+        self.has("ruff.toml") || self.has(".ruff.toml") || self.python_tool("ruff")
+    }
+
+    /// Commands that check style, one per linter.
+    pub(super) fn lint(&self) -> Vec<&'static str> {
+        let eslint = self.begins("eslint.config.") || self.begins(".eslintrc") || self.node_tool("eslint");
+        let known = [
+            (self.ruff(), "ruff check ."),
+            (eslint, "npx --no-install eslint ."),
+            (self.has("Cargo.toml"), "cargo clippy --all-targets --offline"),
+        ];
+        known.into_iter().filter_map(|(is_used, command)| is_used.then_some(command)).collect()
+    }
+
+    /// Commands that format all files, one per formatter.
+    pub(super) fn format(&self) -> Vec<&'static str> {
+        let black = self.python_tool("black");
+        let prettier = self.begins(".prettierrc") || self.begins("prettier.config.") || self.node_tool("prettier");
+        let known = [
+            (black, "black ."),
+            (!black && self.ruff(), "ruff format ."),
+            (self.python_tool("isort"), "isort ."),
+            (prettier, "npx --no-install prettier --write ."),
+            (self.has("Cargo.toml"), "cargo fmt --all"),
+            (self.has("go.mod"), "gofmt -l -w ."),
+        ];
+        known.into_iter().filter_map(|(is_used, command)| is_used.then_some(command)).collect()
+    }
+
+    /// The languages it is written in, the one with most files first; those with less than a tenth of the files are left out.
+    pub(super) fn language(&self) -> Option<String> {
+        let mut counts: Vec<(usize, &str)> = Vec::new();
+        for name in &self.names {
+            let Some((_, ending)) = name.rsplit_once('.') else { continue };
+            let Some((_, language)) = LANGUAGES.iter().find(|(known, _)| *known == ending) else { continue };
+            match counts.iter_mut().find(|(_, known)| known == language) {
+                Some((count, _)) => *count += 1,
+                None => counts.push((1, language)),
+            }
+        }
+        counts.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        let all: usize = counts.iter().map(|(count, _)| count).sum();
+        let named: Vec<&str> =
+            counts.iter().filter(|(count, _)| count * 10 >= all).take(3).map(|(_, language)| *language).collect();
+        (!named.is_empty()).then(|| named.join(", "))
+    }
 }
 
 fn detect(names: &[&str], package: &str, makefile: &str, tools: Tools) -> Option<String> {
@@ -146,6 +290,20 @@ mod tests {
         assert_eq!(super::detect(&["go.mod"], "", "", Tools { pytest: false }).unwrap(), "go test ./...");
         assert_eq!(super::detect(&["Makefile"], "", "all:\ntest: x\n", Tools { pytest: false }).unwrap(), "make test");
         assert_eq!(super::detect(&["README.md"], "", "", Tools { pytest: true }), None);
+    }
+
+    #[test]
+    fn linters_formatters_and_languages_are_found_in_the_files() {
+        let python =
+            Traits::with(&["pyproject.toml", "a/b.py", "c.py", "run.sh"], "", "[tool.ruff]\nline-length = 100\n");
+        assert_eq!((python.lint(), python.format()), (vec!["ruff check ."], vec!["ruff format ."]));
+        assert_eq!(python.language().unwrap(), "Python, Shell");
+        let package = r#"{"devDependencies": {"eslint": "9", "prettier": "3"}}"#;
+        let node = Traits::with(&["package.json", "src/a.ts", "src/b.tsx", "tool.js"], package, "");
+        assert_eq!(node.lint(), ["npx --no-install eslint ."]);
+        assert_eq!(node.format(), ["npx --no-install prettier --write ."]);
+        assert_eq!(node.language().unwrap(), "TypeScript, JavaScript");
+        assert_eq!(Traits::with(&["README.md"], "", "").language(), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What agents are shown of a repository beside its files: what it says about itself, and what they changed.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use workflows::contract::ids::{CommitSha, Digest};
 use workflows::contract::workspace::{Conventions, Survey, Workspace};
@@ -9,6 +10,9 @@ use workflows::contract::workspace::{Conventions, Survey, Workspace};
 use super::area::{Area, Claim};
 use super::git::GitFailed;
 use super::mirror::Mirror;
+use super::objects::Files;
+use super::paths::InnerPath;
+use super::repository::Traits;
 use super::{WorkspaceActivities, attributes, objects, repository, text};
 use crate::failure::ServiceError;
 
@@ -32,19 +36,40 @@ impl WorkspaceActivities {
         let mirror = self.mirror(&workspace).await?;
         mirror.ensure(&workspace, &self.blobs, area.path()).await?;
         let commit = workspace.base.as_str();
-        let names = repository::names(&mirror.git, commit).await?;
+        let files = Files { git: &mirror.git, tree: commit };
+        let paths = files.list(None).await?;
         let mut survey = Survey::default();
-        let mut room = BYTES;
-        for path in conventions(&names).into_iter().take(FILES) {
-            let text = text::cap(&repository::show(&mirror.git, commit, path).await?, room);
-            room = room.saturating_sub(text.len());
-            survey.conventions.push(Conventions { path: path.to_owned(), text });
-            if room == 0 {
-                break;
+        let (mut room, mut left_out) = (BYTES, Vec::new());
+        for (number, path) in conventions(&paths).into_iter().enumerate() {
+            let shown = text::shown(path.as_os_str().as_bytes());
+            if number >= FILES || room == 0 {
+                left_out.push(shown);
+                continue;
+            }
+            match InnerPath::parse(&shown) {
+                Ok(path) => match files.read(&path).await? {
+                    Ok(content) => {
+                        let text = text::cap(&String::from_utf8_lossy(&content), room);
+                        room = room.saturating_sub(text.len());
+                        survey.conventions.push(Conventions { path: shown, text });
+                    }
+                    Err(why) => survey.notes.push(why),
+                },
+                Err(why) => survey.notes.push(why),
             }
         }
+        let note = |path: &str| format!("{path} is not shown here. Read it before you change files below its folder.");
+        survey.notes.extend(named(&left_out, note, "files of this name"));
         match repository::read(&mirror.git, commit, self.tools().await?).await? {
-            Ok(found) => (survey.test, survey.lint, survey.format) = (found.test, found.lint, found.format),
+            Ok(found) => {
+                let names = paths.iter().filter_map(|path| path.to_str().map(str::to_owned)).collect();
+                let traits = Traits::of(&mirror.git, commit, names).await?;
+                let detected = |commands: Vec<&str>| (!commands.is_empty()).then(|| commands.join(" && "));
+                survey.test = found.test;
+                survey.lint = found.lint.or_else(|| detected(traits.lint()));
+                survey.format = found.format.or_else(|| detected(traits.format()));
+                survey.language = traits.language();
+            }
             Err(why) => survey.notes.push(why),
         }
         survey.notes.extend(absent(&mirror, &workspace.base, area.path()).await?);
@@ -105,10 +130,10 @@ fn named(paths: &[String], note: impl Fn(&str) -> String, what: &str) -> Vec<Str
 }
 
 /// The files with conventions, those of outer directories first.
-fn conventions(names: &[String]) -> Vec<&str> {
-    let mut found: Vec<&str> =
-        names.iter().map(String::as_str).filter(|path| path.rsplit('/').next() == Some(CONVENTIONS)).collect();
-    found.sort_by_key(|path| (path.matches('/').count(), *path));
+fn conventions(paths: &[PathBuf]) -> Vec<&Path> {
+    let mut found: Vec<&Path> =
+        paths.iter().map(PathBuf::as_path).filter(|path| path.file_name() == Some(OsStr::new(CONVENTIONS))).collect();
+    found.sort_by_key(|path| (path.components().count(), *path));
     found
 }
 
@@ -119,7 +144,8 @@ mod tests {
     #[test]
     fn conventions_of_outer_directories_come_first() {
         let names = ["web/app/AGENTS.md", "web/AGENTS.md", "AGENTS.md", "docs/AGENTS.md.txt", "api/AGENTS.md"];
-        let names = names.map(str::to_owned);
-        assert_eq!(conventions(&names), ["AGENTS.md", "api/AGENTS.md", "web/AGENTS.md", "web/app/AGENTS.md"]);
+        let paths = names.map(PathBuf::from);
+        let found = ["AGENTS.md", "api/AGENTS.md", "web/AGENTS.md", "web/app/AGENTS.md"];
+        assert_eq!(conventions(&paths), found.map(Path::new));
     }
 }

@@ -68,6 +68,9 @@ pub struct Survey {
     pub conventions: Vec<Conventions>,
     /// Command of the whole suite, written in `ticketwright.toml` or detected.
     pub test: Option<String>,
+    /// What it is written in: `Python`, or `TypeScript, JavaScript`, the one with most files first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
     /// Command of the linter.
     pub lint: Option<String>,
     /// Command of the formatter.

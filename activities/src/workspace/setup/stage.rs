@@ -27,9 +27,10 @@ pub(super) struct Stage {
 /// The files of `tree` and the text of its manifests.
 pub(super) async fn files(git: &Git, tree: &str) -> Result<Files, ServiceError> {
     let listed = git.run(["ls-tree", "-r", "-l", "-z", tree]).await.map_err(GitFailed::unexpected)?;
-    let listed = String::from_utf8_lossy(&listed);
     let mut entries = Vec::new();
-    for line in listed.split_terminator('\0') {
+    for line in listed.split(|byte| *byte == 0) {
+        // A path that is no text names nothing that a set-up asks for, and under another name it would be another file.
+        let Ok(line) = std::str::from_utf8(line) else { continue };
         // `100644 blob <id> <size>\t<path>`; links and submodules are no files.
         let Some((meta, path)) = line.split_once('\t') else { continue };
         let meta: Vec<&str> = meta.split_whitespace().collect();
