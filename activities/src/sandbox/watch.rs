@@ -273,9 +273,9 @@ fn files_in_memory(init: i32) -> Usage {
             && device(&inside) != device(&host)
             && let Ok(system) = statvfs(inside.as_str())
         {
-            let blocks = u64::from(system.blocks()).saturating_sub(u64::from(system.blocks_free()));
-            used.bytes += blocks * u64::from(system.fragment_size());
-            used.files += u64::from(system.files()).saturating_sub(u64::from(system.files_free()));
+            let blocks = system.blocks().saturating_sub(system.blocks_free());
+            used.bytes += blocks * system.fragment_size();
+            used.files += system.files().saturating_sub(system.files_free());
         }
     }
     used

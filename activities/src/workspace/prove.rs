@@ -44,6 +44,10 @@ pub(super) struct Changed {
     pub(super) status: char,
 }
 
+/// Said of a change without any test.
+const NO_TEST: &str = "No test file was added or changed. Write a test that fails without your change and passes with it, in a \
+    file that is named like a test or lies in a folder of tests.";
+
 /// One proof being made.
 pub(super) struct Making<'a> {
     activities: &'a WorkspaceActivities,
@@ -253,11 +257,7 @@ impl Making<'_> {
         let judged = match judge::proven(&runs, &symbols, demand) {
             Ok(judged) => judged,
             Err(_) if demand == Demand::RedToGreen && !tested => {
-                return Ok(Err(
-                    "No test file was added or changed. Write a test that fails without your change and passes \
-                               with it, in a file that is named like a test or lies in a folder of tests."
-                        .to_owned(),
-                ));
+                return Ok(Err(NO_TEST.to_owned()));
             }
             Err(refusal) => return Ok(Err(refusal)),
         };

@@ -26,7 +26,7 @@ pub(super) fn inner(tokens: &[Token<'_>]) -> Vec<(usize, Range<usize>)> {
         let top = outside(tokens, body.start..body.end);
         let colon = top.into_iter().find(|at| tokens[*at].is(":"))?;
         let (first, last) = (tokens.get(colon + 1)?, tokens.get(body.end - 1)?);
-        (colon + 1 < body.end).then(|| (body.start, first.at.start..last.at.end))
+        (colon + 1 < body.end).then_some((body.start, first.at.start..last.at.end))
     });
     inner.collect()
 }
