@@ -386,7 +386,7 @@ impl Making<'_> {
             let name = format!("head without {}", hunk.place());
             let run = self.run_only(trial.suite, &name, &tree, Some(&only)).await?;
             // A run that was ended from outside says nothing about the tests.
-            if !run.is_whole() && run.report.broken.is_empty() {
+            if !matches!(run.exit, Exit::Code(_)) || run.report.doubt.is_some() {
                 continue;
             }
             tried += 1;

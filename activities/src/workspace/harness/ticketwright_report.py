@@ -4,7 +4,7 @@ import json
 import os
 
 _file = os.open(os.environ["TICKETWRIGHT_REPORT"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-# Lines without it are not ours. Code that runs later has to look for it; see the trials for what that is worth.
+# Lines without it are not ours. Code that runs later can find it all the same: what it forges has to hold in every trial.
 _nonce = os.environ.pop("TICKETWRIGHT_NONCE", "")
 _told = 0
 

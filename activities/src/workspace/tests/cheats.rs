@@ -495,7 +495,13 @@ async fn cargo_proves_an_honest_change_and_refuses_cheats() {
     let beside = "\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn never_negative() {\n        assert_eq!(crate::total(1, 3), 0);\n    }\n}\n";
     let proof = proof_of(&bench, &[(RUST[2].0, format!("{}{beside}", fixed.1))], None).await.unwrap();
     assert_eq!(proof.new_tests[0].id, "unittests src/lib.rs::tests::never_negative");
-    assert_eq!((proof.evidence.canaries, proof.evidence.flipped, proof.evidence.undone), (true, 1, 1));
+    let evidence = &proof.evidence;
+    assert_eq!(
+        (evidence.canaries, evidence.flipped, evidence.undone),
+        (true, 1, 1),
+        "{evidence:?} {}",
+        bench.text(&proof.log).await
+    );
 
     let added = (RUST[2].0, format!("{}\npub fn floor() -> i64 {{\n    0\n}}\n", RUST[2].1));
     all_refused(

@@ -15,7 +15,7 @@ async fn tests_that_meet_nothing_of_the_change_are_refused() {
     let presence = FUNCTIONS
         .replace("assert total(100, 30) == 70", "import shop.pricing\n    assert hasattr(shop.pricing, 'floor')");
     let broken = with(&PRICING.replace("price - discount", "price - discount * 2"), "\n\ndef floor():\n    pass\n");
-    let watches = "\n\nif 'floor() == 1' in open(__file__).read():\n    raise OSError('no')\n\n\ndef test_new():\n    from shop.pricing import floor\n    assert floor() == 0\n";
+    let watches = "\n\nif 'floor() == ' + str(1) in open(__file__).read():\n    raise OSError('no')\n\n\ndef test_new():\n    from shop.pricing import floor\n    assert floor() == 0\n";
     let zero = ("shop/pricing.py", with(PRICING, "\n\ndef floor():\n    return 0\n"));
     all_refused(
         &bench,
