@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Settings, mirror, pool, setup};
+use super::{Settings, mirror, pool, setup, tidy};
 
 /// Time between two looks: a look walks all mirrors.
 const PERIOD: Duration = Duration::from_secs(600);
@@ -22,10 +22,16 @@ impl Keeper {
         if last.is_none_or(|last| last.elapsed() > PERIOD) {
             *last = Some(Instant::now());
             let settings = settings.clone();
-            tokio::task::spawn_blocking(move || {
-                pool::evict(&settings);
-                mirror::evict(&settings);
-                setup::evict(&settings);
+            tokio::spawn(async move {
+                let looked = settings.clone();
+                let evict = move || {
+                    pool::evict(&looked);
+                    mirror::evict(&looked);
+                    setup::evict(&looked);
+                };
+                if tokio::task::spawn_blocking(evict).await.is_ok() {
+                    tidy::tidy(&settings, tidy::UNTIDY).await;
+                }
             });
         }
     }

@@ -189,7 +189,7 @@ impl<'a> Mirror<'a> {
 }
 
 /// Extension of the lock that every user of a copy shares; its time tells when that was last.
-const IN_USE: &str = "use";
+pub(super) const IN_USE: &str = "use";
 
 /// Where the copy of a repository is.
 fn place(settings: &Settings, repository: &RepositoryName) -> PathBuf {

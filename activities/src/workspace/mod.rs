@@ -35,6 +35,7 @@ mod support;
 mod survey;
 mod symbols;
 mod text;
+mod tidy;
 mod tools;
 mod trial;
 

@@ -142,6 +142,34 @@ async fn a_folder_in_another_encoding_keeps_nobody_from_surveying() {
 }
 
 #[tokio::test]
+async fn a_copy_is_packed_anew_while_it_is_used() {
+    let bench = Bench::new().await;
+    let mut now = bench.base();
+    for n in 0..4 {
+        now = bench.write(&now, &format!("notes/{n}.txt"), &format!("note {n}\n")).await;
+    }
+    let other = bench.another_worker().await;
+    bench.call_on(&other, &now, "list_files", json!({})).await.1.unwrap();
+    let mirrors = other.settings.mirrors();
+    let copy = names(&mirrors).into_iter().find(|name| name.ends_with(".git")).unwrap();
+    let folder = mirrors.join(copy).join("objects/pack");
+    let packs = || names(&folder).iter().filter(|name| name.ends_with(".pack")).count();
+    let (before, cut) = (packs(), folder.join("tmp_pack_cut"));
+    assert!(before >= 4, "{before}");
+    let old = std::time::SystemTime::now() - Duration::from_secs(2 * 24 * 60 * 60);
+    std::fs::File::create(&cut).unwrap().set_modified(old).unwrap();
+    tidy::tidy(&other.settings, tidy::UNTIDY).await;
+    assert_eq!((packs(), cut.exists()), (before, false));
+    let held = other.mirror(&now).await.unwrap();
+    tidy::tidy(&other.settings, tidy::Untidy { packs: 2, loose: 1000 }).await;
+    assert_eq!(packs(), 1);
+    assert!(held.has(&now.snapshot.clone().unwrap().commit).await, "what no reference holds stays");
+    drop(held);
+    let read = bench.call_on(&other, &now, "read_file", json!({"path": "notes/3.txt"})).await.1.unwrap();
+    assert_eq!(read, "     1\tnote 3\n");
+}
+
+#[tokio::test]
 async fn a_copy_that_somebody_made_anew_is_not_thrown_away_again() {
     let bench = Bench::new().await;
     bench.call(&bench.base(), "list_files", json!({})).await.1.unwrap();
