@@ -199,7 +199,7 @@ async fn what_is_too_much_for_one_call_leaves_nothing_in_the_mirror() {
 #[tokio::test]
 async fn paths_have_a_measure() {
     let bench = Bench::new().await;
-    let long = "import os\nd = '/'.join(['n' * 250] * 14)\nos.makedirs(d)\nos.chdir(d)\n[open(f'{n}', 'w') for n in range(20000)]";
+    let long = "import os\nd = '/'.join(['n' * 250] * 14)\nos.makedirs(d)\nos.chdir(d)\n[open(f'{n}', 'w').close() for n in range(20000)]";
     let said = bench.stopped(&bench.worker, 60, &format!("python3 -c \"{long}\"")).await;
     assert!(said.starts_with("The paths of all files have more than 64 MB now."), "{said}");
     let nested = "for i in $(seq 1100); do mkdir -p build/$i/.git; done";
@@ -218,9 +218,9 @@ async fn a_closed_file_whose_time_was_set_back_is_told() {
 }
 
 #[tokio::test]
-async fn ten_gigabytes_of_output_are_read_and_cut() {
+async fn gigabytes_of_output_are_read_and_cut() {
     let bench = Bench::new().await;
-    let print = json!({"command": "head -c 10G /dev/zero"});
+    let print = json!({"command": "head -c 2G /dev/zero"});
     let request = bench.request(&bench.base(), "run_command", print).await;
     let reply = bench.worker.call_tool_for(&bench.claim(), request).await.unwrap();
     let said = bench.text(&reply.reply.output).await;

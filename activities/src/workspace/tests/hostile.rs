@@ -111,6 +111,22 @@ async fn nothing_of_a_hostile_repository_runs_or_leads_out() {
         assert_eq!(said.is_ok(), kept, "{place}: {said:?}");
         assert_eq!(after, edited, "{place}: {said:?}");
     }
+    let secret_folder = secret.parent().unwrap().display();
+    for command in [
+        // Objects of another repository, a git folder that is a link, and one that a file names.
+        format!(
+            "mkdir -p vendor/x/.git/objects/info vendor/x/.git/refs; echo 'ref: refs/heads/main' > vendor/x/.git/HEAD; \
+             echo {secret_folder} > vendor/x/.git/objects/info/alternates"
+        ),
+        format!("mkdir nest && ln -s {secret_folder} nest/.git"),
+        format!("ln -s {secret_folder} vendor/x/.git"),
+        format!("rmdir vendor/x && ln -s {secret_folder} vendor/x"),
+        format!("mkdir nest && echo gitdir: {secret_folder} > nest/.git"),
+    ] {
+        let (after, said) = bench.call(&edited, "run_command", json!({"command": command})).await;
+        assert!(said.is_err(), "{command}: {said:?}");
+        assert_eq!(after, edited, "{command}");
+    }
     for command in [
         "rm -rf tests && ln -s /etc tests",
         "mv .gitattributes old && ln -s /etc/passwd .gitattributes && ln -sf /etc/passwd .gitignore",
@@ -132,6 +148,10 @@ async fn nothing_of_a_hostile_repository_runs_or_leads_out() {
     let kinds = vec![workflows::contract::workspace::FixKind::Format, workflows::contract::workspace::FixKind::Lint];
     let fix = Fix { workspace: edited.clone(), kinds, command_seconds: 60 };
     bench.worker.fix_for(&bench.claim(), fix).await.unwrap();
+
+    let request = bench.push_request().await;
+    let pushed = bench.worker.push_for(&bench.claim(), request).await.unwrap();
+    assert_eq!(pushed.files, 1);
 
     assert_eq!(names(&mark), Vec::<String>::new(), "programs ran on the host");
     assert_eq!(names(secret.parent().unwrap()), ["file"], "nothing was written outside");

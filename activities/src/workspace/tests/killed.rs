@@ -51,8 +51,12 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 fn start(errand: &Errand, file: &Path) -> Child {
+    start_by(&mut Process::new(std::env::current_exe().unwrap()), errand, file)
+}
+
+fn start_by(program: &mut Process, errand: &Errand, file: &Path) -> Child {
     std::fs::write(file, serde_json::to_vec(errand).unwrap()).unwrap();
-    Process::new(std::env::current_exe().unwrap())
+    program
         .args(["--exact", "--ignored", "workspace::tests::killed::the_other_worker"])
         .env(ERRAND, file)
         .stdout(Stdio::null())
@@ -104,4 +108,42 @@ async fn the_next_worker_goes_on_where_a_killed_one_was() {
     assert_eq!(here.workspace, there);
     let (_, read) = bench.call(&there, "read_file", json!({"path": "half.txt"})).await;
     assert_eq!(read.unwrap(), "     1\thalf\n", "done once");
+}
+
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_of_a_blob_leaves_nothing_that_counts() {
+    let bench = Bench::new().await;
+    let base = bench.base();
+    let directory = bench.directory.path().join("killed");
+    let file = bench.directory.path().join("errand.json");
+    let command = "python3 -c \"import random; open('big.bin', 'wb').write(random.Random(7).randbytes(3000000))\"";
+    let call = bench.request(&base, "run_command", json!({"command": command})).await;
+    let (blobs, origin) = (bench.directory.path().join("blobs"), bench.origin.clone());
+    let errand = Errand { directory: directory.clone(), blobs: blobs.clone(), origin, activity: "cut".into(), call };
+    // The system kills whoever writes past this size (SIGXFSZ): of all this worker writes itself, the bundle alone.
+    let mut limited = Process::new("bash");
+    limited.args(["-c", "ulimit -Sf 1024; exec \"$@\"", "-"]).arg(std::env::current_exe().unwrap());
+    let status = start_by(&mut limited, &errand, &file).wait().unwrap();
+    assert_eq!(status.signal(), Some(25), "{status:?}");
+    let halves = || {
+        let stored = blobs.join("sha256");
+        let all = names(&stored).into_iter().flat_map(|folder| {
+            let folder = stored.join(folder);
+            names(&folder).into_iter().map(move |name| folder.join(name)).collect::<Vec<_>>()
+        });
+        all.filter(|path| path.metadata().unwrap().len() == 1 << 20).collect::<Vec<_>>()
+    };
+    let half = halves();
+    assert_eq!(half.len(), 1, "{half:?}");
+
+    let again = worker(&directory, &bench.blobs, &bench.origin).await;
+    let request = bench.request(&base, "run_command", json!({"command": command})).await;
+    let claim = Claim { workflow: "ticket-SHOP-1".into(), activity: "cut".into(), attempt: 2 };
+    let here = again.call_tool_for(&claim, request).await.unwrap().workspace;
+    let bundle = here.snapshot.clone().unwrap().bundle;
+    assert!(bench.blobs.get(&bundle).await.unwrap().len() > 3_000_000);
+    let other = bench.another_worker().await;
+    let (there, said) = bench.call_on(&other, &here, "run_command", json!({"command": "stat -c %s big.bin"})).await;
+    assert!(said.unwrap().ends_with("\n3000000"));
+    assert_eq!(there, here);
 }

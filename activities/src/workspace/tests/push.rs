@@ -28,7 +28,7 @@ fn plan(repositories: &[&str], files: &[(&str, &str)]) -> Plan {
 }
 
 impl Bench {
-    async fn approved(&self, repository: &str) -> Authority {
+    pub(super) async fn approved(&self, repository: &str) -> Authority {
         self.approved_with(&[repository], &[]).await
     }
 
@@ -40,7 +40,7 @@ impl Bench {
     }
 
     /// A push of a fixed file onto a fresh branch that holds PLAN.md.
-    async fn push_request(&self) -> Push {
+    pub(super) async fn push_request(&self) -> Push {
         let seed = self.directory.path().join("seed");
         run_git(&seed, &["checkout", "--quiet", "-b", BRANCH]);
         std::fs::write(seed.join("PLAN.md"), "# Plan\n").unwrap();
