@@ -121,7 +121,7 @@ pub enum ProofOutcome {
 /// Red on the base, green on the head, made by the harness.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proof {
-    /// The command that ran the suite.
+    /// The command that ran the suite; empty: none was run.
     pub command: String,
     /// Commit the red run was made on.
     pub base: CommitSha,
