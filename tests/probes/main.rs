@@ -103,7 +103,9 @@ fn start_all(how_much: &str) -> anyhow::Result<bool> {
         let mut start = Command::new("/bin/bash");
         // A descriptor that is passed on, as careless libraries have them.
         start.args(["-c", "exec 9< \"$1/secret\"; shift; exec \"$@\"", "bash"]).arg(&directory).args(&line);
-        start.arg(&program).args(["start", who, how_much]).arg(&directory).env("P_SECRET", &word).stdin(Stdio::null());
+        start.arg(&program).args(["start", who, how_much]).arg(&directory).env("P_SECRET", &word);
+        // A user without a home of its own.
+        start.env("XDG_CACHE_HOME", &directory).stdin(Stdio::null());
         held &= start.status()?.success();
     }
     sandbox::remove_all(base.path())?;

@@ -4,6 +4,7 @@
 //! the sandbox is probed, never a weaker sandbox.
 
 mod command;
+mod etc;
 mod groups;
 mod inside;
 mod launcher;
@@ -33,6 +34,7 @@ use tokio::net::unix::pipe::Receiver;
 use workflows::contract::failure::FailureKind;
 
 use crate::failure::ServiceError;
+use etc::Etc;
 use groups::{Group, Groups};
 use launcher::Launcher;
 use slots::Slots;
@@ -61,10 +63,12 @@ pub struct Sandbox {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    programs: Vec<Vec<u8>>,
+    /// The system-call filter.
+    filter: Vec<u8>,
     launcher: Launcher,
     slots: Slots,
     groups: Groups,
+    etc: Etc,
     /// `ticketwright-inside` on the host.
     helper: Option<PathBuf>,
 }
@@ -87,16 +91,8 @@ impl Sandbox {
         probe::run(settings, false).await
     }
 
-    fn new(
-        settings: Settings,
-        programs: Vec<Vec<u8>>,
-        launcher: Launcher,
-        slots: Slots,
-        groups: Groups,
-        helper: Option<PathBuf>,
-    ) -> Self {
-        let inner = Arc::new(Inner { settings, programs, launcher, slots, groups, helper });
-        Self { inner, landlock: false, counts_alone: false, warnings: Vec::new() }
+    fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner), landlock: false, counts_alone: false, warnings: Vec::new() }
     }
 
     /// What of the second line of defence this host lacks, one sentence each, for an operator.
@@ -161,20 +157,23 @@ impl Sandbox {
         let owner = command.workspace.as_ref().and_then(|path| path.symlink_metadata().ok()).map(|found| found.uid());
         let slot = slots.take(owner).await?;
         let writable: Vec<PathBuf> = command.writable().cloned().collect();
-        if let Some(uid) = slot.uid() {
+        // While the files change owner the rest is made ready.
+        let giving = slot.uid().map(|uid| {
             let owned = writable.clone();
-            let given = blocking(move || owned.iter().try_for_each(|path| slots::give_to(uid, path))).await;
-            match given {
+            tokio::task::spawn_blocking(move || owned.iter().try_for_each(|path| slots::give_to(uid, path)))
+        });
+        let group = groups.make()?;
+        let (status_pipe, process, output, errors) = self.prepare(&command, slot.uid(), &group)?;
+        if let Some(giving) = giving {
+            match giving.await.map_err(io::Error::other)? {
                 Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
                     return Ok(Finished::not_started(format!("in its workspace {error}")));
                 }
                 given => given?,
             }
         }
-        let group = groups.make()?;
 
         let started = Instant::now();
-        let (status_pipe, process, output, errors) = self.prepare(&command, slot.uid(), &group)?;
         let launched = match launcher.launch(process).await {
             // execve(2): one argument above 128 KB, or all of them above a quarter of the stack's limit.
             Err(error) if error.kind() == io::ErrorKind::ArgumentListTooLong => {
@@ -247,17 +246,11 @@ impl Sandbox {
         uid: Option<u32>,
         group: &Group<'_>,
     ) -> io::Result<(Receiver, std::process::Command, Receiver, Option<Receiver>)> {
-        let Inner { settings, programs, helper, .. } = &*self.inner;
+        let Inner { settings, filter, etc, helper, .. } = &*self.inner;
         let (status, status_inside) = pipe()?;
         let (output, output_inside) = pipe()?;
-        let options = profile::options(command, settings, helper.as_deref(), programs.len());
-        let mut descriptors = vec![memory_file(&options)?, status_inside];
-        for program in programs {
-            descriptors.push(memory_file(program)?);
-        }
-        for content in profile::files() {
-            descriptors.push(memory_file(content.as_bytes())?);
-        }
+        let options = profile::options(command, settings, etc.directory(), helper.as_deref());
+        let descriptors = vec![memory_file(&options)?, status_inside, memory_file(filter)?];
 
         let mut process = std::process::Command::new(&settings.bubblewrap);
         // Without this the worker's environment could be read in /proc/1/environ.
@@ -337,10 +330,6 @@ fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     file.write_all(bytes)?;
     io::Seek::rewind(&mut file)?;
     Ok(file.into())
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

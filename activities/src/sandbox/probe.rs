@@ -1,15 +1,19 @@
 //! Whether this host can run the sandbox: the real profile run once, and what is missing said by name.
 
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use workflows::contract::failure::FailureKind;
 
 use super::command::{Command, Exit};
+use super::etc::Etc;
 use super::groups::Groups;
 use super::launcher::Launcher;
 use super::slots::Slots;
-use super::{INSIDE, Sandbox, Settings, inside, raw, seccomp};
+use super::{INSIDE, Inner, Sandbox, Settings, inside, raw, seccomp};
 use crate::failure::ServiceError;
 
 /// The oldest bubblewrap that can close the user namespace behind itself (`--disable-userns`).
@@ -32,14 +36,12 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
         return Err(unsupported(format!("this kernel refuses {call}: run the worker where it is allowed")));
     }
     check_version(&settings.bubblewrap).await?;
-    let programs = seccomp::programs()
-        .map_err(|error| unsupported("the system-call filters do not compile here".into()).caused_by(error))?;
+    let filter = seccomp::program()
+        .map_err(|error| unsupported("the system-call filter does not compile here".into()).caused_by(error))?;
     let launcher = Launcher::start()
         .map_err(|error| unsupported("the sandbox launcher cannot start a thread".into()).caused_by(error))?;
-    let slots = Slots::new(settings.first_uid, settings.slots, &settings.locks).map_err(|error| {
-        unsupported(format!("{} cannot be used to keep the sandboxes' users apart", settings.locks.display()))
-            .caused_by(error)
-    })?;
+    let (state, etc) = state(&settings)?;
+    let slots = Slots::new(settings.first_uid, settings.slots, &state);
 
     let mut warnings = Vec::new();
     let (groups, missing) = if settings.control_groups {
@@ -60,7 +62,7 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
     warnings.push(format!(
         "Disk is a soft cap: a command is stopped a quarter of a second to some seconds after {mib} MB."
     ));
-    let mut sandbox = Sandbox::new(settings, programs, launcher, slots, groups, helper.ok());
+    let mut sandbox = Sandbox::new(Inner { settings, filter, launcher, slots, groups, etc, helper: helper.ok() });
 
     look(&sandbox).await?;
     if sandbox.has_helper()
@@ -72,6 +74,30 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
         sandbox.warn(warning);
     }
     Ok(sandbox)
+}
+
+/// The directory for the sandbox's own files, and the copy of `/etc` in it.
+fn state(settings: &Settings) -> Result<(PathBuf, Etc), ServiceError> {
+    let mut failed = None;
+    for state in settings.states() {
+        match open_state(&state).and_then(|()| Etc::make(&state, &settings.read_only)) {
+            Ok(etc) => return Ok((state, etc)),
+            Err(error) => failed = Some((state, error)),
+        }
+    }
+    let (state, error) = failed.unwrap_or_else(|| (PathBuf::new(), io::ErrorKind::NotFound.into()));
+    let named = state.display();
+    Err(unsupported(format!(
+        "{named} cannot be used for the sandbox's own files: set [sandbox] state to a directory that the worker may write to"
+    ))
+    .caused_by(error))
+}
+
+/// Makes the directory, which must be ours. As root the sandbox's users pass through it and see no names; otherwise they are us.
+fn open_state(state: &Path) -> io::Result<()> {
+    let mode = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(state)?;
+    fs::set_permissions(state, Permissions::from_mode(mode))
 }
 
 async fn look(sandbox: &Sandbox) -> Result<(), ServiceError> {

@@ -1,7 +1,7 @@
-//! What a sandboxed command finds around it: bubblewrap's arguments, the environment and the few files of `/etc`.
+//! What a sandboxed command finds around it: bubblewrap's arguments and the environment.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Command, INSIDE, Settings};
 
@@ -9,8 +9,8 @@ use super::{Command, INSIDE, Settings};
 const ARGUMENTS_FD: usize = 3;
 /// Where bubblewrap reports process id and exit code as JSON.
 const STATUS_FD: usize = 4;
-/// The first seccomp program; the others and the files follow.
-const FIRST_PROGRAM_FD: usize = 5;
+/// The system-call filter.
+const FILTER_FD: usize = 5;
 
 /// The workspace inside. Short and without any tenant's name.
 pub const ROOT: &str = "/w";
@@ -23,29 +23,7 @@ const ISOLATION: &str = "--unshare-all --unshare-user --disable-userns --uid 655
     --die-with-parent --new-session --clearenv --hostname sandbox \
     --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/sbin /sbin --symlink usr/lib /lib --symlink usr/lib64 /lib64 \
     --proc /proc --dev /dev --perms 1777 --size 67108864 --tmpfs /dev/shm --remount-ro /dev \
-    --perms 1777 --size 536870912 --tmpfs /tmp --size 536870912 --tmpfs /home/u --dir /run --dir /etc";
-
-/// Parts of the host's `/etc` that tools in `/usr` point into. Nothing about the host's users or network.
-/// Of Maven's only how it starts: its settings may hold passwords. Of TLS only what is public: a host's keys may lie beside it.
-const ETC: [&str; 8] = [
-    "/etc/alternatives",
-    "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
-    "/etc/ca-certificates",
-    "/etc/ld.so.cache",
-    "/etc/localtime",
-    "/etc/maven/m2.conf",
-    "/etc/maven/logging",
-];
-
-/// What replaces the rest of `/etc`.
-const FILES: [(&str, &str); 5] = [
-    ("/etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:65534:65534:agent:/home/u:/bin/bash\n"),
-    ("/etc/group", "root:x:0:\nagent:x:65534:\n"),
-    ("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n"),
-    ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
-    ("/etc/gitconfig", "[safe]\n\tdirectory = /w\n[core]\n\tpager = cat\n"),
-];
+    --perms 1777 --size 536870912 --tmpfs /tmp --size 536870912 --tmpfs /home/u --dir /run";
 
 /// Tools stay quiet, leave no caches in the workspace, and fail at once instead of waiting for a network.
 const ENVIRONMENT: [(&str, &str); 17] = [
@@ -68,27 +46,16 @@ const ENVIRONMENT: [(&str, &str); 17] = [
     ("npm_config_update_notifier", "false"),
 ];
 
-/// Files that the profile makes inside, as (path, content): handed over by descriptor in this order, after the programs.
-pub(super) fn files() -> impl Iterator<Item = &'static str> {
-    FILES.iter().map(|(_, content)| *content)
-}
-
 /// bubblewrap's command line: only this is visible inside.
 pub(super) fn command_line(argv: Vec<OsString>) -> Vec<OsString> {
     ["--args", &ARGUMENTS_FD.to_string(), "--"].map(OsString::from).into_iter().chain(argv).collect()
 }
 
 /// bubblewrap's options, NUL-separated, for the descriptor.
-pub(super) fn options(command: &Command, settings: &Settings, helper: Option<&Path>, programs: usize) -> Vec<u8> {
+pub(super) fn options(command: &Command, settings: &Settings, etc: &Path, helper: Option<&Path>) -> Vec<u8> {
     let mut options = Options::default();
     options.words(ISOLATION);
-    for path in ETC.iter().map(PathBuf::from).chain(java_settings()) {
-        options.add(["--ro-bind-try".as_ref(), path.as_os_str(), path.as_os_str()]);
-    }
-    for (fd, (path, _)) in (FIRST_PROGRAM_FD + programs..).zip(FILES) {
-        options.words("--perms 0644");
-        options.add(["--file".as_ref(), fd.to_string().as_ref(), path.as_ref()]);
-    }
+    options.add(["--ro-bind".as_ref(), etc.as_os_str(), "/etc".as_ref()]);
     for path in &settings.read_only {
         options.add(["--ro-bind-try".as_ref(), path.as_os_str(), path.as_os_str()]);
     }
@@ -112,10 +79,7 @@ pub(super) fn options(command: &Command, settings: &Settings, helper: Option<&Pa
     for (name, value) in &command.env {
         options.add(["--setenv", name, value].map(OsStr::new));
     }
-    options.words(&format!("--json-status-fd {STATUS_FD}"));
-    for fd in FIRST_PROGRAM_FD..FIRST_PROGRAM_FD + programs {
-        options.words(&format!("--add-seccomp-fd {fd}"));
-    }
+    options.words(&format!("--json-status-fd {STATUS_FD} --add-seccomp-fd {FILTER_FD}"));
     options.0
 }
 
@@ -135,15 +99,4 @@ impl Options {
             self.0.push(0);
         }
     }
-}
-
-/// Debian's Java keeps its settings in `/etc/java-<version>-openjdk` and does not start without them.
-fn java_settings() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir("/etc").into_iter().flatten().filter_map(Result::ok);
-    let mut paths: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("java-"))
-        .map(|entry| Path::new("/etc").join(entry.file_name()))
-        .collect();
-    paths.sort();
-    paths
 }

@@ -1,5 +1,6 @@
 //! What a sandbox may use.
 
+use std::env;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -18,8 +19,11 @@ pub struct Settings {
     pub first_uid: u32,
     /// Sandboxes at the same time; as root each has its own user id. Default 64.
     pub slots: u32,
-    /// Where workers that run as root note which of these ids are in use. Default `/run/ticketwright`.
-    pub locks: PathBuf,
+    /// Where the sandbox keeps a copy of what is public in the host's `/etc`, and as root notes which of these ids are in use. As
+    /// root every user must be able to pass through. Default as root `/run/ticketwright`, else `ticketwright/sandbox` in the
+    /// user's cache directory, or a directory for the user in the temporary one.
+    #[serde(alias = "locks")]
+    pub state: Option<PathBuf>,
     /// Whether commands get control groups where the worker may make them. Default true.
     pub control_groups: bool,
     /// Memory of a whole process tree, and of each process in it. Default 2 GB.
@@ -45,7 +49,7 @@ impl Default for Settings {
             inside: None,
             first_uid: 64_100,
             slots: 64,
-            locks: "/run/ticketwright".into(),
+            state: None,
             control_groups: true,
             memory_bytes: 2 << 30,
             disk_bytes: 5 << 30,
@@ -59,6 +63,21 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Where [`Settings::state`] may be, the best first: whoever runs the worker may have no home, or that of another user.
+    pub(super) fn states(&self) -> Vec<PathBuf> {
+        if let Some(state) = &self.state {
+            return vec![state.clone()];
+        }
+        let us = nix::unistd::geteuid();
+        if us.is_root() {
+            return vec!["/run/ticketwright".into()];
+        }
+        let variable = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+        let cache = cache.map(|cache| cache.join("ticketwright/sandbox"));
+        cache.into_iter().chain([env::temp_dir().join(format!("ticketwright-sandbox-{us}"))]).collect()
+    }
+
     /// Where commands look for programs.
     pub(super) fn path(&self) -> String {
         let own = self.read_only.iter().map(|directory| directory.join("bin")).filter(|directory| directory.is_dir());

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, lchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,15 +35,10 @@ pub(super) struct Slot {
 impl Slots {
     /// `count` places, as root with the user ids from `first` on.
     ///
-    /// # Errors
-    /// As root: the directory of the locks cannot be made.
-    pub(super) fn new(first: u32, count: u32, locks: &Path) -> io::Result<Self> {
-        let root = nix::unistd::geteuid().is_root();
-        if root {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(locks)?;
-        }
-        let locks = root.then(|| locks.to_owned());
-        Ok(Self { places: Arc::new(Semaphore::new(count as usize)), first, count, locks })
+    /// `locks`: where the ids' files are.
+    pub(super) fn new(first: u32, count: u32, locks: &Path) -> Self {
+        let locks = nix::unistd::geteuid().is_root().then(|| locks.to_owned());
+        Self { places: Arc::new(Semaphore::new(count as usize)), first, count, locks }
     }
 
     /// Waits for a free place: as user `wanted`, if that id is one of ours and free.
