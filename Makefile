@@ -42,7 +42,8 @@ bench-agent: build
 
 # What workspace calls cost on a repository of 200 MB. About two minutes on a quiet machine.
 bench-workspace: build
-	cargo test --workspace --lib workspace::tests::bench -- --ignored --nocapture
+	@cargo build --quiet --workspace --example bench_workspace
+	@target/debug/examples/bench_workspace
 
 # Our requests against AWS's own description of Bedrock. Part of `make test` too, which goes on where PyPI cannot be reached.
 test-contracts: build

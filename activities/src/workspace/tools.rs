@@ -48,7 +48,10 @@ struct Work<'a> {
 
 impl WorkspaceActivities {
     /// Answers one call. A call that died half-way starts again from the same files.
-    pub(super) async fn call_tool_for(
+    ///
+    /// # Errors
+    /// As of the activity `workspace.call_tool`, which makes `claim` of itself.
+    pub async fn call_tool_for(
         &self,
         claim: &Claim,
         request: WorkspaceCall,

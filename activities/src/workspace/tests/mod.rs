@@ -1,7 +1,6 @@
 //! Workspaces against a real repository in a local directory, with the real sandbox.
 
 mod bad_input;
-mod bench;
 mod cheats;
 mod demands;
 mod fix;
