@@ -8,8 +8,8 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -57,12 +57,19 @@ pub(super) struct Groups {
     processes: u64,
     /// Groups whose last process the kernel had not let go when they were to be removed.
     left: Mutex<Vec<PathBuf>>,
+    /// The group of the next command, made while there was time.
+    ready: Mutex<Option<Made>>,
 }
 
 /// The group of one command. Removed when dropped, once it is empty.
 #[derive(Debug)]
-pub(super) struct Group<'a> {
-    groups: &'a Groups,
+pub(super) struct Group {
+    groups: Arc<Groups>,
+    made: Made,
+}
+
+#[derive(Debug, Default)]
+struct Made {
     directories: Vec<PathBuf>,
     /// File that counts kills for lack of memory.
     kills: Option<PathBuf>,
@@ -87,7 +94,7 @@ impl Groups {
     }
 
     fn at(homes: Vec<Home>, memory: u64, processes: u64) -> Self {
-        Self { homes, memory, processes, left: Mutex::default() }
+        Self { homes, memory, processes, left: Mutex::default(), ready: Mutex::default() }
     }
 
     /// None are made, wherever they could.
@@ -100,26 +107,51 @@ impl Groups {
         self.homes.iter().any(|home| !matches!(home, Home::One { controller: Controller::Processes, .. }))
     }
 
-    /// Makes the group of one command.
+    /// The group of one command.
     ///
     /// # Errors
     /// The system refuses what it allowed at the start.
-    pub(super) fn make(&self) -> io::Result<Group<'_>> {
+    pub(super) fn make(self: &Arc<Self>) -> io::Result<Group> {
+        // An operator may have tidied up.
+        let ready = self.take_ready().filter(|made| made.directories.iter().all(|directory| directory.is_dir()));
+        let made = ready.map_or_else(|| self.make_directories(), Ok)?;
+        Ok(Group { groups: self.clone(), made })
+    }
+
+    /// Makes the group of the next command, which then need not wait for it, and removes what is left of earlier ones.
+    pub(super) fn make_ready(&self) {
         self.remove_left();
-        let mut group = Group { groups: self, directories: Vec::new(), kills: None };
+        let Ok(mut ready) = self.ready.lock() else { return };
+        if ready.is_none() {
+            // Whoever needs it makes it, or tells why it cannot be made.
+            *ready = self.make_directories().ok();
+        }
+    }
+
+    fn take_ready(&self) -> Option<Made> {
+        self.ready.lock().ok()?.take()
+    }
+
+    fn make_directories(&self) -> io::Result<Made> {
+        let mut made = Made::default();
         let pid = std::process::id();
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{pid}-{}-{number}", start_time(pid).unwrap_or_default());
         for home in &self.homes {
             let directory = home.directory().join(&name);
-            fs::create_dir(&directory)?;
-            group.directories.push(directory.clone());
-            home.limit(&directory, self.memory, self.processes)?;
-            if let Some(file) = home.kills().filter(|_| group.kills.is_none()) {
-                group.kills = Some(directory.join(file));
+            let limited = fs::create_dir(&directory).and_then(|()| {
+                made.directories.push(directory.clone());
+                home.limit(&directory, self.memory, self.processes)
+            });
+            if let Err(error) = limited {
+                self.remove_all(made);
+                return Err(error);
+            }
+            if let Some(file) = home.kills().filter(|_| made.kills.is_none()) {
+                made.kills = Some(directory.join(file));
             }
         }
-        Ok(group)
+        Ok(made)
     }
 
     fn try_out(&self, home: &Home, may_move: bool) -> io::Result<()> {
@@ -127,7 +159,7 @@ impl Groups {
             enable(directory, may_move)?;
         }
         let trial = Self::at(vec![home.clone()], self.memory, self.processes);
-        trial.make().map(drop)
+        trial.make_directories().map(|made| trial.remove_all(made))
     }
 
     /// Removes what workers that no longer run have left below `home`, and ends what still runs in it.
@@ -156,6 +188,10 @@ impl Groups {
         }
     }
 
+    fn remove_all(&self, made: Made) {
+        made.directories.into_iter().for_each(|directory| self.remove(directory));
+    }
+
     fn remove_left(&self) {
         let left = self.left.lock().map(|mut left| std::mem::take(&mut *left)).unwrap_or_default();
         for directory in left {
@@ -166,12 +202,15 @@ impl Groups {
 
 impl Drop for Groups {
     fn drop(&mut self) {
+        if let Some(made) = self.take_ready() {
+            self.remove_all(made);
+        }
         // What is still not empty is the next worker's to sweep.
         self.remove_left();
     }
 }
 
-impl Group<'_> {
+impl Group {
     /// Files to which a new process writes "0" to be in the group from its first moment on.
     ///
     /// # Errors
@@ -182,33 +221,31 @@ impl Group<'_> {
             let door = if matches!(home, Home::One { .. }) { "tasks" } else { "cgroup.procs" };
             OpenOptions::new().write(true).open(directory.join(door)).map(OwnedFd::from)
         };
-        self.groups.homes.iter().zip(&self.directories).map(open).collect()
+        self.groups.homes.iter().zip(&self.made.directories).map(open).collect()
     }
 
     /// Its directories.
     #[cfg(test)]
     pub(super) fn directories(&self) -> &[PathBuf] {
-        &self.directories
+        &self.made.directories
     }
 
     /// Whether the kernel counts its memory.
     pub(super) fn counts_memory(&self) -> bool {
-        self.kills.is_some()
+        self.made.kills.is_some()
     }
 
     /// Whether the kernel has killed a process of the group for lack of memory.
     pub(super) fn ran_out_of_memory(&self) -> bool {
-        let counted = self.kills.as_ref().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        let counted = self.made.kills.as_ref().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
         let kills = |line: &str| line.strip_prefix("oom_kill ").and_then(|number| number.trim().parse::<u64>().ok());
         counted.lines().filter_map(kills).any(|number| number > 0)
     }
 }
 
-impl Drop for Group<'_> {
+impl Drop for Group {
     fn drop(&mut self) {
-        for directory in self.directories.drain(..) {
-            self.groups.remove(directory);
-        }
+        self.groups.remove_all(std::mem::take(&mut self.made));
     }
 }
 
@@ -434,9 +471,9 @@ mod tests {
             Home::One { controller: Controller::Processes, directory: pids },
             Home::Two { directory: both },
         ];
-        let groups = Groups::at(homes, 1 << 20, 10);
+        let groups = Arc::new(Groups::at(homes, 1 << 20, 10));
         let group = groups.make().unwrap();
-        let [memory, pids, both] = group.directories.as_slice() else { panic!("{group:?}") };
+        let [memory, pids, both] = group.directories() else { panic!("{group:?}") };
         assert_eq!(read(memory, "memory.limit_in_bytes"), "1048576");
         assert_eq!(read(memory, "memory.memsw.limit_in_bytes"), "1048576");
         assert_eq!(read(pids, "pids.max"), "14");
@@ -447,6 +484,26 @@ mod tests {
         fs::write(memory.join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n").unwrap();
         assert!(group.ran_out_of_memory());
         assert!(group.doors().is_err(), "the kernel has not made the files of these");
+    }
+
+    #[test]
+    fn the_next_group_is_ready_and_goes_with_its_maker() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::One { controller: Controller::Processes, directory: directory.path().to_owned() };
+        let groups = Arc::new(Groups::at(vec![home], 1 << 20, 10));
+        let there = || fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        groups.make_ready();
+        groups.make_ready();
+        let ready = there();
+        assert_eq!(ready.len(), 1);
+        let group = groups.make().unwrap();
+        assert_eq!(group.directories(), ready);
+        groups.make_ready();
+        let next = there().into_iter().find(|path| !ready.contains(path)).unwrap();
+        // Somebody tidies up. The files in it are the kernel's, and go with the directory; here they are ours.
+        fs::remove_dir_all(&next).unwrap();
+        let other = groups.make().unwrap();
+        assert!(other.directories()[0].is_dir() && other.directories()[0] != next);
     }
 
     #[test]

@@ -67,7 +67,7 @@ struct Inner {
     filter: Vec<u8>,
     launcher: Launcher,
     slots: Slots,
-    groups: Groups,
+    groups: Arc<Groups>,
     etc: Etc,
     /// `ticketwright-inside` on the host.
     helper: Option<PathBuf>,
@@ -222,7 +222,11 @@ impl Sandbox {
         };
         let duration = started.elapsed();
         let starved = group.ran_out_of_memory();
-        drop(group);
+        let next = groups.clone();
+        tokio::task::spawn_blocking(move || {
+            drop(group);
+            next.make_ready();
+        });
         drop(slot);
 
         let exit = match (forced, status) {
@@ -244,7 +248,7 @@ impl Sandbox {
         &self,
         command: &Command,
         uid: Option<u32>,
-        group: &Group<'_>,
+        group: &Group,
     ) -> io::Result<(Receiver, std::process::Command, Receiver, Option<Receiver>)> {
         let Inner { settings, filter, etc, helper, .. } = &*self.inner;
         let (status, status_inside) = pipe()?;

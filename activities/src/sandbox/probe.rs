@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use workflows::contract::failure::FailureKind;
@@ -62,7 +63,8 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
     warnings.push(format!(
         "Disk is a soft cap: a command is stopped a quarter of a second to some seconds after {mib} MB."
     ));
-    let mut sandbox = Sandbox::new(Inner { settings, filter, launcher, slots, groups, etc, helper: helper.ok() });
+    let mut sandbox =
+        Sandbox::new(Inner { settings, filter, launcher, slots, groups: Arc::new(groups), etc, helper: helper.ok() });
 
     look(&sandbox).await?;
     if sandbox.has_helper()

@@ -29,7 +29,7 @@ const RESERVE: u64 = 512 << 20;
 const OWN_DOING: u64 = 64 << 20;
 
 /// Waits until the tree is over a limit, and says which. Never returns otherwise.
-pub(super) async fn over_limit(tree: &Tree, settings: &Settings, group: &Group<'_>, places: Vec<PathBuf>) -> String {
+pub(super) async fn over_limit(tree: &Tree, settings: &Settings, group: &Group, places: Vec<PathBuf>) -> String {
     let (memory, disk, files) = (settings.memory_bytes, settings.disk_bytes, settings.files);
     let mut watched = Disk::new(places, disk, files);
     loop {
