@@ -159,21 +159,20 @@ fn java_settings(host: &Path) -> Vec<PathBuf> {
 fn name_of(parts: &[Part]) -> String {
     let mut said: Vec<String> = Vec::new();
     for Part { to, what } in parts {
-        let mut line = format!("{to:?} ");
+        let mut line = format!("{} ", to.display());
         // Writing to a string does not fail.
         let _ = match what {
             What::Directory => write!(line, "directory"),
             What::File { data, .. } => write!(line, "{} {} {} {}", data.dev(), data.ino(), data.size(), data.ctime())
                 .and_then(|()| write!(line, ".{}", data.ctime_nsec())),
-            What::Link(target) => write!(line, "-> {target:?}"),
+            What::Link(target) => write!(line, "-> {}", target.display()),
             What::Text(text) => write!(line, "{text:?}"),
         };
         said.push(line);
     }
     said.sort();
-    let digest = Digest::of(said.join("\n")).to_string();
-    let short: String = digest.chars().filter(char::is_ascii_hexdigit).take(24).collect();
-    format!("{PREFIX}{short}")
+    let digest: String = Digest::of(said.join("\n")).as_str().chars().take(32).collect();
+    format!("{PREFIX}{digest}")
 }
 
 /// Makes the copy beside its place and moves it there whole. One that somebody else has made meanwhile is as good.
