@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assertions::{self, Language};
+use super::beside::Inline;
 use super::judge::{Demand, Judged, Refusal};
-use super::prove::{Changed, Inline, Making};
+use super::prove::{Changed, Making};
 use super::suite::{Fate, Only, Run, Suite};
 use super::symbols::Additions;
 use super::text;
@@ -27,7 +28,8 @@ impl Making<'_> {
         (base_tree, head_tree): (&str, &str),
     ) -> Result<BTreeSet<String>, ServiceError> {
         let mut touched = BTreeSet::new();
-        let files = edited.iter().map(|it| (&it.path, it.status)).chain(inline.iter().map(|it| (&it.path, 'M')));
+        let beside = inline.iter().filter(|file| !file.is_new).map(|file| (&file.path, 'M'));
+        let files = edited.iter().map(|it| (&it.path, it.status)).chain(beside);
         for (path, status) in files {
             let Some(language) = Language::of(path) else { continue };
             let before = self.content(base_tree, path, true).await?;
@@ -72,7 +74,7 @@ impl Making<'_> {
         &self,
         suite: &Suite,
         judged: &Judged,
-        edited: &[&Changed],
+        edited: &[&str],
         (base_tree, head_tree): (&str, &str),
         removed: &Additions,
     ) -> Result<Result<Vec<String>, Refusal>, ServiceError> {
@@ -104,18 +106,17 @@ impl Making<'_> {
         &self,
         suite: &Suite,
         judged: &Judged,
-        edited: &[&Changed],
+        edited: &[&str],
         (base_tree, head_tree): (&str, &str),
         removed: &Additions,
     ) -> Result<BTreeSet<String>, ServiceError> {
         let mut gone = BTreeSet::new();
-        for change in edited.iter().filter(|change| change.status == 'M') {
-            let Some(language) = Language::of(&change.path) else { continue };
-            let before = self.content(base_tree, &change.path, true).await?;
-            let after = self.content(head_tree, &change.path, true).await?;
+        for path in edited {
+            let Some(language) = Language::of(path) else { continue };
+            let before = self.content(base_tree, path, true).await?;
+            let after = self.content(head_tree, path, true).await?;
             let ids: Vec<&String> = judged.other.iter().map(|(id, _)| id).collect();
-            let ids: Vec<&String> =
-                ids.into_iter().filter(|id| suite.runner.holds(&change.path, &before, id)).collect();
+            let ids: Vec<&String> = ids.into_iter().filter(|id| suite.runner.holds(path, &before, id)).collect();
             let titles: BTreeSet<&str> = ids.iter().map(|id| suite.runner.title(id)).collect();
             let calls = |source: &str| -> BTreeMap<String, BTreeSet<String>> {
                 assertions::look(language, source, &titles, &|_| false).calls

@@ -6,6 +6,7 @@
 mod area;
 mod assertions;
 mod attributes;
+mod beside;
 mod bundle;
 mod cache;
 mod demands;

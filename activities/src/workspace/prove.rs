@@ -14,7 +14,7 @@ use workflows::contract::ids::{CommitSha, Digest};
 use workflows::contract::workspace::{Evidence, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace};
 
 use super::area::{Area, Claim};
-use super::assertions::{Language, inline};
+use super::assertions::Language;
 use super::judge::{Demand, Refusal, Symbols};
 use super::mirror::Mirror;
 use super::repository::{self, is_test};
@@ -59,14 +59,7 @@ pub(super) struct Making<'a> {
     pub(super) log: String,
     runs: u32,
     /// Files that hold tests which the runner reported, and whose names do not tell.
-    tests: BTreeSet<String>,
-}
-
-/// A file of Rust whose own tests change, with code of one side and tests of the other.
-pub(super) struct Inline {
-    pub(super) path: String,
-    base_with_new_tests: String,
-    head_with_old_tests: String,
+    pub(super) tests: BTreeSet<String>,
 }
 
 /// What a proof rests on.
@@ -206,7 +199,8 @@ impl Making<'_> {
         };
         let changed = self.changed(base_tree, head_tree).await?;
         let diff = self.diff(base_tree, head_tree).await?;
-        let inline = self.inline(base_tree, head_tree, &changed).await?;
+        self.declared(&changed, (base_tree, head_tree)).await?;
+        let inline = self.inline(&changed, (base_tree, head_tree)).await?;
 
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
@@ -225,13 +219,12 @@ impl Making<'_> {
         };
         // With nothing but new files, nothing but new tests can be red.
         let only = Only { ids: new.clone(), ..Only::default() };
-        let old_stay = edited.is_empty() && inline.is_empty();
+        let old_stay = edited.is_empty() && inline.iter().all(|file| file.is_new);
         let only = old_stay.then_some(&only);
         let red = if tested && (only.is_none() || !new.is_empty()) {
             let with_tests =
                 self.overlay(base_tree, tests.iter().copied().filter(|change| change.status != 'D')).await?;
-            let beside: Vec<_> =
-                inline.iter().map(|file| (file.path.clone(), Some(file.base_with_new_tests.clone()))).collect();
+            let beside = self.reached(&inline, (base_tree, head_tree)).await?;
             let with_tests = self.with_contents(&with_tests, &beside).await?;
             self.run_only(&suite, "base with your tests", &with_tests, only).await?
         } else {
@@ -242,14 +235,16 @@ impl Making<'_> {
         } else {
             let originals = self.originals(base_tree, &edited).await?;
             let with_old = self.overlay(head_tree, originals.iter()).await?;
+            let edited = inline.iter().filter(|file| !file.is_new);
             let beside: Vec<_> =
-                inline.iter().map(|file| (file.path.clone(), Some(file.head_with_old_tests.clone()))).collect();
+                edited.map(|file| (file.path.clone(), Some(file.head_with_old_tests.clone()))).collect();
             let with_old = self.with_contents(&with_old, &beside).await?;
             Some(self.run(&suite, "your change with the old tests", &with_old).await?)
         };
 
         let of_tests = |path: &str| is_test(path) || self.tests.contains(path);
-        let additions = Additions::of_diff(&diff, &of_tests);
+        let code = self.code_of(&inline, base_tree, head_tree, &diff).await?;
+        let additions = Additions::of_diff(&code, &of_tests);
         let removals = Additions::of_diff(&self.diff(head_tree, base_tree).await?, &of_tests);
         let touched = self.touched(&suite, &base, &edited, &inline, (base_tree, head_tree)).await?;
         let runs = judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() };
@@ -265,13 +260,18 @@ impl Making<'_> {
             Ok(judged) => judged,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let demands = match self.demands(&suite, &judged, &edited, (base_tree, head_tree), &removals).await? {
+        let known: Vec<&str> = {
+            let beside = inline.iter().filter(|file| !file.is_new).map(|file| file.path.as_str());
+            let files = edited.iter().filter(|change| change.status == 'M').map(|change| change.path.as_str());
+            files.chain(beside).collect()
+        };
+        let demands = match self.demands(&suite, &judged, &known, (base_tree, head_tree), &removals).await? {
             Ok(demands) => demands,
             Err(refusal) if demand == Demand::RedToGreen => return Ok(Err(refusal)),
             Err(refusal) => vec![refusal],
         };
         let new_tests = judged.tests;
-        match self.emptied(&suite, &base, &edited, (base_tree, head_tree)).await? {
+        match self.emptied(&suite, &base, &known, (base_tree, head_tree)).await? {
             Ok(notes) => look_at.extend(notes),
             Err(refusal) => return Ok(Err(refusal)),
         }
@@ -282,7 +282,7 @@ impl Making<'_> {
                 base_tree,
                 head_tree,
                 changed: &changed,
-                diff: &diff,
+                diff: &code,
                 new: &new_tests,
                 base: &base,
                 red: &red,
@@ -301,21 +301,6 @@ impl Making<'_> {
         // What an old test demanded is what a person must see, whatever else there is.
         evidence.look_at.splice(0..0, demands);
         Ok(Ok(Made { command: suite.command, new_tests, suite: counted(&head), evidence }))
-    }
-
-    /// Files of Rust whose own tests change.
-    async fn inline(&self, base_tree: &str, head_tree: &str, changed: &[Changed]) -> Result<Vec<Inline>, ServiceError> {
-        let mut found = Vec::new();
-        for change in changed.iter().filter(|it| it.status == 'M' && it.path.ends_with(".rs") && !is_test(&it.path)) {
-            let base = self.content(base_tree, &change.path, true).await?;
-            let head = self.content(head_tree, &change.path, true).await?;
-            let base_with_new_tests = inline::combined(&base, &head);
-            if base_with_new_tests.trim_end() != base.trim_end() {
-                let head_with_old_tests = inline::combined(&head, &base);
-                found.push(Inline { path: change.path.clone(), base_with_new_tests, head_with_old_tests });
-            }
-        }
-        Ok(found)
     }
 
     /// A change to documents and settings: the suite stays as it is. A repository without one is no obstacle.
@@ -502,7 +487,7 @@ impl Making<'_> {
         self.originals_at(tree, &paths).await
     }
 
-    async fn originals_at(&self, tree: &str, paths: &[String]) -> Result<Vec<Changed>, ServiceError> {
+    pub(super) async fn originals_at(&self, tree: &str, paths: &[String]) -> Result<Vec<Changed>, ServiceError> {
         if paths.is_empty() {
             // Without a path git lists the root.
             return Ok(Vec::new());

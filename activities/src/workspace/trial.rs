@@ -12,7 +12,7 @@ use super::assertions::{self, Fault, Language, Looked, inline};
 use super::judge::{self, Refusal};
 use super::prove::{Changed, Making};
 use super::suite::{Canary, Fate, Nonce, Only, Run, Suite};
-use super::symbols::Additions;
+use super::symbols::{Additions, Missing};
 use super::{hunks, lint, plain, support, text};
 use crate::failure::ServiceError;
 use crate::sandbox::Exit;
@@ -31,7 +31,7 @@ pub(super) struct Trial<'a> {
     pub(super) head_tree: &'a str,
     /// All files that differ.
     pub(super) changed: &'a [Changed],
-    /// The lines in which they do.
+    /// The lines in which their code does: tests that stand beside it are those of the head on both sides.
     pub(super) diff: &'a str,
     /// The tests that were red and are green.
     pub(super) new: &'a [ProvenTest],
@@ -378,20 +378,17 @@ impl Making<'_> {
             if content.contains('\u{fffd}') {
                 continue;
             }
-            if hunk.path.ends_with(".rs") && inline::module(&content).is_some_and(|tests| hunk.is_in(&tests)) {
+            if hunk.path.ends_with(".rs") && inline::blocks(&content).iter().any(|tests| hunk.is_in(&tests.lines)) {
                 continue;
             }
             let without = hunk.undone(&content);
             let tree = self.with_contents(trial.head_tree, &[(hunk.path.clone(), Some(without))]).await?;
             let name = format!("head without {}", hunk.place());
             let run = self.run_only(trial.suite, &name, &tree, Some(&only)).await?;
-            // A run that was ended from outside says nothing about the tests.
-            if !matches!(run.exit, Exit::Code(_)) || run.report.doubt.is_some() {
-                continue;
-            }
+            let Some(noticed) = run.notices(&only.ids) else { continue };
             tried += 1;
             seen.asserted |= run.asserted(&only.ids);
-            if only.ids.iter().any(|id| !run.report.passed(id)) {
+            if noticed {
                 evidence.undone += 1;
             } else if evidence.unnoticed.len() < lint::SHOWN {
                 evidence.unnoticed.push(hunk.place());
@@ -449,10 +446,9 @@ impl Making<'_> {
         for path in paths {
             let Some(language) = Language::of(path) else { continue };
             let content = self.content(trial.head_tree, path, true).await?;
-            let tests = if language == Language::Rust { inline::module(&content) } else { None };
+            let tests = if language == Language::Rust { inline::blocks(&content) } else { Vec::new() };
             let here = |line: usize| {
-                !tests.as_ref().is_some_and(|tests| tests.contains(&line))
-                    && hunks.iter().any(|hunk| hunk.path == path && hunk.has_line(line))
+                !inline::has_line(&tests, line) && hunks.iter().any(|hunk| hunk.path == path && hunk.has_line(line))
             };
             let hollow = assertions::hollow(language, &content, &here).filter(|_| !content.contains('\u{fffd}'));
             contents.extend(hollow.map(|hollow| (path.to_owned(), Some(hollow))));
@@ -475,6 +471,28 @@ impl Making<'_> {
             ));
         }
         Ok(Ok(()))
+    }
+}
+
+impl Run {
+    /// Whether one of these tests is red because a part of the code is not there. `None`: the run does not tell, for it was ended
+    /// from outside, or what is left of the code cannot be built, whatever the tests ask for.
+    fn notices(&self, ids: &[&str]) -> Option<bool> {
+        if !matches!(self.exit, Exit::Code(_)) || self.report.doubt.is_some() {
+            return None;
+        }
+        if ids.iter().all(|id| self.report.passed(id)) {
+            return Some(false);
+        }
+        let red = |id: &&str| match self.report.tests.get(*id) {
+            Some(fate) => *fate != Fate::Passed,
+            None => {
+                let broken = self.report.broken_for(id);
+                self.report.unfinished.contains(*id)
+                    || broken.is_some_and(|broken| Missing::of(&broken.failure.line).is_some())
+            }
+        };
+        ids.iter().any(red).then_some(true)
     }
 }
 
@@ -508,13 +526,12 @@ impl Making<'_> {
         &self,
         suite: &Suite,
         base: &Run,
-        edited: &[&Changed],
+        edited: &[&str],
         (base_tree, head_tree): (&str, &str),
     ) -> Result<Result<Vec<String>, Refusal>, ServiceError> {
         let mut notes = Vec::new();
         let none = |_: &str| false;
-        for change in edited.iter().filter(|change| change.status == 'M') {
-            let path = &change.path;
+        for path in edited {
             let Some(language) = Language::of(path) else { continue };
             let before = self.content(base_tree, path, true).await?;
             let after = self.content(head_tree, path, true).await?;

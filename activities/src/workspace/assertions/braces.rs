@@ -87,7 +87,7 @@ fn attributes(tokens: &[Token<'_>], index: usize) -> Vec<Range<usize>> {
 }
 
 /// `test`, `tokio::test(flavor = "x")`, `rstest`, `test_case(1)`.
-fn is_test(tokens: &[Token<'_>], attribute: Range<usize>) -> bool {
+pub(super) fn is_test(tokens: &[Token<'_>], attribute: Range<usize>) -> bool {
     let path = tokens[attribute].iter().take_while(|token| token.kind == Kind::Word || token.is("::"));
     let name = path.last().map_or("", |name| name.text);
     name.contains("test") || name == "quickcheck"
