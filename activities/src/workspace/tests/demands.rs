@@ -115,3 +115,38 @@ async fn names_lines_and_settings_of_any_kind_are_no_obstacle() {
     let proof = proof_of(&bench, &[("shop/pricing.py", twice.to_owned()), tests(NEW_FUNCTION)], None).await.unwrap();
     assert_eq!(proof.new_tests.len(), 1);
 }
+
+#[tokio::test]
+async fn tolerances_and_patterns_are_turned_beyond_what_they_allow() {
+    let bench = pytest_bench(&[]).await;
+    let code = "def tax(price):\n    if price < 0:\n        raise ValueError('the price is negative')\n    return price * 0.07\n";
+    let test = "import unittest
+
+import pytest
+
+from shop.tax import tax
+
+
+def test_near():
+    assert tax(100_000) == pytest.approx(7000, rel=0.01)
+
+
+def test_patterns():
+    with pytest.raises(ValueError, match='negative|below zero') as raised:
+        tax(-1)
+        assert tax(1) == 3
+    assert 'price' in str(raised.value)
+
+
+class Tax(unittest.TestCase):
+    def test_delta(self):
+        self.assertAlmostEqual(tax(100_000), 7000, delta=10)
+
+    def test_regex(self):
+        with self.assertRaisesRegex(ValueError, 'below|negative'):
+            tax(-1)
+";
+    let head = [("shop/tax.py", code.to_owned()), ("tests/test_tax.py", test.to_owned())];
+    let proof = proof_of(&bench, &head, None).await.unwrap();
+    assert_eq!((proof.new_tests.len(), proof.evidence.flipped), (4, 4), "{:?}", proof.evidence);
+}
