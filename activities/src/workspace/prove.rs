@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{CommitSha, Digest};
-use workflows::contract::workspace::{Evidence, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace};
+use workflows::contract::workspace::{
+    Evidence, MARKS, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace, mark,
+};
 
 use super::area::{Area, Claim};
 use super::assertions::Language;
@@ -89,9 +91,21 @@ impl WorkspaceActivities {
         let log = self.blobs.put(making.log).await?;
         Ok(match outcome {
             Ok(made) => {
+                let all_new = u32::try_from(made.new_tests.len()).unwrap_or(u32::MAX);
+                let marks = made.new_tests.iter().take(MARKS).map(|test| mark(&test.id)).collect();
                 let Made { command, new_tests, suite, evidence } = made.bounded();
-                let mut proof =
-                    Proof { command, base: red_on, new_tests, suite, evidence, without_tests, log, kept: None };
+                let mut proof = Proof {
+                    command,
+                    base: red_on,
+                    new_tests,
+                    all_new,
+                    marks,
+                    suite,
+                    evidence,
+                    without_tests,
+                    log,
+                    kept: None,
+                };
                 let text = serde_json::to_vec(&proof).map_err(|error| {
                     ServiceError::new(FailureKind::Unexpected, "a proof could not be written down").caused_by(error)
                 })?;

@@ -189,6 +189,7 @@ async fn pytest_proves_an_honest_change_and_says_what_it_checked() {
     assert_eq!((evidence.flipped, evidence.undone), (1, 1));
     assert_eq!(evidence.unnoticed, ["shop/pricing.py:5"], "nobody misses what no test asks for");
     assert!(evidence.look_at.is_empty(), "{evidence:?}");
+    assert_eq!((proof.count(), proof.marks.len()), (1, 1));
     assert!(bench.text(&proof.log).await.contains("== 8 runs"));
 
     // A test that reads the source is for a person to look at.
