@@ -20,6 +20,7 @@ mod kept;
 mod lint;
 mod lock;
 mod mirror;
+mod moves;
 mod objects;
 mod paths;
 mod plain;

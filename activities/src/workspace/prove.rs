@@ -19,6 +19,7 @@ use super::area::{Area, Claim};
 use super::assertions::Language;
 use super::judge::{Demand, Refusal, Symbols};
 use super::mirror::Mirror;
+use super::moves::Moves;
 use super::repository::{self, is_test};
 use super::suite::{Fate, NO_SUITE, Only, Run, Suite};
 use super::symbols::Additions;
@@ -218,18 +219,25 @@ impl Making<'_> {
 
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
-        let green = judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command));
+        self.reported(&suite, [&base, &head], &changed, head_tree).await?;
+        let moves = self.moves(&suite, (&base, &head), &changed, &inline, (base_tree, head_tree)).await?;
+        let green =
+            judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command, &moves));
         let mut look_at = match green {
             Ok(notes) => notes,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.reported(&suite, [&base, &head], &changed, head_tree).await?;
         let tests: Vec<&Changed> = changed.iter().filter(|change| self.is_test(&change.path)).collect();
         let tested = !inline.is_empty() || tests.iter().any(|change| change.status != 'D');
         let edited: Vec<&Changed> = tests.iter().copied().filter(|change| change.status != 'A').collect();
         let new: Vec<&str> = {
             let all = head.report.tests.keys().map(String::as_str);
             all.filter(|id| !base.report.tests.contains_key(*id)).collect()
+        };
+        // A file that was moved is not there twice: runners that import by name would refuse both.
+        let elsewhere = |status: char| {
+            let files = tests.iter().filter(move |change| change.status == status);
+            files.filter(|change| moves.files.contains(&change.path)).map(|change| (change.path.clone(), None))
         };
         // With nothing but new files, nothing but new tests can be red.
         let only = Only { ids: new.clone(), ..Only::default() };
@@ -238,7 +246,8 @@ impl Making<'_> {
         let red = if tested && (only.is_none() || !new.is_empty()) {
             let with_tests =
                 self.overlay(base_tree, tests.iter().copied().filter(|change| change.status != 'D')).await?;
-            let beside = self.reached(&inline, (base_tree, head_tree)).await?;
+            let mut beside = self.reached(&inline, (base_tree, head_tree)).await?;
+            beside.extend(elsewhere('D'));
             let with_tests = self.with_contents(&with_tests, &beside).await?;
             self.run_only(&suite, "base with your tests", &with_tests, only).await?
         } else {
@@ -250,8 +259,8 @@ impl Making<'_> {
             let originals = self.originals(base_tree, &edited).await?;
             let with_old = self.overlay(head_tree, originals.iter()).await?;
             let edited = inline.iter().filter(|file| !file.is_new);
-            let beside: Vec<_> =
-                edited.map(|file| (file.path.clone(), Some(file.head_with_old_tests.clone()))).collect();
+            let beside = edited.map(|file| (file.path.clone(), Some(file.head_with_old_tests.clone())));
+            let beside: Vec<_> = beside.chain(elsewhere('A')).collect();
             let with_old = self.with_contents(&with_old, &beside).await?;
             Some(self.run(&suite, "your change with the old tests", &with_old).await?)
         };
@@ -262,7 +271,7 @@ impl Making<'_> {
         let removals = Additions::of_diff(&self.diff(head_tree, base_tree).await?, &of_tests);
         let touched = self.touched(&suite, &base, &edited, &inline, (base_tree, head_tree)).await?;
         let runs = judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() };
-        let symbols = Symbols { added: &additions, removed: &removals, touched: &touched };
+        let symbols = Symbols { added: &additions, removed: &removals, touched: &touched, moves: &moves };
         let judged = match judge::proven(&runs, &symbols, demand) {
             Ok(judged) => judged,
             Err(_) if demand == Demand::RedToGreen && !tested => {
@@ -284,6 +293,7 @@ impl Making<'_> {
             Err(refusal) if demand == Demand::RedToGreen => return Ok(Err(refusal)),
             Err(refusal) => vec![refusal],
         };
+        let told = judged.moved;
         let new_tests = judged.tests;
         match self.emptied(&suite, &base, &known, (base_tree, head_tree)).await? {
             Ok(notes) => look_at.extend(notes),
@@ -313,7 +323,7 @@ impl Making<'_> {
         evidence.look_at.extend(lint::to_look_at(&diff, &of_tests));
         evidence.look_at.append(&mut look_at);
         // What an old test demanded is what a person must see, whatever else there is.
-        evidence.look_at.splice(0..0, demands);
+        evidence.look_at.splice(0..0, demands.into_iter().chain(told));
         Ok(Ok(Made { command: suite.command, new_tests, suite: counted(&head), evidence }))
     }
 
@@ -358,7 +368,8 @@ impl Making<'_> {
         };
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
-        let judged = judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command));
+        let judged = judge::whole_base(&base, &suite.command)
+            .and_then(|()| judge::green(&base, &head, &suite.command, &Moves::default()));
         match judged {
             Ok(notes) => evidence.look_at.extend(notes),
             // A suite that does not run on either side says nothing about a change that is no code.

@@ -150,3 +150,69 @@ class Tax(unittest.TestCase):
     let proof = proof_of(&bench, &head, None).await.unwrap();
     assert_eq!((proof.new_tests.len(), proof.evidence.flipped), (4, 4), "{:?}", proof.evidence);
 }
+
+#[tokio::test]
+async fn cases_and_places_of_old_tests_may_change_and_are_shown() {
+    let cases = |cases: &str| {
+        with(
+            FUNCTIONS,
+            &format!(
+                "\n\nimport pytest\n\n\n@pytest.mark.parametrize('discount, left', [{cases}])\ndef test_cases(discount, left):\n    assert total(100, discount) == left\n"
+            ),
+        )
+    };
+    let bench = pytest_bench(&[("tests/test_pricing.py", &cases("(10, 90), (20, 80)"))]).await;
+    let of = |text: String| ("tests/test_pricing.py", text);
+    let less = ("shop/pricing.py", PRICING.replace("- discount", "- discount - 1"));
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let sharp = |text: String| text.replace("== 70", "== 69").replace("100, 0) == 100", "100, 0) == 99");
+
+    // Another demand: the old cases fail, the new ones fail on the base.
+    let proof = proof_of(&bench, &[less.clone(), of(sharp(cases("(10, 89), (20, 79)")))], None).await.unwrap();
+    assert!(proof.new_tests.iter().any(|test| test.id.ends_with("test_cases[10-89]")), "{:?}", proof.new_tests);
+    let told = &proof.evidence.look_at;
+    assert!(told.iter().any(|it| it.contains("test_cases[10-90] existed and demanded something else")), "{told:?}");
+
+    // The same tests in another file, and under another name.
+    let moved = cases("(10, 90), (20, 80)").replace("def test_discount", "def test_thirty");
+    let head = [
+        fixed.clone(),
+        ("tests/test_pricing.py", String::new()),
+        ("tests/unit/test_pricing.py", with(&moved, NEW_FUNCTION)),
+    ];
+    let proof = proof_of(&bench, &head, None).await.unwrap();
+    let ids: Vec<&str> = proof.new_tests.iter().map(|test| test.id.as_str()).collect();
+    assert_eq!(ids, ["tests/unit/test_pricing.py::test_discount_over_price"]);
+    let told = &proof.evidence.look_at;
+    let renamed =
+        "tests/test_pricing.py::test_discount is tests/unit/test_pricing.py::test_thirty now, with the same text";
+    assert!(told.iter().any(|it| it == renamed), "{told:?}");
+
+    let honest = |text: &str| of(with(text, NEW_FUNCTION));
+    let stub = moved
+        .replace("from shop.pricing import total", "def total(price, discount):\n    return price - max(discount, 0)");
+    all_refused(
+        &bench,
+        &[
+            (
+                "a case less",
+                vec![fixed.clone(), honest(&cases("(10, 90)"))],
+                "test_cases[20-80] is gone",
+            ),
+            (
+                "cases to fit",
+                vec![
+                    ("shop/pricing.py", FIXED.replace("price - discount", "price - discount - (discount == 10)")),
+                    honest(&cases("(11, 89), (20, 80)")),
+                ],
+                "has lost 1 of its cases",
+            ),
+            (
+                "moved and cut off from the code",
+                vec![less, ("tests/test_pricing.py", String::new()), ("tests/unit/test_pricing.py", with(&stub, "\n\ndef test_new():\n    import shop.pricing\n    assert shop.pricing.total(100, 0) == 99\n"))],
+                "does not pass with your change",
+            ),
+        ],
+    )
+    .await;
+}
