@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::assertions::inline;
+use super::judge::Refusal;
 use super::prove::{Changed, Making};
 use super::repository::is_test;
 use crate::failure::ServiceError;
@@ -96,11 +97,11 @@ impl Making<'_> {
         base_tree: &str,
         head_tree: &str,
         diff: &str,
-    ) -> Result<String, ServiceError> {
+    ) -> Result<Result<String, Refusal>, ServiceError> {
         let known = files.iter().filter(|file| !file.is_new);
         let contents: Vec<_> = known.map(|file| (file.path.clone(), Some(file.base_with_new_tests.clone()))).collect();
         if contents.is_empty() {
-            return Ok(diff.to_owned());
+            return Ok(Ok(diff.to_owned()));
         }
         let base = self.with_contents(base_tree, &contents).await?;
         self.diff(&base, head_tree).await

@@ -3,6 +3,7 @@
 //! A workspace is nothing but (repository, base commit, snapshot): each call builds the files anew from a cached mirror and
 //! a bundle, works on them in the sandbox, and leaves a new snapshot. A call that dies half-way leaves nothing.
 
+mod alone;
 mod area;
 mod assertions;
 mod attributes;

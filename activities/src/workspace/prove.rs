@@ -35,6 +35,10 @@ const LISTED: usize = 100;
 const LINE: usize = 300;
 /// Bytes of all tests and sentences of a proof: it travels through the workflow's history.
 const PROOF_CAP: usize = 64 * 1024;
+/// Bytes of one file that are looked at. A longer one ends in a mark that no text has, like one that is no UTF-8.
+const CONTENT_CAP: u64 = 8 << 20;
+/// Bytes of a change that are looked at.
+const DIFF_CAP: u64 = 32 << 20;
 /// Output of one run that the log of a proof keeps.
 const LOG_CAP: usize = 1 << 20;
 
@@ -213,7 +217,10 @@ impl Making<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let changed = self.changed(base_tree, head_tree).await?;
-        let diff = self.diff(base_tree, head_tree).await?;
+        let diff = match self.diff(base_tree, head_tree).await? {
+            Ok(diff) => diff,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         self.declared(&changed, (base_tree, head_tree)).await?;
         let inline = self.inline(&changed, (base_tree, head_tree)).await?;
 
@@ -249,7 +256,8 @@ impl Making<'_> {
             let mut beside = self.reached(&inline, (base_tree, head_tree)).await?;
             beside.extend(elsewhere('D'));
             let with_tests = self.with_contents(&with_tests, &beside).await?;
-            self.run_only(&suite, "base with your tests", &with_tests, only).await?
+            let red = self.run_only(&suite, "base with your tests", &with_tests, only).await?;
+            self.alone(&suite, red, &with_tests, (&new, &tests, &inline), (base_tree, head_tree)).await?
         } else {
             base.clone()
         };
@@ -267,8 +275,13 @@ impl Making<'_> {
 
         let of_tests = |path: &str| is_test(path) || self.tests.contains(path);
         let code = self.code_of(&inline, base_tree, head_tree, &diff).await?;
+        let taken = self.diff(head_tree, base_tree).await?;
+        let (code, taken) = match code.and_then(|code| Ok((code, taken?))) {
+            Ok(both) => both,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let additions = Additions::of_diff(&code, &of_tests);
-        let removals = Additions::of_diff(&self.diff(head_tree, base_tree).await?, &of_tests);
+        let removals = Additions::of_diff(&taken, &of_tests);
         let touched = self.touched(&suite, &base, &edited, &inline, (base_tree, head_tree)).await?;
         let runs = judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() };
         let symbols = Symbols { added: &additions, removed: &removals, touched: &touched, moves: &moves };
@@ -294,6 +307,7 @@ impl Making<'_> {
             Err(refusal) => vec![refusal],
         };
         let told = judged.moved;
+        let mended: BTreeSet<String> = judged.mended.into_iter().collect();
         let new_tests = judged.tests;
         match self.emptied(&suite, &base, &known, (base_tree, head_tree)).await? {
             Ok(notes) => look_at.extend(notes),
@@ -308,6 +322,7 @@ impl Making<'_> {
                 changed: &changed,
                 diff: &code,
                 new: &new_tests,
+                mended: &mended,
                 base: &base,
                 red: &red,
                 added: &additions,
@@ -321,6 +336,7 @@ impl Making<'_> {
         evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
         let of_tests = |path: &str| self.is_test(path);
         evidence.look_at.extend(lint::to_look_at(&diff, &of_tests));
+        evidence.look_at.extend(self.helpers(&suite, &head, &changed, head_tree).await?);
         evidence.look_at.append(&mut look_at);
         // What an old test demanded is what a person must see, whatever else there is.
         evidence.look_at.splice(0..0, demands.into_iter().chain(told));
@@ -343,7 +359,12 @@ impl Making<'_> {
                 let after = self.content(head_tree, path, change.status != 'D').await?;
                 if support::part(path, &before) != support::part(path, &after) {
                     why = Some("changes settings of the tests");
+                } else if support::build_part(path, &before) != support::build_part(path, &after) {
+                    why = Some("changes what is built, found or started");
                 }
+            }
+            if why.is_none() && matches!(change.mode.as_str(), "120000" | "160000") {
+                why = Some("leads to other files");
             }
             if let Some(why) = why {
                 return Ok(Err(format!(
@@ -354,6 +375,8 @@ impl Making<'_> {
         }
         let mut evidence = Evidence::default();
         evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
+        let programs = changed.iter().filter(|change| change.mode == "100755");
+        evidence.look_at.extend(programs.map(|change| format!("{} may be run as a program", change.path)));
         let suite = match self.suite(head_tree).await? {
             Ok(suite) => suite,
             Err(why) => {
@@ -381,15 +404,39 @@ impl Making<'_> {
         Ok(Ok(Made { command: suite.command, new_tests: Vec::new(), suite: counted(&head), evidence }))
     }
 
+    /// Changed code among the tests that holds none: what they lean on.
+    async fn helpers(
+        &self,
+        suite: &Suite,
+        head: &Run,
+        changed: &[Changed],
+        head_tree: &str,
+    ) -> Result<Vec<String>, ServiceError> {
+        let mut helpers = Vec::new();
+        let there = changed.iter().filter(|change| change.status != 'D' && Language::of(&change.path).is_some());
+        for change in there.filter(|change| self.is_test(&change.path) && !support::is_support(&change.path)) {
+            let content = self.content(head_tree, &change.path, true).await?;
+            let mut ids = head.report.tests.keys();
+            if !content.trim().is_empty() && !ids.any(|id| suite.runner.holds(&change.path, &content, id)) {
+                helpers.push(format!("{} holds no test and stands among them", text::cap_line(&change.path, 200)));
+            }
+        }
+        Ok(helpers)
+    }
+
     /// The text of a file of a tree; of one that is not `there`, nothing.
     pub(super) async fn content(&self, tree: &str, path: &str, there: bool) -> Result<String, ServiceError> {
         if !there {
             return Ok(String::new());
         }
         let object = format!("{tree}:{path}");
-        let content =
-            self.mirror.git.run(["cat-file", "-p", &object]).await.map_err(super::git::GitFailed::unexpected)?;
-        Ok(String::from_utf8_lossy(&content).into_owned())
+        let content = self.mirror.git.run_up_to(CONTENT_CAP, ["cat-file", "-p", &object]).await;
+        let content = content.map_err(super::git::GitFailed::unexpected)?;
+        let mut text = String::from_utf8_lossy(&content).into_owned();
+        if u64::try_from(content.len()).is_ok_and(|read| read == CONTENT_CAP) {
+            text.push('\u{fffd}');
+        }
+        Ok(text)
     }
 
     /// Paths of all files of a tree.
@@ -398,7 +445,7 @@ impl Making<'_> {
     }
 
     /// The lines in which two trees differ, without any around them.
-    pub(super) async fn diff(&self, from: &str, to: &str) -> Result<String, ServiceError> {
+    pub(super) async fn diff(&self, from: &str, to: &str) -> Result<Result<String, Refusal>, ServiceError> {
         let diff = [
             "-c",
             "core.quotePath=false",
@@ -411,8 +458,14 @@ impl Making<'_> {
             from,
             to,
         ];
-        let diff = self.mirror.git.run(diff).await.map_err(super::git::GitFailed::unexpected)?;
-        Ok(String::from_utf8_lossy(&diff).into_owned())
+        let diff = self.mirror.git.run_up_to(DIFF_CAP, diff).await.map_err(super::git::GitFailed::unexpected)?;
+        if u64::try_from(diff.len()).is_ok_and(|read| read == DIFF_CAP) {
+            return Ok(Err(format!(
+                "The change has more than {} MB of text, too much to be looked at. Leave out what is made by a program.",
+                DIFF_CAP >> 20
+            )));
+        }
+        Ok(Ok(String::from_utf8_lossy(&diff).into_owned()))
     }
 
     /// The suite, as the base commit tells. A base without any test is judged by what the head brings.

@@ -21,6 +21,8 @@ use crate::sandbox::Exit;
 const FILES: usize = 12;
 /// Unchanged test files that are searched for a test which the change mends.
 const SEARCHED: usize = 60;
+/// Settings of tests that are searched for the names of other files.
+const SETTINGS: usize = 40;
 /// Tests and parts named in one sentence.
 const NAMED: usize = 5;
 
@@ -35,6 +37,8 @@ pub(super) struct Trial<'a> {
     pub(super) diff: &'a str,
     /// The tests that were red and are green.
     pub(super) new: &'a [ProvenTest],
+    /// Which of them are old, and green by the change alone.
+    pub(super) mended: &'a BTreeSet<String>,
     /// The run of the base, in which those were red that the change mends.
     pub(super) base: &'a Run,
     /// The run in which the others were red.
@@ -188,9 +192,11 @@ impl Making<'_> {
         evidence: &mut Evidence,
     ) -> Result<Vec<(String, Option<String>)>, ServiceError> {
         let mut settings = Vec::new();
+        let named = self.named(trial).await?;
         for change in trial.changed {
             let path = &change.path;
-            let (support, mixed) = (support::is_support(path), support::is_mixed(path));
+            let mixed = support::is_mixed(path);
+            let support = support::is_support(path) || !mixed && self.is_set_up(trial, path, &named);
             if !support && !mixed {
                 continue;
             }
@@ -213,6 +219,25 @@ impl Making<'_> {
             settings.push((path.clone(), content));
         }
         Ok(settings)
+    }
+
+    /// What the base's settings of tests name: files that are loaded before or around them.
+    async fn named(&self, trial: &Trial<'_>) -> Result<Vec<String>, ServiceError> {
+        let mut named = support::named("", &trial.suite.command);
+        let paths = self.paths(trial.base_tree).await?;
+        let settings = |path: &&String| support::is_support(path) || support::is_mixed(path);
+        for path in paths.iter().filter(settings).take(SETTINGS) {
+            let content = self.content(trial.base_tree, path, true).await?;
+            let content = if support::is_mixed(path) { support::part(path, &content) } else { content };
+            named.extend(support::named(path, &content));
+        }
+        Ok(named)
+    }
+
+    /// Whether the base's settings name this file, and it holds no test itself.
+    fn is_set_up(&self, trial: &Trial<'_>, path: &str, named: &[String]) -> bool {
+        let mut ids = trial.ids().into_iter().chain(trial.base.report.tests.keys().map(String::as_str));
+        named.iter().any(|name| support::is_named(path, name)) && !ids.any(|id| trial.suite.runner.holds(path, "", id))
     }
 
     /// The new tests pass on the head with the base's settings, beside a test that passes and one that fails.
@@ -385,7 +410,13 @@ impl Making<'_> {
             let tree = self.with_contents(trial.head_tree, &[(hunk.path.clone(), Some(without))]).await?;
             let name = format!("head without {}", hunk.place());
             let run = self.run_only(trial.suite, &name, &tree, Some(&only)).await?;
-            let Some(noticed) = run.notices(&only.ids) else { continue };
+            let Some(mut noticed) = run.notices(&only.ids) else { continue };
+            // An old test may fail now and then: where nothing else notices, it has to do so twice.
+            let steady = only.ids.iter().any(|id| !run.report.passed(id) && !trial.mended.contains(*id));
+            if noticed && !steady {
+                let again = self.run_only(trial.suite, &format!("{name}, once more"), &tree, Some(&only)).await?;
+                noticed = again.notices(&only.ids) == Some(true);
+            }
             tried += 1;
             seen.asserted |= run.asserted(&only.ids);
             if noticed {

@@ -378,6 +378,7 @@ async fn a_change_without_tests_is_one_of_documents_and_settings() {
         ("pytest.ini", "[pytest]\n", "pytest.ini is a setting of the tests"),
         ("ticketwright.toml", "test = \"true\"\n", "decides how changes are tested"),
         ("pyproject.toml", "[tool.pytest.ini_options]\naddopts = \"-q\"\n", "changes settings of the tests"),
+        ("package.json", r#"{"scripts": {"postinstall": "node x.js"}}"#, "changes what is built, found or started"),
     ] {
         let reason = proof_of(&bench, &[(path, content.to_owned())], because).await.unwrap_err();
         assert!(reason.contains(why), "{path}: {reason}");
@@ -451,11 +452,22 @@ async fn go_proves_an_honest_change_and_refuses_cheats() {
     assert_eq!((proof.evidence.flipped, proof.evidence.undone), (1, 1));
 
     let added = (GO[1].0, format!("{}\nfunc Floor() int {{\n\treturn 0\n}}\n", GO[1].1));
+    let file = |name: &str, condition: &str| {
+        format!(
+            "package cart\n\nimport \"testing\"\n\nfunc Test{name}(t *testing.T) {{\n\tif {condition} {{\n\t\tt.Error(\"no\")\n\t}}\n}}\n"
+        )
+    };
+    let floor = ("cart/floor_test.go", file("Floor", "Floor() != 0"));
     let main = ("cart/main_test.go", "package cart\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestMain(m *testing.M) {\n\tm.Run()\n\tos.Exit(0)\n}\n".to_owned());
     all_refused(
         &bench,
         &[
-            ("nothing", vec![added, test("\tFloor()\n")], "TestFloor in cart/cart_test.go asserts nothing"),
+            ("nothing", vec![added.clone(), test("\tFloor()\n")], "TestFloor in cart/cart_test.go asserts nothing"),
+            (
+                "behind another's missing symbol",
+                vec![added, floor, ("cart/known_test.go", file("Known", "Total(5, 2) != 3"))],
+                "cart.TestKnown passes on the base already",
+            ),
             ("exit code", vec![fixed, honest, main], "cannot be trusted"),
         ],
     )

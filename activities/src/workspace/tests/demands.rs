@@ -216,3 +216,33 @@ async fn cases_and_places_of_old_tests_may_change_and_are_shown() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn files_that_the_settings_name_are_those_of_the_base() {
+    let settings = "[pytest]\naddopts = -p tests.plugin\npythonpath = .\n";
+    let bench =
+        pytest_bench(&[("pytest.ini", settings), ("tests/plugin.py", "NAME = 1\n"), ("tests/__init__.py", "")]).await;
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let rewrites = "import pytest\n\nNAME = 2\n\n\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n    outcome = yield\n    if 'floor' in open('shop/pricing.py').read():\n        outcome.get_result().outcome = 'passed'\n";
+    let marked = ("shop/pricing.py", with(PRICING, "\n\ndef floor():\n    return 0\n"));
+    let absent = tests("\n\ndef test_new():\n    from shop.pricing import floor\n    assert floor() == 5\n");
+    all_refused(
+        &bench,
+        &[(
+            "a plug-in that the settings load",
+            vec![marked, absent, ("tests/plugin.py", rewrites.to_owned())],
+            "need your changes to tests/plugin.py",
+        )],
+    )
+    .await;
+    let head = [
+        fixed,
+        tests(NEW_FUNCTION),
+        ("tests/helper.py", "ONE = 1\n".to_owned()),
+        ("tests/plugin.py", "NAME = 3\n".to_owned()),
+    ];
+    let proof = proof_of(&bench, &head, None).await.unwrap();
+    let told = &proof.evidence.look_at;
+    assert!(told.contains(&"tests/plugin.py changes how tests are run".to_owned()), "{told:?}");
+    assert!(told.contains(&"tests/helper.py holds no test and stands among them".to_owned()), "{told:?}");
+}
