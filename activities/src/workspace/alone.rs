@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use super::assertions::Language;
 use super::beside::Inline;
-use super::prove::{Changed, Making};
+use super::prove::Making;
 use super::suite::{Fate, Only, Run, Suite};
 use super::symbols::Missing;
+use super::trees::Changed;
 use crate::failure::ServiceError;
 
 /// Files that are tried alone.

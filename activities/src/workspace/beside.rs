@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::assertions::inline;
 use super::judge::Refusal;
-use super::prove::{Changed, Making};
+use super::prove::Making;
 use super::repository::is_test;
+use super::trees::Changed;
 use crate::failure::ServiceError;
 
 /// Files above a new one that are searched for its declaration.

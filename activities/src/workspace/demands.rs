@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::assertions::{self, Language};
+use super::assertions::{self, Fault, Language};
 use super::beside::Inline;
 use super::judge::{Demand, Judged, Refusal};
-use super::prove::{Changed, Making};
+use super::prove::Making;
 use super::suite::{Fate, Only, Run, Suite};
 use super::symbols::Additions;
 use super::text;
+use super::trees::Changed;
 use crate::failure::ServiceError;
 
 /// Old tests whose demand is shown one by one.
@@ -132,6 +133,50 @@ impl Making<'_> {
             }
         }
         Ok(gone)
+    }
+
+    /// Old tests still assert something: one that was emptied passes as long as it is there. Tells of tests that assert less
+    /// than before.
+    pub(super) async fn emptied(
+        &self,
+        suite: &Suite,
+        base: &Run,
+        edited: &[&str],
+        (base_tree, head_tree): (&str, &str),
+    ) -> Result<Result<Vec<String>, Refusal>, ServiceError> {
+        let mut notes = Vec::new();
+        let none = |_: &str| false;
+        for path in edited {
+            let Some(language) = Language::of(path) else { continue };
+            let before = self.content(base_tree, path, true).await?;
+            let after = self.content(head_tree, path, true).await?;
+            let ids = base.report.with(|fate| *fate == Fate::Passed).into_iter();
+            let titles: BTreeSet<&str> =
+                ids.filter(|id| suite.runner.holds(path, &before, id)).map(|id| suite.runner.title(id)).collect();
+            let (before, after) = (
+                assertions::look(language, &before, &titles, &none),
+                assertions::look(language, &after, &titles, &none),
+            );
+            for (title, fault) in &after.faults {
+                if !before.faults.iter().any(|(known, _)| known == title) {
+                    let how = match fault {
+                        Fault::Nothing => "asserts nothing any more",
+                        Fault::Constant(_) => "compares nothing but constants now",
+                        Fault::Pair(_) => "asserts a pair now, which always holds",
+                        Fault::Swallowed(_) => "drops its own failure now",
+                    };
+                    return Ok(Err(format!(
+                        "{title} in {path} {how}. Old tests must stay what they were: bring it back."
+                    )));
+                }
+            }
+            for (title, count) in &before.assertions {
+                if after.assertions.get(title).is_some_and(|now| now < count) {
+                    notes.push(format!("{title} in {path} has fewer assertions than before"));
+                }
+            }
+        }
+        Ok(Ok(notes))
     }
 }
 

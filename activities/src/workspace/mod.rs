@@ -40,6 +40,7 @@ mod symbols;
 mod text;
 mod tidy;
 mod tools;
+mod trees;
 mod trial;
 
 use std::path::PathBuf;

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assertions::{self, Language};
 use super::beside::Inline;
 use super::judge::Refusal;
-use super::prove::{Changed, Making};
+use super::prove::Making;
 use super::suite::{Fate, Run, Runner, Suite};
 use super::text;
+use super::trees::Changed;
 use crate::failure::ServiceError;
 
 /// Sentences about moved tests and changed cases.
