@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::assertions::{self, Language};
+use super::assertions::{self, Fault, Language};
+use super::beside::Inline;
 use super::judge::{Demand, Judged, Refusal};
-use super::prove::{Changed, Inline, Making};
+use super::prove::Making;
 use super::suite::{Fate, Only, Run, Suite};
 use super::symbols::Additions;
 use super::text;
+use super::trees::Changed;
 use crate::failure::ServiceError;
 
 /// Old tests whose demand is shown one by one.
@@ -27,7 +29,8 @@ impl Making<'_> {
         (base_tree, head_tree): (&str, &str),
     ) -> Result<BTreeSet<String>, ServiceError> {
         let mut touched = BTreeSet::new();
-        let files = edited.iter().map(|it| (&it.path, it.status)).chain(inline.iter().map(|it| (&it.path, 'M')));
+        let beside = inline.iter().filter(|file| !file.is_new).map(|file| (&file.path, 'M'));
+        let files = edited.iter().map(|it| (&it.path, it.status)).chain(beside);
         for (path, status) in files {
             let Some(language) = Language::of(path) else { continue };
             let before = self.content(base_tree, path, true).await?;
@@ -72,7 +75,7 @@ impl Making<'_> {
         &self,
         suite: &Suite,
         judged: &Judged,
-        edited: &[&Changed],
+        edited: &[&str],
         (base_tree, head_tree): (&str, &str),
         removed: &Additions,
     ) -> Result<Result<Vec<String>, Refusal>, ServiceError> {
@@ -104,18 +107,17 @@ impl Making<'_> {
         &self,
         suite: &Suite,
         judged: &Judged,
-        edited: &[&Changed],
+        edited: &[&str],
         (base_tree, head_tree): (&str, &str),
         removed: &Additions,
     ) -> Result<BTreeSet<String>, ServiceError> {
         let mut gone = BTreeSet::new();
-        for change in edited.iter().filter(|change| change.status == 'M') {
-            let Some(language) = Language::of(&change.path) else { continue };
-            let before = self.content(base_tree, &change.path, true).await?;
-            let after = self.content(head_tree, &change.path, true).await?;
+        for path in edited {
+            let Some(language) = Language::of(path) else { continue };
+            let before = self.content(base_tree, path, true).await?;
+            let after = self.content(head_tree, path, true).await?;
             let ids: Vec<&String> = judged.other.iter().map(|(id, _)| id).collect();
-            let ids: Vec<&String> =
-                ids.into_iter().filter(|id| suite.runner.holds(&change.path, &before, id)).collect();
+            let ids: Vec<&String> = ids.into_iter().filter(|id| suite.runner.holds(path, &before, id)).collect();
             let titles: BTreeSet<&str> = ids.iter().map(|id| suite.runner.title(id)).collect();
             let calls = |source: &str| -> BTreeMap<String, BTreeSet<String>> {
                 assertions::look(language, source, &titles, &|_| false).calls
@@ -131,6 +133,50 @@ impl Making<'_> {
             }
         }
         Ok(gone)
+    }
+
+    /// Old tests still assert something: one that was emptied passes as long as it is there. Tells of tests that assert less
+    /// than before.
+    pub(super) async fn emptied(
+        &self,
+        suite: &Suite,
+        base: &Run,
+        edited: &[&str],
+        (base_tree, head_tree): (&str, &str),
+    ) -> Result<Result<Vec<String>, Refusal>, ServiceError> {
+        let mut notes = Vec::new();
+        let none = |_: &str| false;
+        for path in edited {
+            let Some(language) = Language::of(path) else { continue };
+            let before = self.content(base_tree, path, true).await?;
+            let after = self.content(head_tree, path, true).await?;
+            let ids = base.report.with(|fate| *fate == Fate::Passed).into_iter();
+            let titles: BTreeSet<&str> =
+                ids.filter(|id| suite.runner.holds(path, &before, id)).map(|id| suite.runner.title(id)).collect();
+            let (before, after) = (
+                assertions::look(language, &before, &titles, &none),
+                assertions::look(language, &after, &titles, &none),
+            );
+            for (title, fault) in &after.faults {
+                if !before.faults.iter().any(|(known, _)| known == title) {
+                    let how = match fault {
+                        Fault::Nothing => "asserts nothing any more",
+                        Fault::Constant(_) => "compares nothing but constants now",
+                        Fault::Pair(_) => "asserts a pair now, which always holds",
+                        Fault::Swallowed(_) => "drops its own failure now",
+                    };
+                    return Ok(Err(format!(
+                        "{title} in {path} {how}. Old tests must stay what they were: bring it back."
+                    )));
+                }
+            }
+            for (title, count) in &before.assertions {
+                if after.assertions.get(title).is_some_and(|now| now < count) {
+                    notes.push(format!("{title} in {path} has fewer assertions than before"));
+                }
+            }
+        }
+        Ok(Ok(notes))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use workflows::contract::workspace::ProvenTest;
 
+use super::moves::{Moves, Settled};
 use super::suite::{Broken, Canary, Failure, Fate, Run};
 use super::symbols::{Additions, Missing};
 use super::text;
@@ -49,6 +50,8 @@ pub(super) struct Symbols<'a> {
     pub(super) removed: &'a Additions,
     /// Ids of old tests whose own source differs.
     pub(super) touched: &'a BTreeSet<String>,
+    /// Old tests that are reported under other ids.
+    pub(super) moves: &'a Moves,
 }
 
 /// What the runs prove.
@@ -60,6 +63,8 @@ pub(super) struct Judged {
     pub(super) other: Vec<(String, String)>,
     /// Old tests that were red on the base and are green, as they stand.
     pub(super) mended: Vec<String>,
+    /// What a person is told of tests that are reported under other ids.
+    pub(super) moved: Vec<String>,
 }
 
 /// The suite ran to its end on the base. A base without any test may end as it likes.
@@ -71,10 +76,10 @@ pub(super) fn whole_base(base: &Run, command: &str) -> Result<(), Refusal> {
 }
 
 /// The suite is green on the head, but for what is red on the base in the same way, and nothing that passed on the base was
-/// lost. Tells what a person should know of a suite that is not green.
+/// lost but what is `found_again`. Tells what a person should know of a suite that is not green.
 ///
 /// A base that is red already must not block every change to it: what fails on both sides says nothing about the change.
-pub(super) fn green(base: &Run, head: &Run, command: &str) -> Result<Vec<String>, Refusal> {
+pub(super) fn green(base: &Run, head: &Run, command: &str, found_again: &Moves) -> Result<Vec<String>, Refusal> {
     whole(head, "with your change", command)?;
     if head.report.snapshots > base.report.snapshots {
         return Err(format!(
@@ -131,7 +136,7 @@ pub(super) fn green(base: &Run, head: &Run, command: &str) -> Result<Vec<String>
             head.tail(QUOTED_LINES)
         ));
     }
-    none_lost(base, head)?;
+    none_lost(base, head, found_again)?;
     Ok(notes)
 }
 
@@ -139,10 +144,11 @@ fn named(broken: &Broken) -> &str {
     if broken.name.is_empty() { "The tests" } else { &broken.name }
 }
 
-/// Every test that passed on the base passes on the head.
-fn none_lost(base: &Run, head: &Run) -> Result<(), Refusal> {
+/// Every test that passed on the base passes on the head, or is `found_again` there.
+fn none_lost(base: &Run, head: &Run, found_again: &Moves) -> Result<(), Refusal> {
     let lost = base.report.with(|fate| *fate == Fate::Passed);
-    let lost: Vec<_> = lost.into_iter().filter(|id| !head.report.passed(id)).collect();
+    let there = |id: &str| head.report.passed(id) || !head.report.tests.contains_key(id) && found_again.has(id);
+    let lost: Vec<_> = lost.into_iter().filter(|id| !there(id)).collect();
     if lost.is_empty() {
         return Ok(());
     }
@@ -151,7 +157,9 @@ fn none_lost(base: &Run, head: &Run) -> Result<(), Refusal> {
         count(lost.len(), "test", "tests"),
         if lost.len() == 1 { "does" } else { "do" },
     );
+    let mut gone = false;
     for id in lost.iter().take(NAMED) {
+        gone |= !head.report.tests.contains_key(*id);
         let now = match head.report.tests.get(*id) {
             Some(Fate::Failed(failure)) => format!("fails: {}", failure.line),
             Some(_) => "is skipped".to_owned(),
@@ -160,6 +168,12 @@ fn none_lost(base: &Run, head: &Run) -> Result<(), Refusal> {
         let _ = writeln!(reason, "- {id} {now}");
     }
     more(&mut reason, lost.len());
+    if gone {
+        reason.push_str(
+            "If the task takes away what a test is for, a person must first remove that test on the base branch; a change cannot \
+             remove its own judges.\n",
+        );
+    }
     Err(reason)
 }
 
@@ -168,7 +182,7 @@ fn none_lost(base: &Run, head: &Run) -> Result<(), Refusal> {
 /// old test files were edited.
 pub(super) fn kept(base: &Run, head: &Run, old: Option<&Run>, command: &str) -> Result<(), Refusal> {
     whole(head, "with your change", command)?;
-    none_lost(base, head)?;
+    none_lost(base, head, &Moves::default())?;
     let mut silenced = failures(base).map(|(id, _)| id);
     let silenced = silenced.find(|id| !matches!(head.report.tests.get(*id), Some(Fate::Passed | Fate::Failed(_))));
     if let Some(id) = silenced {
@@ -211,7 +225,12 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
             runs.red.tail(QUOTED_LINES)
         ));
     }
-    let known = |id: &str| runs.base.report.tests.contains_key(id);
+    let settled = match runs.old {
+        Some(old) => symbols.moves.settled(old, runs.red)?,
+        None => Settled::default(),
+    };
+    let moved = |id: &str| settled.known.contains(id) && runs.red.report.passed(id);
+    let known = |id: &str| runs.base.report.tests.contains_key(id) || moved(id);
     let new: Vec<&str> = runs.head.report.with(|_| true).into_iter().filter(|id| !known(id)).collect();
     let asserted = |id: &str| match runs.red.report.tests.get(id) {
         Some(Fate::Failed(failure)) if failure.asserted => Some(failure.line.clone()),
@@ -233,12 +252,12 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
     });
     let mended: Vec<_> = mended.collect();
 
-    let mut other = Vec::new();
+    let mut other = settled.other.clone();
     let mut adapted = Vec::new();
     if let Some(old) = runs.old {
         let fallen = runs.base.report.with(|fate| *fate == Fate::Passed).into_iter();
         let mut weakened = Vec::new();
-        for id in fallen.filter(|id| !old.report.passed(id)) {
+        for id in fallen.filter(|id| !old.report.passed(id) && !symbols.moves.has_case(id)) {
             let known = sharpened.iter().chain(&rewritten).any(|test| test.id == id);
             let red = if known { None } else { follows(id, runs, symbols) };
             if !known && red.is_none() {
@@ -303,7 +322,7 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
     tests.extend(adapted);
     let mended_ids = mended.iter().map(|test| test.id.clone()).collect();
     tests.extend(mended);
-    Ok(Judged { tests, other, mended: mended_ids })
+    Ok(Judged { tests, other, mended: mended_ids, moved: settled.told })
 }
 
 /// The line with which an old test is red on the base in its new form, if both forms only follow the code: the new one needs

@@ -59,7 +59,10 @@ impl Making<'_> {
         if let Some(gone) = tests.iter().find(|change| change.status == 'D') {
             return Ok(Err(format!("{} is gone. Tests may not be deleted or renamed: bring it back.", gone.path)));
         }
-        let diff = self.diff(base_tree, head_tree).await?;
+        let diff = match self.diff(base_tree, head_tree).await? {
+            Ok(diff) => diff,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         if let Some((path, line)) = switched_off(&diff) {
             return Ok(Err(format!("{path} switches a test off: `{line}`. Tests may not be skipped: take that back.")));
         }

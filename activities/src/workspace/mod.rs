@@ -3,9 +3,11 @@
 //! A workspace is nothing but (repository, base commit, snapshot): each call builds the files anew from a cached mirror and
 //! a bundle, works on them in the sandbox, and leaves a new snapshot. A call that dies half-way leaves nothing.
 
+mod alone;
 mod area;
 mod assertions;
 mod attributes;
+mod beside;
 mod bundle;
 mod cache;
 mod demands;
@@ -19,6 +21,7 @@ mod kept;
 mod lint;
 mod lock;
 mod mirror;
+mod moves;
 mod objects;
 mod paths;
 mod plain;
@@ -37,6 +40,7 @@ mod symbols;
 mod text;
 mod tidy;
 mod tools;
+mod trees;
 mod trial;
 
 use std::path::PathBuf;

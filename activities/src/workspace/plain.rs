@@ -84,6 +84,40 @@ const INSTALLED: [&str; 12] = [
     "compose.yaml",
 ];
 
+/// Folders of what CI runs.
+const CI_FOLDERS: [&str; 11] = [
+    ".github/workflows/",
+    ".github/actions/",
+    ".gitea/workflows/",
+    ".forgejo/workflows/",
+    ".gitlab/",
+    ".circleci/",
+    ".buildkite/",
+    ".woodpecker/",
+    ".teamcity/",
+    ".azure-pipelines/",
+    ".semaphore/",
+];
+
+/// Files of what CI runs.
+const CI_FILES: [&str; 15] = [
+    ".gitlab-ci.yml",
+    "bitbucket-pipelines.yml",
+    "Jenkinsfile",
+    ".travis.yml",
+    ".drone.yml",
+    ".drone.star",
+    ".woodpecker.yml",
+    "appveyor.yml",
+    ".appveyor.yml",
+    "buildspec.yml",
+    "cloudbuild.yaml",
+    "cloudbuild.yml",
+    "codefresh.yml",
+    ".cirrus.yml",
+    ".pre-commit-config.yaml",
+];
+
 /// Documents and settings. Their effect on a program is seen by running it, if at all.
 pub(super) fn is_plain(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -125,9 +159,12 @@ pub(super) fn forbidden(path: &str) -> Option<&'static str> {
 /// What a person should know about a document or setting that changed.
 pub(super) fn to_look_at(path: &str) -> Option<String> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let checks = [".github/workflows/", ".github/actions/"].iter().any(|folder| path.starts_with(folder))
-        || path.contains(".circleci/")
-        || matches!(name, ".gitlab-ci.yml" | "azure-pipelines.yml" | "bitbucket-pipelines.yml" | "Jenkinsfile");
+    let checks = CI_FOLDERS.iter().any(|folder| path.starts_with(folder) || path.contains(&format!("/{folder}")))
+        || CI_FILES
+            .iter()
+            .any(|file| name == *file || name.strip_prefix(file).is_some_and(|rest| rest.starts_with('.')))
+        || name.starts_with("azure-pipelines")
+        || name.ends_with(".gitlab-ci.yml");
     let installed = INSTALLED.contains(&name) || name.starts_with("requirements") && name.ends_with(".txt");
     if checks {
         Some(format!("{path} changes what CI runs"))
@@ -176,6 +213,18 @@ mod tests {
         assert_eq!(forbidden("CMakeLists.txt"), Some("is code"));
         assert_eq!(forbidden(".cargo/config.toml"), Some("is a setting of the tests"));
         assert!(to_look_at("requirements-dev.txt").is_some() && to_look_at("a/Jenkinsfile").is_some());
-        assert!(to_look_at(".github/workflows/ci.yml").is_some() && to_look_at("README.md").is_none());
+        for path in [
+            ".github/workflows/ci.yml",
+            "a/.github/actions/x/action.yml",
+            "ci/Jenkinsfile.release",
+            "azure-pipelines-nightly.yml",
+            ".gitlab/deploy.yml",
+            "ci/deploy.gitlab-ci.yml",
+            ".drone.yml",
+            ".pre-commit-config.yaml",
+        ] {
+            assert!(to_look_at(path).is_some_and(|it| it.ends_with("changes what CI runs")), "{path}");
+        }
+        assert!(to_look_at("README.md").is_none() && to_look_at("docs/Jenkinsfiles.md").is_none());
     }
 }

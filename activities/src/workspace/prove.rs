@@ -11,15 +11,19 @@ use std::time::Duration;
 
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{CommitSha, Digest};
-use workflows::contract::workspace::{Evidence, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace};
+use workflows::contract::workspace::{
+    Evidence, MARKS, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace, mark,
+};
 
 use super::area::{Area, Claim};
-use super::assertions::{Language, inline};
+use super::assertions::Language;
 use super::judge::{Demand, Refusal, Symbols};
 use super::mirror::Mirror;
+use super::moves::Moves;
 use super::repository::{self, is_test};
 use super::suite::{Fate, NO_SUITE, Only, Run, Suite};
 use super::symbols::Additions;
+use super::trees::Changed;
 use super::trial::Trial;
 use super::{WorkspaceActivities, judge, lint, plain, support, text};
 use crate::failure::ServiceError;
@@ -35,15 +39,6 @@ const PROOF_CAP: usize = 64 * 1024;
 /// Output of one run that the log of a proof keeps.
 const LOG_CAP: usize = 1 << 20;
 
-/// A file that differs between two trees.
-pub(super) struct Changed {
-    pub(super) path: String,
-    pub(super) mode: String,
-    object: String,
-    /// `A`, `M`, `D` or `T`.
-    pub(super) status: char,
-}
-
 /// Said of a change without any test.
 const NO_TEST: &str = "No test file was added or changed. Write a test that fails without your change and passes with it, in a \
     file that is named like a test or lies in a folder of tests.";
@@ -51,22 +46,15 @@ const NO_TEST: &str = "No test file was added or changed. Write a test that fail
 /// One proof being made.
 pub(super) struct Making<'a> {
     activities: &'a WorkspaceActivities,
-    mirror: Mirror<'a>,
-    area: Area,
+    pub(super) mirror: Mirror<'a>,
+    pub(super) area: Area,
     base: CommitSha,
     pub(super) limit: Duration,
     /// Output of every run so far.
     pub(super) log: String,
     runs: u32,
     /// Files that hold tests which the runner reported, and whose names do not tell.
-    tests: BTreeSet<String>,
-}
-
-/// A file of Rust whose own tests change, with code of one side and tests of the other.
-pub(super) struct Inline {
-    pub(super) path: String,
-    base_with_new_tests: String,
-    head_with_old_tests: String,
+    pub(super) tests: BTreeSet<String>,
 }
 
 /// What a proof rests on.
@@ -96,9 +84,21 @@ impl WorkspaceActivities {
         let log = self.blobs.put(making.log).await?;
         Ok(match outcome {
             Ok(made) => {
+                let all_new = u32::try_from(made.new_tests.len()).unwrap_or(u32::MAX);
+                let marks = made.new_tests.iter().take(MARKS).map(|test| mark(&test.id)).collect();
                 let Made { command, new_tests, suite, evidence } = made.bounded();
-                let mut proof =
-                    Proof { command, base: red_on, new_tests, suite, evidence, without_tests, log, kept: None };
+                let mut proof = Proof {
+                    command,
+                    base: red_on,
+                    new_tests,
+                    all_new,
+                    marks,
+                    suite,
+                    evidence,
+                    without_tests,
+                    log,
+                    kept: None,
+                };
                 let text = serde_json::to_vec(&proof).map_err(|error| {
                     ServiceError::new(FailureKind::Unexpected, "a proof could not be written down").caused_by(error)
                 })?;
@@ -205,17 +205,23 @@ impl Making<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let changed = self.changed(base_tree, head_tree).await?;
-        let diff = self.diff(base_tree, head_tree).await?;
-        let inline = self.inline(base_tree, head_tree, &changed).await?;
+        let diff = match self.diff(base_tree, head_tree).await? {
+            Ok(diff) => diff,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.declared(&changed, (base_tree, head_tree)).await?;
+        let inline = self.inline(&changed, (base_tree, head_tree)).await?;
 
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
-        let green = judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command));
+        self.reported(&suite, [&base, &head], &changed, head_tree).await?;
+        let moves = self.moves(&suite, (&base, &head), &changed, &inline, (base_tree, head_tree)).await?;
+        let green =
+            judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command, &moves));
         let mut look_at = match green {
             Ok(notes) => notes,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.reported(&suite, [&base, &head], &changed, head_tree).await?;
         let tests: Vec<&Changed> = changed.iter().filter(|change| self.is_test(&change.path)).collect();
         let tested = !inline.is_empty() || tests.iter().any(|change| change.status != 'D');
         let edited: Vec<&Changed> = tests.iter().copied().filter(|change| change.status != 'A').collect();
@@ -223,17 +229,23 @@ impl Making<'_> {
             let all = head.report.tests.keys().map(String::as_str);
             all.filter(|id| !base.report.tests.contains_key(*id)).collect()
         };
+        // A file that was moved is not there twice: runners that import by name would refuse both.
+        let elsewhere = |status: char| {
+            let files = tests.iter().filter(move |change| change.status == status);
+            files.filter(|change| moves.files.contains(&change.path)).map(|change| (change.path.clone(), None))
+        };
         // With nothing but new files, nothing but new tests can be red.
         let only = Only { ids: new.clone(), ..Only::default() };
-        let old_stay = edited.is_empty() && inline.is_empty();
+        let old_stay = edited.is_empty() && inline.iter().all(|file| file.is_new);
         let only = old_stay.then_some(&only);
         let red = if tested && (only.is_none() || !new.is_empty()) {
             let with_tests =
                 self.overlay(base_tree, tests.iter().copied().filter(|change| change.status != 'D')).await?;
-            let beside: Vec<_> =
-                inline.iter().map(|file| (file.path.clone(), Some(file.base_with_new_tests.clone()))).collect();
+            let mut beside = self.reached(&inline, (base_tree, head_tree)).await?;
+            beside.extend(elsewhere('D'));
             let with_tests = self.with_contents(&with_tests, &beside).await?;
-            self.run_only(&suite, "base with your tests", &with_tests, only).await?
+            let red = self.run_only(&suite, "base with your tests", &with_tests, only).await?;
+            self.alone(&suite, red, &with_tests, (&new, &tests, &inline), (base_tree, head_tree)).await?
         } else {
             base.clone()
         };
@@ -242,18 +254,25 @@ impl Making<'_> {
         } else {
             let originals = self.originals(base_tree, &edited).await?;
             let with_old = self.overlay(head_tree, originals.iter()).await?;
-            let beside: Vec<_> =
-                inline.iter().map(|file| (file.path.clone(), Some(file.head_with_old_tests.clone()))).collect();
+            let edited = inline.iter().filter(|file| !file.is_new);
+            let beside = edited.map(|file| (file.path.clone(), Some(file.head_with_old_tests.clone())));
+            let beside: Vec<_> = beside.chain(elsewhere('A')).collect();
             let with_old = self.with_contents(&with_old, &beside).await?;
             Some(self.run(&suite, "your change with the old tests", &with_old).await?)
         };
 
         let of_tests = |path: &str| is_test(path) || self.tests.contains(path);
-        let additions = Additions::of_diff(&diff, &of_tests);
-        let removals = Additions::of_diff(&self.diff(head_tree, base_tree).await?, &of_tests);
+        let code = self.code_of(&inline, base_tree, head_tree, &diff).await?;
+        let taken = self.diff(head_tree, base_tree).await?;
+        let (code, taken) = match code.and_then(|code| Ok((code, taken?))) {
+            Ok(both) => both,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let additions = Additions::of_diff(&code, &of_tests);
+        let removals = Additions::of_diff(&taken, &of_tests);
         let touched = self.touched(&suite, &base, &edited, &inline, (base_tree, head_tree)).await?;
         let runs = judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() };
-        let symbols = Symbols { added: &additions, removed: &removals, touched: &touched };
+        let symbols = Symbols { added: &additions, removed: &removals, touched: &touched, moves: &moves };
         let judged = match judge::proven(&runs, &symbols, demand) {
             Ok(judged) => judged,
             Err(_) if demand == Demand::RedToGreen && !tested => {
@@ -265,13 +284,20 @@ impl Making<'_> {
             Ok(judged) => judged,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let demands = match self.demands(&suite, &judged, &edited, (base_tree, head_tree), &removals).await? {
+        let known: Vec<&str> = {
+            let beside = inline.iter().filter(|file| !file.is_new).map(|file| file.path.as_str());
+            let files = edited.iter().filter(|change| change.status == 'M').map(|change| change.path.as_str());
+            files.chain(beside).collect()
+        };
+        let demands = match self.demands(&suite, &judged, &known, (base_tree, head_tree), &removals).await? {
             Ok(demands) => demands,
             Err(refusal) if demand == Demand::RedToGreen => return Ok(Err(refusal)),
             Err(refusal) => vec![refusal],
         };
+        let told = judged.moved;
+        let mended: BTreeSet<String> = judged.mended.into_iter().collect();
         let new_tests = judged.tests;
-        match self.emptied(&suite, &base, &edited, (base_tree, head_tree)).await? {
+        match self.emptied(&suite, &base, &known, (base_tree, head_tree)).await? {
             Ok(notes) => look_at.extend(notes),
             Err(refusal) => return Ok(Err(refusal)),
         }
@@ -282,8 +308,9 @@ impl Making<'_> {
                 base_tree,
                 head_tree,
                 changed: &changed,
-                diff: &diff,
+                diff: &code,
                 new: &new_tests,
+                mended: &mended,
                 base: &base,
                 red: &red,
                 added: &additions,
@@ -297,25 +324,11 @@ impl Making<'_> {
         evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
         let of_tests = |path: &str| self.is_test(path);
         evidence.look_at.extend(lint::to_look_at(&diff, &of_tests));
+        evidence.look_at.extend(self.helpers(&suite, &head, &changed, head_tree).await?);
         evidence.look_at.append(&mut look_at);
         // What an old test demanded is what a person must see, whatever else there is.
-        evidence.look_at.splice(0..0, demands);
+        evidence.look_at.splice(0..0, demands.into_iter().chain(told));
         Ok(Ok(Made { command: suite.command, new_tests, suite: counted(&head), evidence }))
-    }
-
-    /// Files of Rust whose own tests change.
-    async fn inline(&self, base_tree: &str, head_tree: &str, changed: &[Changed]) -> Result<Vec<Inline>, ServiceError> {
-        let mut found = Vec::new();
-        for change in changed.iter().filter(|it| it.status == 'M' && it.path.ends_with(".rs") && !is_test(&it.path)) {
-            let base = self.content(base_tree, &change.path, true).await?;
-            let head = self.content(head_tree, &change.path, true).await?;
-            let base_with_new_tests = inline::combined(&base, &head);
-            if base_with_new_tests.trim_end() != base.trim_end() {
-                let head_with_old_tests = inline::combined(&head, &base);
-                found.push(Inline { path: change.path.clone(), base_with_new_tests, head_with_old_tests });
-            }
-        }
-        Ok(found)
     }
 
     /// A change to documents and settings: the suite stays as it is. A repository without one is no obstacle.
@@ -334,7 +347,12 @@ impl Making<'_> {
                 let after = self.content(head_tree, path, change.status != 'D').await?;
                 if support::part(path, &before) != support::part(path, &after) {
                     why = Some("changes settings of the tests");
+                } else if support::build_part(path, &before) != support::build_part(path, &after) {
+                    why = Some("changes what is built, found or started");
                 }
+            }
+            if why.is_none() && matches!(change.mode.as_str(), "120000" | "160000") {
+                why = Some("leads to other files");
             }
             if let Some(why) = why {
                 return Ok(Err(format!(
@@ -345,6 +363,8 @@ impl Making<'_> {
         }
         let mut evidence = Evidence::default();
         evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
+        let programs = changed.iter().filter(|change| change.mode == "100755");
+        evidence.look_at.extend(programs.map(|change| format!("{} may be run as a program", change.path)));
         let suite = match self.suite(head_tree).await? {
             Ok(suite) => suite,
             Err(why) => {
@@ -359,7 +379,8 @@ impl Making<'_> {
         };
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
-        let judged = judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command));
+        let judged = judge::whole_base(&base, &suite.command)
+            .and_then(|()| judge::green(&base, &head, &suite.command, &Moves::default()));
         match judged {
             Ok(notes) => evidence.look_at.extend(notes),
             // A suite that does not run on either side says nothing about a change that is no code.
@@ -371,38 +392,24 @@ impl Making<'_> {
         Ok(Ok(Made { command: suite.command, new_tests: Vec::new(), suite: counted(&head), evidence }))
     }
 
-    /// The text of a file of a tree; of one that is not `there`, nothing.
-    pub(super) async fn content(&self, tree: &str, path: &str, there: bool) -> Result<String, ServiceError> {
-        if !there {
-            return Ok(String::new());
+    /// Changed code among the tests that holds none: what they lean on.
+    async fn helpers(
+        &self,
+        suite: &Suite,
+        head: &Run,
+        changed: &[Changed],
+        head_tree: &str,
+    ) -> Result<Vec<String>, ServiceError> {
+        let mut helpers = Vec::new();
+        let there = changed.iter().filter(|change| change.status != 'D' && Language::of(&change.path).is_some());
+        for change in there.filter(|change| self.is_test(&change.path) && !support::is_support(&change.path)) {
+            let content = self.content(head_tree, &change.path, true).await?;
+            let mut ids = head.report.tests.keys();
+            if !content.trim().is_empty() && !ids.any(|id| suite.runner.holds(&change.path, &content, id)) {
+                helpers.push(format!("{} holds no test and stands among them", text::cap_line(&change.path, 200)));
+            }
         }
-        let object = format!("{tree}:{path}");
-        let content =
-            self.mirror.git.run(["cat-file", "-p", &object]).await.map_err(super::git::GitFailed::unexpected)?;
-        Ok(String::from_utf8_lossy(&content).into_owned())
-    }
-
-    /// Paths of all files of a tree.
-    pub(super) async fn paths(&self, tree: &str) -> Result<Vec<String>, ServiceError> {
-        repository::names(&self.mirror.git, tree).await
-    }
-
-    /// The lines in which two trees differ, without any around them.
-    pub(super) async fn diff(&self, from: &str, to: &str) -> Result<String, ServiceError> {
-        let diff = [
-            "-c",
-            "core.quotePath=false",
-            "diff",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-renames",
-            "--no-color",
-            "--unified=0",
-            from,
-            to,
-        ];
-        let diff = self.mirror.git.run(diff).await.map_err(super::git::GitFailed::unexpected)?;
-        Ok(String::from_utf8_lossy(&diff).into_owned())
+        Ok(helpers)
     }
 
     /// The suite, as the base commit tells. A base without any test is judged by what the head brings.
@@ -448,94 +455,6 @@ impl Making<'_> {
         self.log.push_str(&shortened(run.output.trim_end()));
         self.log.push('\n');
         Ok(run)
-    }
-
-    /// `tree` with other contents at some paths; `None` removes the file. Modes stay as they are.
-    pub(super) async fn with_contents(
-        &self,
-        tree: &str,
-        contents: &[(String, Option<String>)],
-    ) -> Result<String, ServiceError> {
-        let git = self.mirror.git.with_index(&self.area.path().join("overlay"));
-        let failed = |failed: super::git::GitFailed| failed.unexpected();
-        let mut files = Vec::new();
-        for (path, content) in contents {
-            let known = self.originals_at(tree, std::slice::from_ref(path)).await?.pop();
-            let mode = known.map_or_else(|| "100644".to_owned(), |known| known.mode);
-            let change = match content {
-                Some(content) => {
-                    let object =
-                        git.feed(["hash-object", "-w", "--stdin"], &[], content.as_bytes()).await.map_err(failed)?;
-                    let object = String::from_utf8_lossy(&object).trim_end().to_owned();
-                    Changed { path: path.clone(), mode, object, status: 'M' }
-                }
-                None => Changed { path: path.clone(), mode: "0".into(), object: "0".repeat(tree.len()), status: 'D' },
-            };
-            files.push(change);
-        }
-        self.overlay(tree, files.iter()).await
-    }
-
-    pub(super) async fn changed(&self, from: &str, to: &str) -> Result<Vec<Changed>, ServiceError> {
-        let args = ["diff-tree", "-r", "-z", "--no-renames", "--raw", from, to];
-        let raw = self.mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
-        let raw = String::from_utf8_lossy(&raw);
-        let mut fields = raw.split_terminator('\0');
-        let mut changed = Vec::new();
-        while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
-            // Not UTF-8: no other part of a proof could name it.
-            if path.contains('\u{fffd}') {
-                continue;
-            }
-            // `:100644 100755 <old> <new> M`
-            let meta: Vec<&str> = meta.split(' ').collect();
-            let [_, mode, _, object, status] = meta[..] else { continue };
-            let status = status.chars().next().unwrap_or('M');
-            changed.push(Changed { path: path.into(), mode: mode.into(), object: object.into(), status });
-        }
-        Ok(changed)
-    }
-
-    /// The files at the paths of `edited`, as `tree` has them.
-    pub(super) async fn originals(&self, tree: &str, edited: &[&Changed]) -> Result<Vec<Changed>, ServiceError> {
-        let paths: Vec<String> = edited.iter().map(|change| change.path.clone()).collect();
-        self.originals_at(tree, &paths).await
-    }
-
-    async fn originals_at(&self, tree: &str, paths: &[String]) -> Result<Vec<Changed>, ServiceError> {
-        if paths.is_empty() {
-            // Without a path git lists the root.
-            return Ok(Vec::new());
-        }
-        let mut args = vec!["ls-tree", "-z", tree, "--"];
-        args.extend(paths.iter().map(String::as_str));
-        let listed = self.mirror.git.run(args).await.map_err(super::git::GitFailed::unexpected)?;
-        let listed = String::from_utf8_lossy(&listed);
-        // `100644 blob <id>\t<path>`
-        let entry = |line: &str| {
-            let (meta, path) = line.split_once('\t')?;
-            let mut meta = meta.split(' ');
-            let (mode, object) = (meta.next()?.to_owned(), meta.nth(1)?.to_owned());
-            Some(Changed { path: path.to_owned(), mode, object, status: 'M' })
-        };
-        Ok(listed.split_terminator('\0').filter_map(entry).collect())
-    }
-
-    /// `tree` with some files of another.
-    pub(super) async fn overlay(
-        &self,
-        tree: &str,
-        files: impl Iterator<Item = &Changed>,
-    ) -> Result<String, ServiceError> {
-        let git = self.mirror.git.with_index(&self.area.path().join("overlay"));
-        let failed = |failed: super::git::GitFailed| failed.unexpected();
-        git.run(["read-tree", tree]).await.map_err(failed)?;
-        let mut input = Vec::new();
-        for file in files {
-            input.extend_from_slice(format!("{} {}\t{}\0", file.mode, file.object, file.path).as_bytes());
-        }
-        git.feed(["update-index", "--replace", "-z", "--index-info"], &[], &input).await.map_err(failed)?;
-        git.line(["write-tree"]).await.map_err(failed)
     }
 
     /// Whether this file is one of tests, by its name or by what the runner reported.

@@ -3,6 +3,8 @@
 //! A workspace is (repository, base commit, snapshot). Every call that changes files returns a new snapshot; any worker
 //! can take the next call from it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
@@ -127,6 +129,13 @@ pub struct Proof {
     pub base: CommitSha,
     /// The new tests; at most 100 are listed.
     pub new_tests: Vec<ProvenTest>,
+    /// How many there are, listed or not. 0 in proofs of 0.2.0, whose list is all that is known.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub all_new: u32,
+    /// [`mark`] of each of them, in order, so that two proofs can be compared beyond what is listed; at most 4000. Empty in proofs of
+    /// 0.2.0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<String>,
     /// The whole suite on the head.
     pub suite: SuiteCount,
     /// What else was checked.
@@ -140,6 +149,40 @@ pub struct Proof {
     /// Where this proof is kept: JSON in the blob store, without this field. `None` in proofs of 0.2.0.
     #[serde(default)]
     pub kept: Option<Digest>,
+}
+
+/// Most marks of one proof.
+pub const MARKS: usize = 4000;
+
+/// What stands for a test's id in a proof: the first twelve digits of its digest.
+pub fn mark(id: &str) -> String {
+    Digest::of(id).to_string().chars().take(12).collect()
+}
+
+impl Proof {
+    /// How many new tests there are.
+    pub fn count(&self) -> usize {
+        self.new_tests.len().max(self.all_new as usize)
+    }
+
+    /// A new test of this proof that `later`, another proof of the same task, does not have, for a sentence.
+    pub fn lost_in(&self, later: &Self) -> Option<String> {
+        let of_listed = later.new_tests.iter().map(|test| mark(&test.id));
+        let there: BTreeSet<String> = of_listed.chain(later.marks.iter().cloned()).collect();
+        // An id that was too long to be listed whole is known by its mark only.
+        let known = |mark: &String| self.marks.is_empty() || self.marks.contains(mark);
+        let lost = |mark: &String| !there.contains(mark) && known(mark);
+        if let Some(test) = self.new_tests.iter().find(|test| lost(&mark(&test.id))) {
+            return Some(test.id.clone());
+        }
+        let open = self.marks.iter().filter(|mark| !there.contains(*mark)).count();
+        // A proof of 0.2.0 lists what it lists; what else it had is not known.
+        let whole = !later.marks.is_empty() && later.marks.len() < MARKS;
+        (open > 0 && whole).then(|| match open {
+            1 => "A test that is not listed".to_owned(),
+            _ => format!("One of {open} tests that are not listed"),
+        })
+    }
 }
 
 /// What the harness checked beside red and green. What a runner does not allow to be checked stays at its default, and is not
@@ -343,4 +386,53 @@ impl Workspaces {
 /// The definitions, for the adapters that implement them: `#[activity(definition = ...)]`.
 pub mod definitions {
     pub use super::workspaces::*;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proof(ids: &[String], listed: usize, marked: bool) -> Proof {
+        Proof {
+            command: "pytest".into(),
+            base: "81c0".repeat(10).parse().unwrap(),
+            new_tests: ids.iter().take(listed).map(|id| ProvenTest { id: id.clone(), red: "no".into() }).collect(),
+            all_new: if marked { u32::try_from(ids.len()).unwrap() } else { 0 },
+            marks: if marked { ids.iter().map(|id| mark(id)).collect() } else { Vec::new() },
+            suite: SuiteCount::default(),
+            evidence: Evidence::default(),
+            without_tests: None,
+            log: Digest::of("log"),
+            kept: None,
+        }
+    }
+
+    #[test]
+    fn proofs_are_compared_beyond_what_they_list() {
+        let ids: Vec<String> = (0..150).map(|n| format!("test_{n:03}")).collect();
+        let later: Vec<String> = (0..151).map(|n| format!("test_{n:03}")).rev().collect();
+        let whole = proof(&ids, 100, true);
+        assert_eq!((whole.count(), proof(&ids, 100, false).count()), (150, 100));
+        // Other tests are listed, and all are there.
+        assert_eq!(whole.lost_in(&proof(&later, 100, true)), None);
+        assert_eq!(proof(&ids, 100, false).lost_in(&proof(&later, 100, true)), None);
+        assert_eq!(whole.lost_in(&proof(&ids[1..], 100, true)).as_deref(), Some("test_000"));
+        assert_eq!(whole.lost_in(&proof(&ids[..149], 100, true)).as_deref(), Some("A test that is not listed"));
+        assert_eq!(
+            whole.lost_in(&proof(&ids[..120], 100, true)).as_deref(),
+            Some("One of 30 tests that are not listed")
+        );
+        // Proofs of 0.2.0 know what they list.
+        assert_eq!(whole.lost_in(&proof(&ids, 100, false)), None);
+        assert_eq!(proof(&ids, 100, false).lost_in(&proof(&ids[1..], 100, false)).as_deref(), Some("test_000"));
+        // What was cut is found by its mark.
+        let mut cut = proof(&ids[..2], 2, true);
+        cut.new_tests[0].id = "test_0...abc".into();
+        assert_eq!(cut.lost_in(&proof(&ids[..2], 2, true)), None);
+        let old = r#"{"command": "pytest", "base": "81c081c081c081c081c081c081c081c081c081c0", "new_tests": [], "suite":
+            {"passed": 1, "failed": 0, "skipped": 0}, "log": "#;
+        let old: Proof = serde_json::from_str(&format!("{old}\"{}\"}}", "ab".repeat(32))).unwrap();
+        assert_eq!(old.count(), 0);
+        assert!(!serde_json::to_string(&old).unwrap().contains("marks"));
+    }
 }

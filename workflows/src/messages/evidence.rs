@@ -85,6 +85,8 @@ mod tests {
             command: "pytest".into(),
             base: "81c0".repeat(10).parse().unwrap(),
             new_tests: vec![ProvenTest { id: "t".into(), red: "assert 1 == 2".into() }],
+            all_new: 1,
+            marks: Vec::new(),
             suite: SuiteCount::default(),
             evidence,
             without_tests: None,

@@ -49,6 +49,8 @@ fn view() -> TicketView {
         command: "python3 -m unittest".into(),
         base: sha.clone(),
         new_tests: vec![ProvenTest { id: "tests.test_pricing.Larger".into(), red: "AssertionError: -500 != 0".into() }],
+        all_new: 1,
+        marks: Vec::new(),
         suite: SuiteCount { passed: 43, failed: 0, skipped: 0 },
         evidence: Evidence::default(),
         without_tests: None,

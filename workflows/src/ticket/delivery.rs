@@ -45,7 +45,7 @@ impl Flow {
             let proofs: Vec<&Proof> = s.tasks.iter().filter_map(|task| task.proof.as_ref()).collect();
             let tests = || proofs.iter().flat_map(|proof| &proof.new_tests);
             json!({
-                "new_tests": tests().count(),
+                "new_tests": proofs.iter().map(|proof| proof.count()).sum::<usize>(),
                 "tests": tests().take(TESTS).collect::<Vec<_>>(),
                 "suite": proofs.last().map_or_else(SuiteCount::default, |proof| proof.suite),
                 "without_tests": proofs.iter().filter_map(|proof| proof.without_tests.as_ref()).collect::<Vec<_>>(),

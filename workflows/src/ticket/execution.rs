@@ -216,21 +216,19 @@ impl Flow {
     fn hold_to_first_proof(&self, n: usize, head: &Workspace, proof: Proof) -> ProofOutcome {
         let first = self.read(|s| {
             let task = s.tasks.get(n).filter(|task| task.redo.is_some())?;
-            task.proof.as_ref().map(|proof| (proof.new_tests.clone(), task.refusal.clone()))
+            task.proof.as_ref().map(|proof| (proof.clone(), task.refusal.clone()))
         });
-        let Some((tests, refusal)) = first else { return ProofOutcome::Proven(proof) };
+        let Some((first, refusal)) = first else { return ProofOutcome::Proven(proof) };
         let log = proof.log.clone();
         if head.snapshot.is_none() {
             let reason = format!("You changed nothing, and CI stays red as it is. {refusal}");
             return ProofOutcome::Refused { reason: shorten_lines(&reason), log };
         }
-        match tests.iter().find(|test| !proof.new_tests.iter().any(|kept| kept.id == test.id)) {
+        match first.lost_in(&proof) {
             None => ProofOutcome::Proven(proof),
             Some(lost) => {
-                let reason = format!(
-                    "{} belongs to the proof of this task and is no longer red before it: bring it back.",
-                    lost.id
-                );
+                let reason =
+                    format!("{lost} belongs to the proof of this task and is no longer red before it: bring it back.");
                 ProofOutcome::Refused { reason, log }
             }
         }
@@ -362,7 +360,7 @@ impl Flow {
         let summary = format!("push task {} to {}", n + 1, repository.name());
         let family = Family::Sandbox { commands: Duration::from_secs(60) };
         let pushed = self.call(family, &summary, Workspaces::push, request).await?;
-        let new = proof.new_tests.len();
+        let new = proof.count();
         let red = proof.new_tests.first().map(|test| shorten(&test.red, RED_WORDS)).unwrap_or_default();
         let proven = match &proof.without_tests {
             Some(reason) => format!("no test ({})", shorten(reason, RED_WORDS)),

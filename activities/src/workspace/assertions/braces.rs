@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::literal::{Side, constant, of_equality, side};
+use super::literal::{Side, constant, farther, of_equality, side};
 use super::{Assertion, Edit, Kind, Language, Token, closing, outside, split};
 
 /// Tests with their names and all their tokens.
@@ -87,7 +87,7 @@ fn attributes(tokens: &[Token<'_>], index: usize) -> Vec<Range<usize>> {
 }
 
 /// `test`, `tokio::test(flavor = "x")`, `rstest`, `test_case(1)`.
-fn is_test(tokens: &[Token<'_>], attribute: Range<usize>) -> bool {
+pub(super) fn is_test(tokens: &[Token<'_>], attribute: Range<usize>) -> bool {
     let path = tokens[attribute].iter().take_while(|token| token.kind == Kind::Word || token.is("::"));
     let name = path.last().map_or("", |name| name.text);
     name.contains("test") || name == "quickcheck"
@@ -138,7 +138,29 @@ pub(super) fn assertions(language: Language, tokens: &[Token<'_>], body: Range<u
         };
         found.map(|it| Assertion { line: tokens[index].line, at: index, ..it })
     });
-    found.collect()
+    let mut found: Vec<Assertion> = found.collect();
+    let unreached: Vec<Range<usize>> = body.clone().filter_map(|at| raising(tokens, at)).collect();
+    for assertion in found.iter_mut().filter(|it| unreached.iter().any(|block| block.contains(&it.at))) {
+        assertion.literals.clear();
+        assertion.opposite.clear();
+    }
+    found
+}
+
+/// The function that is called to raise an error, as in `expect(() => { ... }).toThrow()` and `assertThrows(E.class, () -> { ... })`.
+/// What stands in it behind the call that raises is never reached.
+fn raising(tokens: &[Token<'_>], index: usize) -> Option<Range<usize>> {
+    let open = index + 1;
+    let named = ["assertThrows", "assertThrowsExactly", "assertThatThrownBy", "throws", "rejects", "Panics"];
+    let close = tokens.get(open).filter(|token| token.is("(")).and_then(|_| closing(tokens, open))?;
+    let thrown = || {
+        let after = tokens[close + 1..].iter().take(4);
+        after.take_while(|token| token.kind == Kind::Word || token.is(".")).any(|token| {
+            token.kind == Kind::Word && (token.text.starts_with("toThrow") || token.is("rejects") || token.is("throw"))
+        })
+    };
+    let raises = named.iter().any(|name| tokens[index].is(name)) || tokens[index].is("expect") && thrown();
+    raises.then_some(open + 1..close)
 }
 
 /// The arguments of the call whose bracket is at `open`.
@@ -206,7 +228,8 @@ fn expected(tokens: &[Token<'_>], index: usize, end: usize) -> Option<Assertion>
     let first_only = matches!(tokens[last].text, "toBeCloseTo");
     let looked_at = if first_only { wanted.get(..1).unwrap_or_default() } else { &wanted[..] };
     let literals: Vec<Edit> = if MATCHERS.contains(&tokens[last].text) && not.is_none() {
-        looked_at.iter().flat_map(|side| side.edits.clone()).collect()
+        let edits = looked_at.iter().flat_map(|side| side.edits.clone()).collect();
+        if first_only { farther(tokens, edits) } else { edits }
     } else {
         Vec::new()
     };
@@ -383,7 +406,11 @@ fn junit(tokens: &[Token<'_>], index: usize) -> Option<Assertion> {
     let message_first =
         arguments.len() == 3 && tokens[arguments[0].start].kind == Kind::Text && arguments[0].len() == 1;
     let constant = !message_first && constant(&sides) && !(name == "assertTrue" && tokens[index + 2].is("false"));
-    let literals = if equality && !message_first { of_equality(&sides) } else { Vec::new() };
+    let mut literals = if equality && !message_first { of_equality(&sides) } else { Vec::new() };
+    // `assertEquals(3.0, got, 0.01)`
+    if arguments.get(2).is_some_and(|third| tokens[third.start].kind == Kind::Number) {
+        literals = farther(tokens, literals);
+    }
     let opposite = opposite.filter(|_| !constant);
     let opposite = opposite.map_or(Vec::new(), |(_, opposite)| vec![Edit::replace(&tokens[index], opposite)]);
     Some(Assertion { constant, literals, opposite, ..Assertion::default() })

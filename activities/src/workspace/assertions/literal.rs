@@ -54,6 +54,9 @@ const MAKERS: [&str; 34] = [
     "date",
 ];
 
+/// Those of them that stand for all values near to their first argument.
+const NEARLY: [&str; 2] = ["approx", "closeTo"];
+
 /// Words that are no names.
 const PLAIN: [&str; 20] = [
     "and",
@@ -83,13 +86,13 @@ pub(super) fn side(language: Language, tokens: &[Token<'_>], range: Range<usize>
     let mut side = Side::default();
     // `name or "nobody"`: which of them counts is not known.
     let mut either = false;
-    // For each open bracket, whether literals inside belong to the side.
-    let mut own = vec![true];
+    // For each open bracket, whether literals inside belong to the side, and whether it is one of what is compared only nearly.
+    let mut own = vec![(true, false)];
     let mut truths: Vec<(bool, Edit)> = Vec::new();
     for index in range.clone() {
         let token = &tokens[index];
         let before = (index > range.start).then(|| &tokens[index - 1]);
-        let inside = own.last().copied().unwrap_or(true);
+        let (inside, _) = own.last().copied().unwrap_or((true, false));
         match token.kind {
             Kind::Mark => match token.text {
                 "||" | "&&" | "??" => either = true,
@@ -97,7 +100,8 @@ pub(super) fn side(language: Language, tokens: &[Token<'_>], range: Range<usize>
                     let called = before.filter(|token| {
                         token.kind == Kind::Word && !PLAIN.contains(&token.text) || token.is(")") || token.is("]")
                     });
-                    own.push(inside && called.is_none_or(|name| MAKERS.contains(&name.text)));
+                    let nearly = called.is_some_and(|name| NEARLY.contains(&name.text));
+                    own.push((inside && called.is_none_or(|name| MAKERS.contains(&name.text)), nearly));
                 }
                 "[" => {
                     let indexed = before.is_some_and(|token| {
@@ -106,9 +110,15 @@ pub(super) fn side(language: Language, tokens: &[Token<'_>], range: Range<usize>
                             || token.is("]")
                             || token.kind == Kind::Text
                     });
-                    own.push(inside && !indexed);
+                    own.push((inside && !indexed, false));
                 }
-                "{" => own.push(inside),
+                "{" => own.push((inside, false)),
+                // What follows says how near.
+                "," => {
+                    if let Some((inside, true)) = own.last_mut() {
+                        *inside = false;
+                    }
+                }
                 ")" | "]" | "}" if own.len() > 1 => {
                     own.pop();
                 }
@@ -141,7 +151,9 @@ pub(super) fn side(language: Language, tokens: &[Token<'_>], range: Range<usize>
                 let named = before.is_some_and(|token| token.is("=")) && !keywords;
                 if inside && !member && !named {
                     side.literal = true;
-                    side.edits.extend(other(language, token).filter(|_| !asked(tokens, index)));
+                    let nearly = own.iter().any(|(_, nearly)| *nearly);
+                    let with = if nearly { far(token) } else { None };
+                    side.edits.extend(with.or_else(|| other(language, token)).filter(|_| !asked(tokens, index)));
                 }
             }
         }
@@ -166,6 +178,40 @@ fn asked(tokens: &[Token<'_>], index: usize) -> bool {
 /// Whether any value may stand where another stood.
 fn language_has_any(language: Language) -> bool {
     matches!(language, Language::Python | Language::JavaScript)
+}
+
+/// The same edits with numbers so far off that no tolerance spans the distance.
+pub(super) fn farther(tokens: &[Token<'_>], edits: Vec<Edit>) -> Vec<Edit> {
+    let number = |edit: &Edit| {
+        let at = tokens.binary_search_by_key(&edit.at.start, |token| token.at.start).ok()?;
+        far(&tokens[at])
+    };
+    edits.into_iter().map(|edit| number(&edit).unwrap_or(edit)).collect()
+}
+
+/// A number far from this one: with a tolerance, whether absolute or a part of the number, the next one may be equal.
+fn far(token: &Token<'_>) -> Option<Edit> {
+    let text = token.text;
+    let based = text.starts_with('0') && text[1..].starts_with(|c: char| c.is_ascii_alphabetic());
+    if token.kind != Kind::Number || based {
+        return None;
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let number: u64 = text[..end].replace('_', "").parse().ok()?;
+    // An exponent would bring it near again.
+    let rest = text[end..].split(['e', 'E']).next().unwrap_or_default();
+    Some(Edit::replace(token, &format!("{}{rest}", number.checked_mul(3)?.checked_add(1_000_003)?)))
+}
+
+/// Patterns that match nothing, in place of the texts that `range` is made of. At the end of a text a mark may be one of several
+/// ways to match, or one time more than none.
+pub(super) fn unmatched(tokens: &[Token<'_>], range: Range<usize>) -> Vec<Edit> {
+    let texts = tokens[range].iter().filter(|token| token.kind == Kind::Text);
+    let edits = texts.map(|token| {
+        let prefix: String = token.text.chars().take_while(char::is_ascii_alphabetic).collect();
+        Edit::replace(token, &format!("{prefix}\"(?!)\""))
+    });
+    edits.collect()
 }
 
 /// Another literal in place of this one. All numbers move in one direction, so that a set of them becomes another set.

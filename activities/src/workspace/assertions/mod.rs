@@ -186,6 +186,17 @@ pub(super) fn is_same(language: Language, before: &str, after: &str, title: &str
     !before.is_empty() && before == of(after)
 }
 
+/// The tests of a source: their names, and their words without these, comments and white space.
+pub(super) fn texts(language: Language, source: &str) -> Vec<(String, Vec<String>)> {
+    let tokens = lex(language, source);
+    let texts = bodies(language, &tokens).into_iter().map(|(name, body)| {
+        let own = tokens[body.clone()].iter().position(|token| token.text.trim_matches(['"', '\'', '`']) == name);
+        let words = tokens[body].iter().enumerate().filter(|(at, _)| Some(*at) != own);
+        (name.to_owned(), words.map(|(_, token)| token.text.to_owned()).collect())
+    });
+    texts.collect()
+}
+
 /// Whether the source has a test of this title.
 pub(super) fn has(language: Language, source: &str, title: &str) -> bool {
     bodies(language, &lex(language, source)).iter().any(|(name, _)| is_title(language, title, name))
@@ -197,7 +208,7 @@ pub(super) fn is_code(language: Language, text: &str) -> bool {
 }
 
 /// Whether a name in the source is that of a test. JavaScript's are sentences, and come after those of the blocks around them.
-fn is_title(language: Language, title: &str, name: &str) -> bool {
+pub(super) fn is_title(language: Language, title: &str, name: &str) -> bool {
     title == name
         || language == Language::JavaScript
             && !name.is_empty()

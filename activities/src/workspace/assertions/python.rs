@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::literal::{Side, constant, of_equality, side};
+use super::literal::{Side, constant, farther, of_equality, side, unmatched};
 use super::{Assertion, Edit, Kind, Language, Token, closing, outside, split};
 
 const PYTHON: Language = Language::Python;
@@ -67,6 +67,7 @@ fn statement_end(tokens: &[Token<'_>], start: usize, body_end: usize) -> usize {
 /// The assertions in `body`.
 pub(super) fn assertions(tokens: &[Token<'_>], body: Range<usize>) -> Vec<Assertion> {
     let mut found = Vec::new();
+    let unreached: Vec<Range<usize>> = body.clone().filter_map(|at| raising(tokens, at, body.end)).collect();
     for index in body.clone() {
         let token = &tokens[index];
         if token.is("assert") && (token.first || tokens[index - 1].is(":") || tokens[index - 1].is(";")) {
@@ -78,7 +79,22 @@ pub(super) fn assertions(tokens: &[Token<'_>], body: Range<usize>) -> Vec<Assert
             found.extend(called(tokens, index, &arguments).map(|it| Assertion { line: token.line, at: index, ..it }));
         }
     }
+    for assertion in found.iter_mut().filter(|it| unreached.iter().any(|block| block.contains(&it.at))) {
+        assertion.literals.clear();
+        assertion.opposite.clear();
+    }
     found
+}
+
+/// The block of `with pytest.raises(...):` at `index`. What stands in it behind the call that raises is never reached, and an assertion
+/// that raises there is what is wanted.
+fn raising(tokens: &[Token<'_>], index: usize, end: usize) -> Option<Range<usize>> {
+    const RAISING: [&str; 3] = ["raises", "assertRaises", "assertRaisesRegex"];
+    let with = tokens.get(index).filter(|token| token.is("with") && token.first)?;
+    let block_end = block_end(tokens, index, with.column).min(end);
+    let colon = outside(tokens, index..block_end).into_iter().find(|at| tokens[*at].is(":"))?;
+    let raises = tokens[index..colon].iter().any(|token| RAISING.iter().any(|name| token.is(name)));
+    raises.then_some(colon + 1..block_end)
 }
 
 /// `assert <expression>[, <message>]`.
@@ -108,10 +124,11 @@ fn plain(tokens: &[Token<'_>], range: Range<usize>) -> Option<Assertion> {
 }
 
 /// Methods that compare their first two arguments for equality, or look for a literal.
-const EQUAL: [&str; 16] = [
+const EQUAL: [&str; 17] = [
     "assertEqual",
     "assertEquals",
     "assertAlmostEqual",
+    "assertAlmostEquals",
     "assertListEqual",
     "assertDictEqual",
     "assertTupleEqual",
@@ -155,7 +172,7 @@ fn called(tokens: &[Token<'_>], index: usize, arguments: &[Range<usize>]) -> Opt
     };
     if name == "raises" || name == "assertRaises" || name == "assertWarns" {
         let wanted = arguments.iter().find(|argument| tokens[argument.start].is("match"));
-        let literals = wanted.map_or(Vec::new(), |argument| side(PYTHON, tokens, argument.clone(), true).edits);
+        let literals = wanted.map_or(Vec::new(), |argument| unmatched(tokens, argument.clone()));
         return Some(Assertion { literals, ..Assertion::default() });
     }
     if name.starts_with("assert_called") || name.starts_with("assert_any_call") || name.starts_with("assert_has_calls")
@@ -169,7 +186,15 @@ fn called(tokens: &[Token<'_>], index: usize, arguments: &[Range<usize>]) -> Opt
         let sides = sides(false);
         let compared = sides.get(..2)?;
         let constant = constant(compared) && name != "assertRaisesRegex";
-        let literals = of_equality(compared);
+        let tolerance =
+            |argument: &Range<usize>| tokens[argument.start].is("delta") || tokens[argument.start].is("places");
+        let literals = if name.ends_with("Regex") {
+            unmatched(tokens, arguments.get(1)?.clone())
+        } else if name.to_lowercase().contains("almost") || arguments.iter().any(tolerance) {
+            farther(tokens, of_equality(compared))
+        } else {
+            of_equality(compared)
+        };
         let opposite = if constant { Vec::new() } else { opposite };
         return Some(Assertion { constant, literals, opposite, ..Assertion::default() });
     }

@@ -1,12 +1,15 @@
 """A pytest plugin that reports each test to the harness, and runs none but those that the harness asks for."""
 
 import os
+import sys
 
 import pytest
 
 from ticketwright_report import chosen, emit, last_line, tail
 
 _chosen, _files = chosen()
+# A test that imports it again gets one without the run's nonce.
+del sys.modules["ticketwright_report"]
 
 # A worker of pytest-xdist tells the process that started it, and that one tells the harness.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -1,5 +1,6 @@
 """`python -m unittest` with the same arguments, reporting each test to the harness, and running none but those it asks for."""
 
+import sys
 import traceback
 import unittest
 from unittest.loader import _FailedTest
@@ -7,6 +8,8 @@ from unittest.loader import _FailedTest
 from ticketwright_report import chosen, emit, last_line, tail
 
 _chosen, _ = chosen()
+# A test that imports it again gets one without the run's nonce.
+del sys.modules["ticketwright_report"]
 
 
 def describe(error):

@@ -1,9 +1,13 @@
-//! `cargo test`: the text of the standard harness. An id is the test binary's source and the test's name.
+//! `cargo test`: the text of the standard harness, and cargo's own account of which program is whose. An id is the source of a test
+//! program, from the repository's root, and the test's name, so crates of one workspace never share one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::{Broken, CACHE, Canary, Failure, Fate, Left, Nonce, Only, Report, Runner};
+use crate::sandbox::ROOT;
 use crate::workspace::repository::Repository;
 use crate::workspace::symbols::Missing;
 
@@ -11,22 +15,28 @@ use crate::workspace::symbols::Missing;
 #[derive(Debug)]
 struct Cargo;
 
+/// Has cargo tell on its output what it builds, one JSON object a line, and show what the compiler says as ever
+/// (<https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>).
+const MESSAGES: &str = "--message-format=json-render-diagnostics";
+/// Between the id of a documented example and its number, where one item has several.
+const EXAMPLE: &str = " (example ";
+
 pub(super) fn recognise(_: &Repository, command: &str) -> Option<Arc<dyn Runner>> {
     command.contains("cargo test").then(|| Arc::new(Cargo) as Arc<dyn Runner>)
 }
 
 impl Runner for Cargo {
     fn script(&self, command: &str, only: Option<&Only<'_>>) -> String {
+        let command = without_format(command);
         // Without this cargo stops at the first program with a red test, and the others are not known.
         let all = if command.contains("--no-fail-fast") { "" } else { " --no-fail-fast" };
-        let command = &command.replacen("cargo test", &format!("cargo test{all}"), 1);
+        let command = &command.replacen("cargo test", &format!("cargo test{all} {MESSAGES}"), 1);
         let Some(only) = only else { return command.clone() };
-        // `tests/api.rs::adds`, `unittests src/lib.rs::tests::adds`, `shop::src/lib.rs - add (line 3)` of a doc-test.
+        // `tests/api.rs::adds`, `unittests src/lib.rs::tests::adds`, `shop::src/lib.rs - add` of a documented example.
         let parts: Vec<_> = only.ids.iter().filter_map(|id| id.split_once("::")).collect();
         let targets: BTreeSet<Option<String>> = parts.iter().map(|(target, _)| flag(target)).collect();
         let names = parts.iter().map(|(_, name)| *name).chain(only.canaries.iter().copied());
-        let names: BTreeSet<&str> =
-            names.filter(|name| name.chars().all(|c| c.is_alphanumeric() || "_:".contains(c))).collect();
+        let names: BTreeSet<String> = names.filter_map(filter).collect();
         let names = names.into_iter().collect::<Vec<_>>().join(" ");
         // Filters are parts of names: a few more tests may run. Without `--exact`, because canaries are known by a part.
         let filtered = match command.split_once(" -- ") {
@@ -51,11 +61,10 @@ impl Runner for Cargo {
 
     fn holds(&self, path: &str, content: &str, id: &str) -> bool {
         let Some((target, name)) = id.split_once("::") else { return false };
-        let place = target.strip_prefix("unittests ").unwrap_or(target);
+        let place = source(target);
         let modules: Vec<&str> = name.split("::").collect();
         let Some((_, modules)) = modules.split_last() else { return false };
-        let rest =
-            if path == place || path.ends_with(&format!("/{place}")) { Some(0) } else { inside(path, place, modules) };
+        let rest = if path == place { Some(0) } else { inside(path, place, modules) };
         let declared = |name: &&str| {
             let declaration = format!("mod {name}");
             let mut from = content.match_indices(&declaration).map(|(at, found)| &content[at + found.len()..]);
@@ -81,6 +90,76 @@ impl Runner for Cargo {
     fn read(&self, left: &Left<'_>) -> Report {
         read(left.output)
     }
+
+    /// What people read of it: without cargo's account of what it built.
+    fn shown(&self, output: String) -> String {
+        if !output.lines().any(is_account) {
+            return output;
+        }
+        output.lines().filter(|line| !is_account(line)).flat_map(|line| [line, "\n"]).collect()
+    }
+}
+
+/// Whether this line is one of [`MESSAGES`].
+fn is_account(line: &str) -> bool {
+    line.starts_with("{\"reason\":")
+}
+
+/// A program of tests, as cargo tells of it.
+#[derive(Deserialize)]
+struct Artifact {
+    target: Target,
+    executable: Option<String>,
+}
+
+/// What it was built from.
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    src_path: String,
+}
+
+/// The source of each program from the repository's root, by the program's file name, which has a hash of its crate in it.
+fn programs(output: &str) -> BTreeMap<String, String> {
+    let artifacts = output.lines().filter(|line| line.starts_with("{\"reason\":\"compiler-artifact\""));
+    let artifacts = artifacts.filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
+    artifacts
+        .filter_map(|artifact| {
+            let program = artifact.executable?;
+            let source = artifact.target.src_path.strip_prefix(ROOT)?.strip_prefix('/')?.to_owned();
+            // A target that is not called as its file is chosen by its own name.
+            let own = target_of(&source).is_none_or(|name| name == artifact.target.name);
+            let source = if own { source } else { format!("{source} ({})", artifact.target.name) };
+            Some((program.rsplit('/').next()?.to_owned(), source))
+        })
+        .collect()
+}
+
+/// The file of a target: `tests/api.rs` of `tests/api.rs (contract)`.
+fn source(target: &str) -> &str {
+    let place = target.strip_prefix("unittests ").unwrap_or(target);
+    place.split_once(" (").map_or(place, |(place, _)| place)
+}
+
+/// The command without a choice of its own of what cargo prints.
+fn without_format(command: &str) -> String {
+    let Some((before, after)) = command.split_once("--message-format") else { return command.to_owned() };
+    let value = after.trim_start_matches(['=', ' ']);
+    let rest = value.find(char::is_whitespace).map_or("", |end| &value[end..]);
+    format!("{}{rest}", before.trim_end())
+}
+
+/// A test's name as the harness finds it by, for the command line; `None`: it has what no name has.
+fn filter(name: &str) -> Option<String> {
+    let word = |c: char| c.is_alphanumeric() || "_:".contains(c);
+    if name.chars().all(word) {
+        return Some(name.to_owned());
+    }
+    // `src/lib.rs - add - compile fail`: after the item stands what is not part of it.
+    let item: Vec<&str> = name.split(" - ").take(2).collect();
+    let item = item.join(" - ");
+    let item = item.split(EXAMPLE).next().unwrap_or_default();
+    item.chars().all(|c| word(c) || "/.-<>,& ".contains(c)).then(|| format!("'{item}'"))
 }
 
 /// How many of the `modules` of a test lead from the target's root at `place` to the file at `path`; `None`: they do not. The
@@ -90,28 +169,53 @@ fn inside(path: &str, place: &str, modules: &[&str]) -> Option<usize> {
     let stem = path.strip_suffix(".rs")?;
     let stem = stem.strip_suffix("/mod").unwrap_or(stem);
     (1..=modules.len()).rev().find(|count| {
-        let module = format!("{root}/{}", modules[..*count].join("/"));
-        stem == module || stem.ends_with(&format!("/{module}"))
+        let module = modules[..*count].join("/");
+        stem == if root.is_empty() { module } else { format!("{root}/{module}") }
     })
 }
 
-/// The flag that chooses a target as cargo names it; `None`: there is none for it.
+/// The name that cargo gives to the target of this file: `api` to `shop/tests/api.rs` and `shop/tests/api/main.rs`. `None`: it
+/// is no file of integration tests.
+fn target_of(source: &str) -> Option<&str> {
+    let test = source.strip_prefix("tests/").or_else(|| source.split_once("/tests/").map(|(_, test)| test))?;
+    let name = test.strip_suffix(".rs")?;
+    let name = name.strip_suffix("/main").unwrap_or(name);
+    (!name.contains('/')).then_some(name)
+}
+
+/// The flag that chooses a target; `None`: there is none for it. In a workspace it chooses targets of the same name in all crates.
 fn flag(target: &str) -> Option<String> {
-    if let Some(test) = target.strip_prefix("tests/").and_then(|rest| rest.strip_suffix(".rs")) {
-        // `tests/api/main.rs` is the target `api`.
-        let name = test.strip_suffix("/main").unwrap_or(test);
-        return (!name.contains('/')).then(|| format!("--test {name}"));
+    if let Some(place) = target.strip_prefix("unittests ") {
+        if place.contains(" (") {
+            return None;
+        }
+        let of_crate = |file: &str| place == file || place.ends_with(&format!("/{file}"));
+        return if of_crate("src/lib.rs") {
+            Some("--lib".to_owned())
+        } else {
+            (of_crate("src/main.rs") || place.contains("src/bin/")).then(|| "--bins".to_owned())
+        };
     }
-    (target == "unittests src/lib.rs").then(|| "--lib".to_owned())
+    let named = target.split_once(" (").map(|(_, name)| name.trim_end_matches(')'));
+    let name = named.or_else(|| target_of(target))?;
+    Some(format!("--test {name}"))
+}
+
+/// A documented example without its line, which moves with all that is written above it: `src/lib.rs - add (line 3)`.
+fn example(name: &str) -> Option<(usize, String)> {
+    let (item, rest) = name.split_once(" (line ")?;
+    let (line, rest) = rest.split_once(')')?;
+    item.contains(" - ").then_some(())?;
+    Some((line.parse().ok()?, format!("{item}{rest}")))
 }
 
 /// Reads the text. A binary without its result line died: `exit(0)` in a test looks like that.
 fn read(output: &str) -> Report {
+    let programs = programs(output);
     let mut report = Report { ended: true, ..Report::default() };
     let mut binary = String::new();
     let mut open = false;
     let mut seen = false;
-    let mut failing: Vec<String> = Vec::new();
     let mut block: Option<(String, String)> = None;
     for line in output.lines() {
         let trimmed = line.trim();
@@ -119,7 +223,7 @@ fn read(output: &str) -> Report {
         if let Some(what) = starts {
             report.ended &= !open;
             open = false;
-            what.split(" (").next().unwrap_or_default().clone_into(&mut binary);
+            binary = program(what, &programs);
         } else if line.starts_with("running ") {
             open = true;
             seen = true;
@@ -130,10 +234,7 @@ fn read(output: &str) -> Report {
             let id = format!("{binary}::{name}");
             match outcome {
                 "ok" => report.note(&id, Fate::Passed),
-                "FAILED" => {
-                    failing.push(id.clone());
-                    report.note(&id, Fate::Failed(Failure::default()));
-                }
+                "FAILED" => report.note(&id, Fate::Failed(Failure::default())),
                 _ if outcome.starts_with("ignored") => report.note(&id, Fate::Skipped),
                 _ => {
                     report.unfinished.insert(id);
@@ -150,12 +251,48 @@ fn read(output: &str) -> Report {
         }
     }
     report.ended &= seen && !open;
+    report.tests = without_lines(std::mem::take(&mut report.tests));
     if let Some(line) = compile_error(output) {
         // One error blocks the package: no test of it ran.
-        let failure = Failure { asserted: false, line, text: output.to_owned() };
+        let errors = output.lines().skip_while(|line| !line.starts_with("error"));
+        let text = errors.filter(|line| !is_account(line)).flat_map(|line| [line, "\n"]).collect();
+        let failure = Failure { asserted: false, line, text };
         report.broken.push(Broken { name: String::new(), failure });
     }
     report
+}
+
+/// The target of the program that cargo says it runs: `unittests src/lib.rs (target/debug/deps/shop-1a2b)`.
+fn program(what: &str, programs: &BTreeMap<String, String>) -> String {
+    let (target, file) = what.split_once(" (").unwrap_or((what, ""));
+    let file = file.trim_end_matches(')').rsplit('/').next().unwrap_or_default();
+    match programs.get(file) {
+        Some(source) if target.starts_with("unittests ") => format!("unittests {source}"),
+        Some(source) => source.clone(),
+        None => target.to_owned(),
+    }
+}
+
+/// The tests with documented examples under names that stay when lines above them change; the examples of one item in their order.
+fn without_lines(tests: BTreeMap<String, Fate>) -> BTreeMap<String, Fate> {
+    let mut named = BTreeMap::new();
+    let mut examples: BTreeMap<String, Vec<(usize, Fate)>> = BTreeMap::new();
+    for (id, fate) in tests {
+        match example(&id) {
+            Some((line, item)) => examples.entry(item).or_default().push((line, fate)),
+            None => {
+                named.insert(id, fate);
+            }
+        }
+    }
+    for (item, mut fates) in examples {
+        fates.sort_by_key(|(line, _)| *line);
+        for (at, (_, fate)) in fates.into_iter().enumerate() {
+            let id = if at == 0 { item.clone() } else { format!("{item}{EXAMPLE}{})", at + 1) };
+            named.insert(id, fate);
+        }
+    }
+    named
 }
 
 /// What the compiler says. Of several errors the one that names no symbol: it decides.
@@ -249,26 +386,96 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
     }
 
     #[test]
+    fn crates_of_a_workspace_share_no_id() {
+        let artifact = |path: &str, program: &str, name: &str| {
+            format!(
+                "{{\"reason\":\"compiler-artifact\",\"package_id\":\"x\",\"target\":{{\"kind\":[\"test\"],\"name\":\"{name}\",\
+                 \"src_path\":\"/w/{path}\"}},\"executable\":\"/run/cache/cargo/debug/deps/{program}\",\"fresh\":false}}\n"
+            )
+        };
+        let run = |what: &str, program: &str, outcome: &str| {
+            format!(
+                "     Running {what} (/run/cache/cargo/debug/deps/{program})\n\nrunning 1 test\ntest new ... {outcome}\n\n\
+                 test result: ok. 1 passed; 0 failed\n\n"
+            )
+        };
+        let output = [
+            artifact("a/src/lib.rs", "a-11", "a"),
+            artifact("b/src/lib.rs", "b-22", "b"),
+            artifact("a/tests/it.rs", "it-33", "it"),
+            artifact("b/tests/it.rs", "it-44", "it"),
+            artifact("b/tests/other.rs", "contract-55", "contract"),
+            "{\"reason\":\"build-finished\",\"success\":true}\n".to_owned(),
+            run("unittests src/lib.rs", "a-11", "ok"),
+            run("unittests src/lib.rs", "b-22", "FAILED"),
+            run("tests/it.rs", "it-33", "ok"),
+            run("tests/it.rs", "it-44", "ok"),
+            run("tests/other.rs", "contract-55", "ok"),
+        ]
+        .concat();
+        let report = read(&output);
+        let ids: Vec<&str> = report.tests.keys().map(String::as_str).collect();
+        let expected = [
+            "a/tests/it.rs::new",
+            "b/tests/it.rs::new",
+            "b/tests/other.rs (contract)::new",
+            "unittests a/src/lib.rs::new",
+            "unittests b/src/lib.rs::new",
+        ];
+        assert_eq!(ids, expected);
+        assert!(report.passed(ids[3]) && !report.passed(ids[4]));
+        assert!(
+            Cargo.holds("b/tests/other.rs", "fn new() {", ids[2])
+                && !Cargo.holds("a/tests/it.rs", "fn new() {", ids[1])
+        );
+        assert!(
+            Cargo.holds("a/src/lib.rs", "fn new() {", ids[3]) && !Cargo.holds("b/src/lib.rs", "fn new() {", ids[3])
+        );
+        let shown = Cargo.shown(output);
+        assert!(!shown.contains("reason") && shown.contains("Running tests/it.rs"), "{shown}");
+    }
+
+    #[test]
+    fn examples_keep_their_ids_when_lines_move() {
+        let text = |a: u32, b: u32, c: u32| {
+            format!(
+                "   Doc-tests shop\n\nrunning 3 tests\ntest src/lib.rs - add (line {b}) ... FAILED\ntest src/lib.rs - add (line {a}) \
+                 ... ok\ntest src/lib.rs - Cart::new (line {c}) - compile fail ... ok\n\ntest result: FAILED.\n"
+            )
+        };
+        let report = read(&text(9, 11, 30));
+        assert_eq!(report.tests.keys().collect::<Vec<_>>(), read(&text(1, 20, 3)).tests.keys().collect::<Vec<_>>());
+        assert!(
+            report.passed("shop::src/lib.rs - add") && report.passed("shop::src/lib.rs - Cart::new - compile fail")
+        );
+        assert!(!report.passed("shop::src/lib.rs - add (example 2)"));
+        let ids = report.tests.keys().map(String::as_str).collect();
+        let script = Cargo.script("cargo test", Some(&Only { ids, ..Only::default() }));
+        assert!(script.ends_with(" -- 'src/lib.rs - Cart::new' 'src/lib.rs - add'"), "{script}");
+    }
+
+    #[test]
     fn single_tests_are_chosen_by_target_and_name() {
         let only = |ids: &[&'static str]| Only { ids: ids.to_vec(), canaries: vec!["abc"], ..Only::default() };
         let script = |command: &str, ids: &[&'static str]| Cargo.script(command, Some(&only(ids)));
         assert_eq!(
             script("cargo test --offline", &["tests/a.rs::x"]),
-            "cargo test --test a --no-fail-fast --offline -- abc x"
+            "cargo test --test a --no-fail-fast --message-format=json-render-diagnostics --offline -- abc x"
         );
         assert_eq!(
             script("cargo test", &["unittests src/lib.rs::t::x", "tests/a.rs::y"]),
-            "cargo test --lib --test a --no-fail-fast -- abc t::x y"
+            "cargo test --lib --test a --no-fail-fast --message-format=json-render-diagnostics -- abc t::x y"
         );
         assert_eq!(
-            script("cargo test -- --nocapture", &["unittests src/main.rs::t::x"]),
-            "cargo test --no-fail-fast -- abc t::x --nocapture"
+            script("cargo test --message-format short -- --nocapture", &["unittests src/main.rs::t::x"]),
+            "cargo test --bins --no-fail-fast --message-format=json-render-diagnostics -- abc t::x --nocapture"
         );
         assert!(Cargo.holds("tests/a.rs", "fn x() {", "tests/a.rs::x"));
         assert!(Cargo.holds("src/cart.rs", "mod tests { fn x() {", "unittests src/lib.rs::cart::tests::x"));
         let beside = "pub fn clamp() {}\nmod tests {\n    fn clamp() {}\n}\n";
-        assert!(Cargo.holds("shop/src/cart.rs", beside, "unittests src/lib.rs::cart::tests::clamp"));
+        assert!(Cargo.holds("shop/src/cart.rs", beside, "unittests shop/src/lib.rs::cart::tests::clamp"));
         assert!(Cargo.holds("src/cart/tests.rs", "fn clamp() {", "unittests src/lib.rs::cart::tests::clamp"));
+        assert!(!Cargo.holds("shop/src/cart.rs", beside, "unittests src/lib.rs::cart::tests::clamp"));
         assert!(!Cargo.holds("src/other.rs", beside, "unittests src/lib.rs::cart::tests::clamp"));
         assert!(!Cargo.holds("src/lib.rs", "mod cart;\nfn clamp() {", "unittests src/lib.rs::cart::tests::clamp"));
         assert!(!Cargo.holds("tests/a.rs", "fn y() {", "tests/a.rs::x"));

@@ -189,6 +189,7 @@ async fn pytest_proves_an_honest_change_and_says_what_it_checked() {
     assert_eq!((evidence.flipped, evidence.undone), (1, 1));
     assert_eq!(evidence.unnoticed, ["shop/pricing.py:5"], "nobody misses what no test asks for");
     assert!(evidence.look_at.is_empty(), "{evidence:?}");
+    assert_eq!((proof.count(), proof.marks.len()), (1, 1));
     assert!(bench.text(&proof.log).await.contains("== 8 runs"));
 
     // A test that reads the source is for a person to look at.
@@ -297,7 +298,10 @@ async fn pytest_cheats_that_reach_into_the_runner_are_refused() {
             ),
             (
                 "a renamed test",
-                vec![fixed.clone(), of(with(&FUNCTIONS.replace("test_discount", "test_other"), NEW_FUNCTION))],
+                vec![
+                    fixed.clone(),
+                    of(with(&FUNCTIONS.replace("test_discount", "test_other").replace("== 70", "<= 70"), NEW_FUNCTION)),
+                ],
                 "test_discount is gone",
             ),
             (
@@ -374,6 +378,7 @@ async fn a_change_without_tests_is_one_of_documents_and_settings() {
         ("pytest.ini", "[pytest]\n", "pytest.ini is a setting of the tests"),
         ("ticketwright.toml", "test = \"true\"\n", "decides how changes are tested"),
         ("pyproject.toml", "[tool.pytest.ini_options]\naddopts = \"-q\"\n", "changes settings of the tests"),
+        ("package.json", r#"{"scripts": {"postinstall": "node x.js"}}"#, "changes what is built, found or started"),
     ] {
         let reason = proof_of(&bench, &[(path, content.to_owned())], because).await.unwrap_err();
         assert!(reason.contains(why), "{path}: {reason}");
@@ -447,11 +452,22 @@ async fn go_proves_an_honest_change_and_refuses_cheats() {
     assert_eq!((proof.evidence.flipped, proof.evidence.undone), (1, 1));
 
     let added = (GO[1].0, format!("{}\nfunc Floor() int {{\n\treturn 0\n}}\n", GO[1].1));
+    let file = |name: &str, condition: &str| {
+        format!(
+            "package cart\n\nimport \"testing\"\n\nfunc Test{name}(t *testing.T) {{\n\tif {condition} {{\n\t\tt.Error(\"no\")\n\t}}\n}}\n"
+        )
+    };
+    let floor = ("cart/floor_test.go", file("Floor", "Floor() != 0"));
     let main = ("cart/main_test.go", "package cart\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestMain(m *testing.M) {\n\tm.Run()\n\tos.Exit(0)\n}\n".to_owned());
     all_refused(
         &bench,
         &[
-            ("nothing", vec![added, test("\tFloor()\n")], "TestFloor in cart/cart_test.go asserts nothing"),
+            ("nothing", vec![added.clone(), test("\tFloor()\n")], "TestFloor in cart/cart_test.go asserts nothing"),
+            (
+                "behind another's missing symbol",
+                vec![added, floor, ("cart/known_test.go", file("Known", "Total(5, 2) != 3"))],
+                "cart.TestKnown passes on the base already",
+            ),
             ("exit code", vec![fixed, honest, main], "cannot be trusted"),
         ],
     )
@@ -496,12 +512,28 @@ async fn cargo_proves_an_honest_change_and_refuses_cheats() {
     let proof = proof_of(&bench, &[(RUST[2].0, format!("{}{beside}", fixed.1))], None).await.unwrap();
     assert_eq!(proof.new_tests[0].id, "unittests src/lib.rs::tests::never_negative");
     let evidence = &proof.evidence;
-    assert_eq!(
-        (evidence.canaries, evidence.flipped, evidence.undone),
-        (true, 1, 1),
-        "{evidence:?} {}",
-        bench.text(&proof.log).await
+    assert_eq!((evidence.canaries, evidence.flipped, evidence.undone), (true, 1, 1), "{evidence:?}");
+    let log = bench.text(&proof.log).await;
+    let undone = log.split("== PATH").find(|run| run.contains("on head without src/lib.rs:2")).unwrap_or_default();
+    assert!(
+        undone.contains("left: -2"),
+        "the part that is taken back is one of the code, and no brace of the tests: {log}"
     );
+
+    // And in a new file that has both, with attributes between.
+    let tax = "pub fn tax(price: i64) -> i64 {\n    price * 7 / 100\n}\n\n#[cfg(test)]\n#[allow(unused_imports)]\npub(crate) mod tests {\n    use super::*;\n\n    #[test]\n    fn seven() {\n        assert_eq!(tax(100), 7);\n    }\n}\n";
+    let declared = (RUST[2].0, format!("{}\npub mod tax;\n", RUST[2].1));
+    let proof = proof_of(&bench, &[declared.clone(), ("src/tax.rs", tax.to_owned())], None).await.unwrap();
+    assert_eq!(proof.new_tests[0].id, "unittests src/lib.rs::tax::tests::seven");
+    assert!(proof.new_tests[0].red.contains("`tax`"), "{:?}", proof.new_tests);
+    let evidence = &proof.evidence;
+    assert!(evidence.canaries && evidence.flipped == 1 && evidence.undone > 0, "{evidence:?}");
+
+    // A file of tests that only its declaration tells.
+    let checks = "#[test]\nfn floor() {\n    assert_eq!(crate::total(100, 600), 0);\n}\n";
+    let declared = (fixed.0, format!("{}\n#[cfg(test)]\nmod checks;\n", fixed.1));
+    let proof = proof_of(&bench, &[declared, ("src/checks.rs", checks.to_owned())], None).await.unwrap();
+    assert!(proof.new_tests[0].red.contains("left: -500 right: 0"), "{:?}", proof.new_tests);
 
     let added = (RUST[2].0, format!("{}\npub fn floor() -> i64 {{\n    0\n}}\n", RUST[2].1));
     all_refused(
@@ -523,8 +555,63 @@ async fn cargo_proves_an_honest_change_and_refuses_cheats() {
                 ],
                 "floor is skipped",
             ),
-            ("deleted", vec![fixed, (RUST[3].0, honest.1.replace("fn plain", "fn other"))], "plain is gone"),
+            (
+                "deleted",
+                vec![fixed, (RUST[3].0, honest.1.replace("#[test]\nfn plain", "pub fn plain"))],
+                "plain is gone",
+            ),
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn tests_of_the_same_name_in_two_crates_are_two() {
+    let tools = toolchain();
+    let settings = format!("test = \"PATH={}:$PATH cargo test --offline\"\n", tools.join("bin").display());
+    let package = |name: &str| format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n");
+    let code = |body: &str, tests: &str| {
+        format!("pub fn one() -> i64 {{\n    {body}\n}}\n\n#[cfg(test)]\nmod tests {{\n{tests}}}\n")
+    };
+    let new = "    #[test]\n    fn new() {\n        assert_eq!(super::one(), 1);\n    }\n";
+    let more = "    #[test]\n    fn more() {\n        assert!(super::one() > 0);\n    }\n";
+    let outside = |name: &str| format!("#[test]\nfn whole() {{\n    assert_eq!({name}::one(), 1);\n}}\n");
+    let (a, b) = (code("1", new), code("0 + 1", &format!("{new}{more}")));
+    let lock = "version = 3\n\n[[package]]\nname = \"a\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"b\"\nversion = \"0.1.0\"\n";
+    let (package_a, package_b, outside_a, outside_b) = (package("a"), package("b"), outside("a"), outside("b"));
+    let files = [
+        ("Cargo.toml", "[workspace]\nmembers = [\"a\", \"b\"]\nresolver = \"2\"\n"),
+        ("Cargo.lock", lock),
+        ("a/Cargo.toml", &package_a),
+        ("b/Cargo.toml", &package_b),
+        ("a/src/lib.rs", &a),
+        ("b/src/lib.rs", &b),
+        ("a/tests/it.rs", &outside_a),
+        ("b/tests/it.rs", &outside_b),
+        ("ticketwright.toml", &settings),
+    ];
+    let bench = bench_with(&files, &[tools]).await;
+
+    // `more` is new in the one crate, although the other has it.
+    let two = "    #[test]\n    fn more() {\n        assert_eq!(super::one(), 2);\n    }\n";
+    let head = [
+        ("a/src/lib.rs", code("2", &format!("{}{two}", new.replace("1)", "2)")))),
+        ("a/tests/it.rs", outside_a.replace(", 1", ", 2")),
+    ];
+    let proof = proof_of(&bench, &head, None).await.unwrap();
+    let ids: Vec<&str> = proof.new_tests.iter().map(|test| test.id.as_str()).collect();
+    assert!(ids.contains(&"unittests a/src/lib.rs::tests::more") && ids.contains(&"a/tests/it.rs::whole"), "{ids:?}");
+    assert!(proof.evidence.canaries && proof.evidence.undone > 0, "{:?}", proof.evidence);
+
+    let gone = ("b/tests/it.rs", "#[test]\nfn other() {}\n".to_owned());
+    let head = [&head[..], &[gone]].concat();
+    all_refused(&bench, &[("deleted in one of them", head, "b/tests/it.rs::whole is gone")]).await;
+
+    // An old test beside the code stays one, too.
+    let empty = code("0 + 1 + 0", &format!("{more}{}", new.replace("assert_eq!(super::one(), 1);", "super::one();")));
+    let head = vec![
+        ("b/src/lib.rs", empty),
+        ("b/tests/new.rs", "#[test]\nfn x() {\n    assert_eq!(b::one(), 1);\n}\n".to_owned()),
+    ];
+    all_refused(&bench, &[("emptied", head, "passes on the base already")]).await;
 }

@@ -115,3 +115,134 @@ async fn names_lines_and_settings_of_any_kind_are_no_obstacle() {
     let proof = proof_of(&bench, &[("shop/pricing.py", twice.to_owned()), tests(NEW_FUNCTION)], None).await.unwrap();
     assert_eq!(proof.new_tests.len(), 1);
 }
+
+#[tokio::test]
+async fn tolerances_and_patterns_are_turned_beyond_what_they_allow() {
+    let bench = pytest_bench(&[]).await;
+    let code = "def tax(price):\n    if price < 0:\n        raise ValueError('the price is negative')\n    return price * 0.07\n";
+    let test = "import unittest
+
+import pytest
+
+from shop.tax import tax
+
+
+def test_near():
+    assert tax(100_000) == pytest.approx(7000, rel=0.01)
+
+
+def test_patterns():
+    with pytest.raises(ValueError, match='negative|below zero') as raised:
+        tax(-1)
+        assert tax(1) == 3
+    assert 'price' in str(raised.value)
+
+
+class Tax(unittest.TestCase):
+    def test_delta(self):
+        self.assertAlmostEqual(tax(100_000), 7000, delta=10)
+
+    def test_regex(self):
+        with self.assertRaisesRegex(ValueError, 'below|negative'):
+            tax(-1)
+";
+    let head = [("shop/tax.py", code.to_owned()), ("tests/test_tax.py", test.to_owned())];
+    let proof = proof_of(&bench, &head, None).await.unwrap();
+    assert_eq!((proof.new_tests.len(), proof.evidence.flipped), (4, 4), "{:?}", proof.evidence);
+}
+
+#[tokio::test]
+async fn cases_and_places_of_old_tests_may_change_and_are_shown() {
+    let cases = |cases: &str| {
+        with(
+            FUNCTIONS,
+            &format!(
+                "\n\nimport pytest\n\n\n@pytest.mark.parametrize('discount, left', [{cases}])\ndef test_cases(discount, left):\n    assert total(100, discount) == left\n"
+            ),
+        )
+    };
+    let bench = pytest_bench(&[("tests/test_pricing.py", &cases("(10, 90), (20, 80)"))]).await;
+    let of = |text: String| ("tests/test_pricing.py", text);
+    let less = ("shop/pricing.py", PRICING.replace("- discount", "- discount - 1"));
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let sharp = |text: String| text.replace("== 70", "== 69").replace("100, 0) == 100", "100, 0) == 99");
+
+    // Another demand: the old cases fail, the new ones fail on the base.
+    let proof = proof_of(&bench, &[less.clone(), of(sharp(cases("(10, 89), (20, 79)")))], None).await.unwrap();
+    assert!(proof.new_tests.iter().any(|test| test.id.ends_with("test_cases[10-89]")), "{:?}", proof.new_tests);
+    let told = &proof.evidence.look_at;
+    assert!(told.iter().any(|it| it.contains("test_cases[10-90] existed and demanded something else")), "{told:?}");
+
+    // The same tests in another file, and under another name.
+    let moved = cases("(10, 90), (20, 80)").replace("def test_discount", "def test_thirty");
+    let head = [
+        fixed.clone(),
+        ("tests/test_pricing.py", String::new()),
+        ("tests/unit/test_pricing.py", with(&moved, NEW_FUNCTION)),
+    ];
+    let proof = proof_of(&bench, &head, None).await.unwrap();
+    let ids: Vec<&str> = proof.new_tests.iter().map(|test| test.id.as_str()).collect();
+    assert_eq!(ids, ["tests/unit/test_pricing.py::test_discount_over_price"]);
+    let told = &proof.evidence.look_at;
+    let renamed =
+        "tests/test_pricing.py::test_discount is tests/unit/test_pricing.py::test_thirty now, with the same text";
+    assert!(told.iter().any(|it| it == renamed), "{told:?}");
+
+    let honest = |text: &str| of(with(text, NEW_FUNCTION));
+    let stub = moved
+        .replace("from shop.pricing import total", "def total(price, discount):\n    return price - max(discount, 0)");
+    all_refused(
+        &bench,
+        &[
+            (
+                "a case less",
+                vec![fixed.clone(), honest(&cases("(10, 90)"))],
+                "test_cases[20-80] is gone",
+            ),
+            (
+                "cases to fit",
+                vec![
+                    ("shop/pricing.py", FIXED.replace("price - discount", "price - discount - (discount == 10)")),
+                    honest(&cases("(11, 89), (20, 80)")),
+                ],
+                "has lost 1 of its cases",
+            ),
+            (
+                "moved and cut off from the code",
+                vec![less, ("tests/test_pricing.py", String::new()), ("tests/unit/test_pricing.py", with(&stub, "\n\ndef test_new():\n    import shop.pricing\n    assert shop.pricing.total(100, 0) == 99\n"))],
+                "does not pass with your change",
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn files_that_the_settings_name_are_those_of_the_base() {
+    let settings = "[pytest]\naddopts = -p tests.plugin\npythonpath = .\n";
+    let bench =
+        pytest_bench(&[("pytest.ini", settings), ("tests/plugin.py", "NAME = 1\n"), ("tests/__init__.py", "")]).await;
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let rewrites = "import pytest\n\nNAME = 2\n\n\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n    outcome = yield\n    if 'floor' in open('shop/pricing.py').read():\n        outcome.get_result().outcome = 'passed'\n";
+    let marked = ("shop/pricing.py", with(PRICING, "\n\ndef floor():\n    return 0\n"));
+    let absent = tests("\n\ndef test_new():\n    from shop.pricing import floor\n    assert floor() == 5\n");
+    all_refused(
+        &bench,
+        &[(
+            "a plug-in that the settings load",
+            vec![marked, absent, ("tests/plugin.py", rewrites.to_owned())],
+            "need your changes to tests/plugin.py",
+        )],
+    )
+    .await;
+    let head = [
+        fixed,
+        tests(NEW_FUNCTION),
+        ("tests/helper.py", "ONE = 1\n".to_owned()),
+        ("tests/plugin.py", "NAME = 3\n".to_owned()),
+    ];
+    let proof = proof_of(&bench, &head, None).await.unwrap();
+    let told = &proof.evidence.look_at;
+    assert!(told.contains(&"tests/plugin.py changes how tests are run".to_owned()), "{told:?}");
+    assert!(told.contains(&"tests/helper.py holds no test and stands among them".to_owned()), "{told:?}");
+}
