@@ -19,7 +19,7 @@ mod tooling;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,7 @@ impl Settings {
 
     fn rules(&self) -> Rules {
         Rules {
-            allowed: AllowList::new(&self.allow),
+            guard: Arc::new(AllowList::new(&self.allow)),
             upstream_addresses: self.upstream_addresses.clone(),
             upstream_proxy: self.upstream_proxy.clone(),
             down: self.download_bytes,
@@ -441,5 +441,7 @@ impl Commands {
     }
 }
 
+#[cfg(test)]
+mod probes;
 #[cfg(test)]
 mod tests;

@@ -238,7 +238,7 @@ fn outermost(directories: Vec<String>) -> Vec<String> {
 }
 
 /// A word of a bash script.
-fn quote(word: &str) -> String {
+pub(super) fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
