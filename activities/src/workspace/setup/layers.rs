@@ -349,6 +349,47 @@ pub(super) fn link_farm(from: &Path, to: &Path, seen: &Path) -> io::Result<()> {
     std::fs::write(to.join("trim.txt"), now.to_string())
 }
 
+/// Whether the Gradle whose home `from` was knows no read-only cache of dependencies: those before 6.1, as Debian has one.
+pub(super) fn is_of_old_gradle(from: &Path) -> bool {
+    let versions = std::fs::read_dir(from.join("caches")).into_iter().flatten().filter_map(Result::ok);
+    versions.filter_map(|entry| entry.file_name().into_string().ok()).any(|name| {
+        let mut numbers = name.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < (6, 1))
+    })
+}
+
+/// Makes a cache of dependencies for Gradle at `to`: what it writes into is copied, packages are links to those of `from`, which
+/// commands see at `seen`.
+///
+/// # Errors
+/// Reading or writing failed.
+pub(super) fn gradle_farm(from: &Path, to: &Path, seen: &Path) -> io::Result<()> {
+    std::fs::create_dir(to)?;
+    let shelves = std::fs::read_dir(from)?.filter_map(Result::ok);
+    for shelf in shelves.filter(|shelf| shelf.file_name().to_string_lossy().starts_with("modules-")) {
+        let place = to.join(shelf.file_name());
+        std::fs::create_dir(&place)?;
+        for entry in std::fs::read_dir(shelf.path())? {
+            let name = entry?.file_name();
+            let (made, place) = (shelf.path().join(&name), place.join(&name));
+            if name.to_string_lossy().starts_with("files-") {
+                link_files(&made, &place, &seen.join(shelf.file_name()).join(&name))?;
+            } else {
+                copy_tree(&made, &place)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes directories as those of `from`, with links to its files, which commands see below `seen`.
+fn link_files(from: &Path, to: &Path, seen: &Path) -> io::Result<()> {
+    sandbox::walk(from, |path, data| {
+        let below = path.strip_prefix(from).map_err(io::Error::other)?;
+        if data.is_dir() { std::fs::create_dir_all(to.join(below)) } else { symlink(seen.join(below), to.join(below)) }
+    })
+}
+
 /// Bytes of all files below a path; links are not followed. What cannot be looked at has no end.
 pub(super) fn size_of(path: &Path) -> u64 {
     let mut bytes = 0u64;
