@@ -562,6 +562,13 @@ async fn poetry_installs_what_its_lock_file_names_and_brings_it_up_to_date() {
     assert_eq!(fixed.commands, ["poetry lock (exit 0)"]);
     let lock = bench.call(&fixed.workspace, "read_file", json!({"path": "poetry.lock"})).await.1.unwrap();
     assert!(lock.contains("name = \"six\"") && !lock.contains("[package.source]"), "{lock}");
+
+    // There is no wheel of it, and what its setup.py says is not asked.
+    let source = format!("{POETRY_PROJECT}docopt = \"0.6.2\"\n");
+    let source = bench.write(&base, "pyproject.toml", &source).await;
+    let request = Fix { workspace: source, kinds: vec![FixKind::Lockfile], command_seconds: 60 };
+    let fixed = bench.worker.fix_for(&bench.claim(), request).await.unwrap();
+    assert!(!fixed.changed && fixed.commands[0].contains("wheels-only"), "{:?}", fixed.commands);
 }
 
 #[tokio::test]
@@ -571,15 +578,13 @@ async fn gradle_builds_offline_with_what_was_resolved() {
         println!("gradle is not installed here, so Gradle's set-up was not tried");
         return;
     }
-    let conventions = "import org.gradle.api.*;\npublic class Conventions implements Plugin<Project> {\n\
-        public void apply(Project project) { project.getPlugins().apply(\"java\"); project.getRepositories().mavenCentral(); }\n}\n";
-    let build = "apply plugin: Conventions\ndependencies {\n    testImplementation 'junit:junit:4.13.2'\n    \
+    let build = "apply from: '../gradle/conventions.gradle'\ndependencies {\n    testImplementation 'junit:junit:4.13.2'\n    \
                  testRuntimeOnly 'org.opentest4j:opentest4j:1.3.0'\n}\n";
     let test = "import org.junit.*;\npublic class ShopTest {\n    @Test public void adds() throws Exception {\n        \
                 Class.forName(\"org.opentest4j.AssertionFailedError\");\n        Assert.assertEquals(3, 1 + 2);\n    }\n}\n";
     let files = [
         ("settings.gradle", "include 'app'\n"),
-        ("buildSrc/src/main/java/Conventions.java", conventions),
+        ("gradle/conventions.gradle", "apply plugin: 'java'\nrepositories { mavenCentral() }\n"),
         ("app/build.gradle", build),
         ("app/src/test/java/ShopTest.java", test),
         (".gitignore", "build/\n.gradle/\n"),
@@ -594,7 +599,8 @@ async fn gradle_builds_offline_with_what_was_resolved() {
     assert!(said.as_ref().is_ok_and(|said| said.contains("tests=\"1\" skipped=\"0\" failures=\"0\"")), "{said:?}");
 
     // A script that a change brought is not run while the registries are in reach.
+    let made = bench.layers();
     let changed = bench.write(&base, "app/build.gradle", &format!("{build}new File('/w/ran').text = 'x'\n")).await;
     let notes = bench.said_by(&changed, "exit 3").await.unwrap_err();
-    assert!(notes.contains("app/build.gradle") && bench.layers().len() == 1, "{notes}");
+    assert!(notes.contains("app/build.gradle") && bench.layers() == made, "{notes}");
 }

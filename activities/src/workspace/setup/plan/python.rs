@@ -199,9 +199,11 @@ pub(in super::super) fn uv(tooling: &Tooling) -> String {
     tool("uv", &[("uv", pinned::UV)], tooling)
 }
 
-/// Lets `$tool` be Poetry in a script.
+/// Lets `$tool` be Poetry in a script. To find out what a package without a wheel needs, it would run the package's own code; the
+/// environment that it builds in cannot be made.
 pub(in super::super) fn poetry(tooling: &Tooling) -> String {
-    tool("poetry", &[("poetry", pinned::POETRY), ("poetry-plugin-pypi-mirror", pinned::POETRY_MIRROR)], tooling)
+    let packages = [("poetry", pinned::POETRY), ("poetry-plugin-pypi-mirror", pinned::POETRY_MIRROR)];
+    format!("export VIRTUALENV_CREATOR=wheels-only\n{}", tool("poetry", &packages, tooling))
 }
 
 /// The sandbox's own, or wheels of the index, so it need not be in the image.
