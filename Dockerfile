@@ -45,9 +45,10 @@ ENV PATH=/usr/local/go/bin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin
 RUN ln --symbolic /usr/local/rust/*/bin/* /usr/local/bin/ \
     && ln --symbolic /usr/local/gradle/bin/gradle /usr/local/bin/gradle \
     && rm -f /usr/local/bin/yarn /usr/local/bin/yarnpkg \
-    && npm install --global --no-fund --no-audit typescript@5 jest@30 eslint@9 prettier@3 pnpm@9.15.9 yarn@1.22.22 \
-    && python3 -m pip install --no-cache-dir --break-system-packages uv==0.9.8 \
-    && python3 -m venv /usr/local/poetry && /usr/local/poetry/bin/pip install --no-cache-dir poetry==2.2.1 \
+    && npm install --global --no-fund --no-audit typescript@5.9.3 jest@30.5.2 eslint@9.39.5 prettier@3.10.1 \
+        pnpm@9.15.9 yarn@1.22.22 \
+    && python3 -m pip install --no-cache-dir --break-system-packages uv==0.13.9 \
+    && python3 -m venv /usr/local/poetry && /usr/local/poetry/bin/pip install --no-cache-dir poetry==2.2.1 poetry-plugin-pypi-mirror==0.6.5 \
     && ln --symbolic /usr/local/poetry/bin/poetry /usr/local/bin/poetry \
     && rm -rf /root/.npm
 # Each tool that agents are told of is there, with nothing but /usr in reach of its settings.

@@ -1,5 +1,5 @@
 # Two commands carry a newcomer: `make demo` and `make test`. The others are extras.
-.PHONY: demo test lint build install up bench-ingress bench-agent bench-sandbox bench-workspace test-contracts sandbox-probes
+.PHONY: demo test lint build install up bench-ingress bench-agent bench-sandbox bench-workspace test-contracts sandbox-probes check-image
 
 # Where the demo's settings come from: make demo REPO=... TICKET=... SCRIPT=... MODEL=bedrock SCENARIO=jira|sentry|ci|comment|crash YES=1
 export REPO TICKET SCRIPT MODEL SCENARIO YES
@@ -58,3 +58,7 @@ sandbox-probes: build
 bench-sandbox: build
 	@cargo build --quiet --workspace --example bench_sandbox
 	@target/debug/examples/bench_sandbox
+
+# Whether what the Dockerfile names exists; with BUILD=directory (root, mmdebstrap) also whether its RUN lines and its tools work.
+check-image:
+	@scripts/check-image $(if $(BUILD),--build $(BUILD))

@@ -57,7 +57,8 @@ fn limit_processes(number: u64) -> io::Result<()> {
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// One word on what the kernel holds: `fully`, `partially` or `not`.
+/// One word on what the kernel holds, `fully`, `partially` or `not`, and our version: a worker of another one may ask for what
+/// we do not know.
 ///
 /// # Errors
 /// The rules are refused for another reason than the kernel's age.
@@ -68,7 +69,7 @@ pub(crate) fn about() -> io::Result<String> {
         RulesetStatus::PartiallyEnforced => "partially",
         RulesetStatus::NotEnforced => "not",
     };
-    Ok(word.to_owned())
+    Ok(format!("{word} {}", env!("CARGO_PKG_VERSION")))
 }
 
 /// Paths that do not exist are left out: nothing can be written there either.

@@ -4,7 +4,7 @@
 //!   kernel has it, and becomes the command.
 //! - `forward PORT SOCKET -- COMMAND`: runs the command and carries its connections to 127.0.0.1:PORT to a Unix socket, which
 //!   is the only way out of a network namespace without a network.
-//! - `about`: how far the kernel's Landlock goes, for `ticketwright check`.
+//! - `about`: how far the kernel's Landlock goes, and which version this is, for the worker's start.
 //!
 //! It ends as the command ends: 128 + n for signal n, 127 when there is no such program, 126 when it cannot be run. It is
 //! a program of its own because bubblewrap must have made its mounts before Landlock forbids them, and small because it is

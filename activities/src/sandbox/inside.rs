@@ -67,6 +67,39 @@ pub(super) fn confined(command: &Command, processes: Option<u64>) -> Vec<OsStrin
     words
 }
 
+/// What the helper says about itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Landlock holds.
+    Holds,
+    /// The kernel has none.
+    None,
+    /// It was not made with this worker, so it may not understand what it is told.
+    AnotherVersion,
+    /// It is no answer.
+    Trouble,
+}
+
+/// Reads what `about` prints: how far Landlock goes, and of which version the helper is. Its first releases left that out.
+pub(super) fn answer(said: &str) -> Answer {
+    let mut words = said.split_whitespace();
+    let answer = match words.next() {
+        Some("fully" | "partially") => Answer::Holds,
+        Some("not") => Answer::None,
+        _ => return Answer::Trouble,
+    };
+    if words.next() == Some(env!("CARGO_PKG_VERSION")) && words.next().is_none() {
+        answer
+    } else {
+        Answer::AnotherVersion
+    }
+}
+
+/// Whether the helper did not understand its own part of a command line.
+pub(super) fn has_refused(said: &str) -> bool {
+    ["ticketwright-inside: unknown option", "ticketwright-inside: use:"].iter().any(|begin| said.starts_with(begin))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -87,6 +120,18 @@ mod tests {
         let expected = "/run/ticketwright-inside confine --processes 9 --write /tmp --write /home/u --write /dev/shm --write /w \
                         --write /opt/cache -- /bin/bash -c true";
         assert_eq!(words.join(" "), expected);
+    }
+
+    #[test]
+    fn a_helper_of_another_version_is_told_apart() {
+        let own = env!("CARGO_PKG_VERSION");
+        assert_eq!(answer(&format!("fully {own}\n")), Answer::Holds);
+        assert_eq!(answer(&format!("not {own}\n")), Answer::None);
+        for other in ["fully\n", "partially 0.1.9\n", "not 9.0.0 more\n"] {
+            assert_eq!(answer(other), Answer::AnotherVersion, "{other}");
+        }
+        assert_eq!(answer("bash: /run/ticketwright-inside: No such file"), Answer::Trouble);
+        assert_eq!(answer(""), Answer::Trouble);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use workflows::contract::failure::FailureKind;
 use super::command::{Command, Exit};
 use super::etc::Etc;
 use super::groups::Groups;
+use super::inside::Answer;
 use super::launcher::Launcher;
 use super::slots::Slots;
 use super::{INSIDE, Inner, Sandbox, Settings, inside, raw, seccomp};
@@ -126,13 +127,20 @@ impl Sandbox {
         let about = Command::script(&format!("exec {INSIDE} about"), None, Duration::from_secs(30));
         let finished = self.run(about).await?;
         let said = finished.stdout.text();
-        Ok(match (finished.exit, said.trim()) {
-            (Exit::Code(0), "fully" | "partially") => {
+        let another = || unsupported("ticketwright-inside is of another version: install both from one release".into());
+        Ok(match (finished.exit, inside::answer(&said)) {
+            (_, Answer::AnotherVersion) => return Err(another()),
+            (Exit::Code(0), Answer::Holds) => {
                 self.use_landlock();
+                // Between two releases the version is the same, and yet what it is told may not be.
+                let confined = self.run(Command::script("exit 0", None, Duration::from_secs(30))).await?;
+                if confined.exit != Exit::Code(0) && inside::has_refused(&confined.stdout.text()) {
+                    return Err(another());
+                }
                 None
             }
-            (Exit::Code(0), "not") => Some("this kernel has none, it came with 5.13".to_owned()),
-            (exit, said) => Some(format!("{INSIDE} does not run: {exit:?}, {said}")),
+            (Exit::Code(0), Answer::None) => Some("this kernel has none, it came with 5.13".to_owned()),
+            (exit, _) => Some(format!("{INSIDE} does not run: {exit:?}, {}", said.trim())),
         })
     }
 }

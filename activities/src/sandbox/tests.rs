@@ -504,3 +504,23 @@ async fn what_the_second_line_lacks_is_a_warning() {
     }
     assert!(!sandbox.has_helper());
 }
+
+#[tokio::test]
+async fn a_helper_that_was_not_made_with_this_worker_is_named_at_the_start() {
+    let directory = open_directory();
+    let helper = directory.path().join("helper");
+    let settings = Settings { inside: Some(helper.clone()), ..Settings::default() };
+    let version = env!("CARGO_PKG_VERSION");
+    for script in [
+        "echo fully".to_owned(),
+        format!(
+            "[ \"$1\" = about ] && echo fully {version} || {{ echo 'ticketwright-inside: unknown option --x'; exit 126; }}"
+        ),
+    ] {
+        std::fs::write(&helper, format!("#!/bin/bash\n{script}\n")).unwrap();
+        std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Sandbox::probe(settings.clone()).await.unwrap_err();
+        let expected = "ticketwright-inside is of another version: install both from one release";
+        assert_eq!(error.message, expected, "{script}");
+    }
+}

@@ -117,7 +117,7 @@ impl Area {
         let checkout = self.open(mirror, &directory, tree, base);
         checkout.git.run(["read-tree", tree]).await.map_err(GitFailed::unexpected)?;
         checkout.git.run(["checkout-index", "--all", "--force", "--index"]).await.map_err(GitFailed::unexpected)?;
-        checkout.show().map_err(disk)?;
+        checkout.show().await.map_err(disk)?;
         Ok(checkout)
     }
 
@@ -196,15 +196,19 @@ impl Checkout {
     }
 
     /// Makes the `.git` that the sandbox sees, for the index as it is now.
-    pub(super) fn show(&self) -> io::Result<()> {
-        // Where the sandbox puts the view; made here, so that it belongs to no snapshot.
-        match std::fs::create_dir(self.files.join(".git")) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        let view = self.directory.join("view");
-        remove_tree(&view)?;
-        make_view(&view, &self.base, Path::new(OBJECTS), &self.directory.join(INDEX))
+    pub(super) async fn show(&self) -> io::Result<()> {
+        let (files, directory, base) = (self.files.clone(), self.directory.clone(), self.base.clone());
+        let shown = tokio::task::spawn_blocking(move || {
+            // Where the sandbox puts the view; made here, so that it belongs to no snapshot.
+            match std::fs::create_dir(files.join(".git")) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            let view = directory.join("view");
+            remove_tree(&view)?;
+            make_view(&view, &base, Path::new(OBJECTS), &directory.join(INDEX))
+        });
+        shown.await.map_err(io::Error::other)?
     }
 
     /// A bash script in these files.

@@ -67,7 +67,7 @@ async fn bring(checkout: &Checkout, owner: Option<u32>) -> Result<(), ServiceErr
     // As the user to whom the files belong, so that they need not change owner, which git would see as a change.
     let git = checkout.git.as_user(owner);
     git.run(["read-tree", "--reset", "-u", &checkout.tree]).await.map_err(GitFailed::unexpected)?;
-    checkout.show().map_err(disk)
+    checkout.show().await.map_err(disk)
 }
 
 async fn freshen(checkout: &Checkout, owner: Option<u32>, ours: bool) -> Result<(), ServiceError> {

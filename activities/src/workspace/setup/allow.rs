@@ -50,6 +50,14 @@ impl Destination {
     }
 }
 
+#[cfg(test)]
+impl Destination {
+    /// Whatever it is.
+    pub(super) fn unchecked(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port }
+    }
+}
+
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
@@ -98,6 +106,18 @@ fn name(text: &str) -> Option<String> {
     (text.len() <= 253 && named && text.split('.').all(label)).then_some(text)
 }
 
+/// Who decides about the connections of a set-up.
+pub(super) trait Guard: fmt::Debug + Send + Sync {
+    /// What the authority of a CONNECT request names, if it may be reached.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    fn admit(&self, authority: &str) -> Result<Destination, String>;
+
+    /// Whether a connection to `host` may ask the server there for `name`.
+    fn is_meant(&self, host: &Destination, name: &str) -> bool;
+}
+
 /// The hosts a set-up may reach.
 #[derive(Debug, Clone)]
 pub(super) struct AllowList(BTreeSet<Destination>);
@@ -109,11 +129,15 @@ impl AllowList {
         Self(usual.chain(more.iter().cloned()).collect())
     }
 
-    /// What the authority of a CONNECT request names, if it may be reached. The port must be there (RFC 9110, 9.3.6).
-    ///
-    /// # Errors
-    /// Why not, for people.
-    pub(super) fn admit(&self, authority: &str) -> Result<Destination, String> {
+    /// All of them.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &Destination> {
+        self.0.iter()
+    }
+}
+
+impl Guard for AllowList {
+    /// The port must be there (RFC 9110, 9.3.6).
+    fn admit(&self, authority: &str) -> Result<Destination, String> {
         if !authority.contains(':') {
             return Err("the request names no port".to_owned());
         }
@@ -128,9 +152,8 @@ impl AllowList {
         }
     }
 
-    /// All of them.
-    pub(super) fn hosts(&self) -> impl Iterator<Item = &Destination> {
-        self.0.iter()
+    fn is_meant(&self, host: &Destination, name: &str) -> bool {
+        host.host == name
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) const GO_BUILD_SEED: &str = "/deps/go-build-seed";
 pub(super) const MAVEN: &str = "/deps/maven";
 /// Gradle's home.
 pub(super) const GRADLE: &str = "/deps/gradle";
+/// Where commands have a cache of their own, which one of before 6.1 needs.
+pub(super) const GRADLE_CACHES: &str = "/home/u/.gradle/caches";
 
 type Variables = Vec<(String, String)>;
 
@@ -80,7 +82,8 @@ pub(super) fn writing(search: &str) -> Variables {
     ])
 }
 
-/// The way to the registries. Each client reads other variables (tried with pip, uv, npm, yarn, cargo, go and maven).
+/// The way to the registries. Each client reads other variables (tried with pip, uv, poetry, npm, pnpm,
+/// Yarn 1 to 4, cargo, go, Maven and Gradle).
 pub(super) fn online(certificates: Certificates) -> Variables {
     let proxy = format!("http://127.0.0.1:{PORT}");
     let names = [
@@ -101,6 +104,8 @@ pub(super) fn online(certificates: Certificates) -> Variables {
         // Not `direct`: that asks the hosts of the modules themselves.
         ("GOPROXY", "https://proxy.golang.org".into()),
         ("GOSUMDB", "sum.golang.org".into()),
+        // The simple interface is the one that mirrors have; else Poetry asks for one of PyPI's own.
+        ("POETRY_PYPI_MIRROR_URL", "https://pypi.org/simple/".into()),
     ]));
     let mut java = format!("-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort={PORT}");
     if certificates == Certificates::Own {
@@ -114,7 +119,6 @@ pub(super) fn online(certificates: Certificates) -> Variables {
             "CARGO_HTTP_CAINFO",
             "GIT_SSL_CAINFO",
             "npm_config_cafile",
-            "YARN_HTTPS_CA_FILE_PATH",
         ];
         variables.extend(owned(names.map(|name| (name, CERTIFICATES.to_owned()))));
     }
@@ -196,6 +200,15 @@ pub(super) fn offline(mounts: &[Mount], search: &str) -> Variables {
     if there(MAVEN) {
         variables.extend(owned([("MAVEN_OPTS", format!("-Dmaven.repo.local={MAVEN}"))]));
     }
+    if mounts.iter().any(|mount| mount.to.ends_with("node_modules")) {
+        // Scripts name a package manager. Whichever the sandbox has runs them; none may try to fetch the one that is meant.
+        variables.extend(owned([
+            ("SKIP_YARN_COREPACK_CHECK", "1".into()),
+            ("YARN_IGNORE_PATH", "1".into()),
+            ("npm_config_package_manager_strict", "false".into()),
+            ("npm_config_manage_package_manager_versions", "false".into()),
+        ]));
+    }
     if there(GRADLE) {
         // Read-only caches have a variable of their own; the home stays writable.
         variables.extend(owned([("GRADLE_RO_DEP_CACHE", format!("{GRADLE}/caches"))]));
@@ -242,7 +255,8 @@ mod tests {
     #[test]
     fn only_what_is_mounted_is_pointed_to() {
         let mount = |to: &str| Mount { from: "0".into(), to: to.into() };
-        assert!(offline(&[mount("/w/node_modules")], "/bin").is_empty());
+        assert!(offline(&[mount("/w/.venv")], "/bin").is_empty());
+        assert!(offline(&[mount("/w/a/node_modules")], "/bin").iter().all(|(name, _)| name != "PATH"));
         let python = offline(&[mount(PYTHON)], "/bin");
         assert!(python.iter().any(|(name, value)| name == "PATH" && value == "/deps/python/bin:/bin"));
         let go = offline(&[mount(GO), mount(GO_BUILD)], "/bin");

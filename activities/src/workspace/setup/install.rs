@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::environment::{self, CACHES, Certificates, DEPENDENCIES, PORT, SOCKET_DIRECTORY};
 use super::layers::{self, Layer, Making};
-use super::plan::Part;
-use super::proxy::{Proxy, SOCKET, Traffic};
+use super::plan::{Part, quote};
+use super::proxy::{Proxy, Rules, SOCKET, Traffic};
 use super::stage::Stage;
 use crate::failure::ServiceError;
 use crate::sandbox::{self, Bind, Command, Exit, Finished, INSIDE};
@@ -147,9 +147,18 @@ impl<'a> Run<'a> {
 
     /// Runs a script with the registries in reach.
     pub(super) async fn online(&self, script: &str) -> std::result::Result<(Finished, Traffic), ServiceError> {
+        self.reaching(self.activities.setup.settings.rules(), script).await
+    }
+
+    /// Runs a script with what these rules let through in reach.
+    pub(super) async fn reaching(
+        &self,
+        rules: Rules,
+        script: &str,
+    ) -> std::result::Result<(Finished, Traffic), ServiceError> {
         // A socket of an earlier run is nobody's.
         let _ = std::fs::remove_file(self.socket.join(SOCKET));
-        let proxy = Proxy::start(&self.socket, self.activities.setup.settings.rules()).map_err(disk)?;
+        let proxy = Proxy::start(&self.socket, rules).map_err(disk)?;
         let mut command = self.command(script);
         let forward = [INSIDE, "forward", &PORT.to_string(), &format!("{SOCKET_DIRECTORY}/{SOCKET}"), "--"];
         command.argv = forward.map(OsString::from).into_iter().chain(command.argv).collect();
@@ -163,7 +172,7 @@ impl<'a> Run<'a> {
     }
 
     /// Runs a script without any network.
-    async fn offline(&self, script: &str) -> std::result::Result<Finished, ServiceError> {
+    pub(super) async fn offline(&self, script: &str) -> std::result::Result<Finished, ServiceError> {
         self.activities.run(Command { limit: OFFLINE, ..self.command(script) }).await
     }
 }
@@ -285,7 +294,7 @@ async fn keep_others(
 
 /// `script` in a directory of the check-out.
 fn in_root(root: &str, script: &str) -> String {
-    if root.is_empty() { script.to_owned() } else { format!("cd '{}'\n{script}", root.replace('\'', r"'\''")) }
+    if root.is_empty() { script.to_owned() } else { format!("cd {}\n{script}", quote(root)) }
 }
 
 fn in_place(root: &str, name: &str) -> String {

@@ -2,8 +2,9 @@
 //! the check-out, and only the lock files come back.
 
 use super::install::{self, Run};
-use super::plan::{self, is_manifest};
+use super::plan::{self, Files, is_manifest, node, python};
 use super::stage::{self, Stage};
+use super::tooling::Tooling;
 use crate::failure::ServiceError;
 use crate::sandbox::Exit;
 use crate::workspace::area::{Area, Checkout};
@@ -12,7 +13,7 @@ use crate::workspace::paths::InnerPath;
 use crate::workspace::{WorkspaceActivities, text};
 
 /// How a lock file is brought up to date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Fixer {
     /// The file that says it is in use.
     pub(in super::super) lock: &'static str,
@@ -20,7 +21,7 @@ pub(in super::super) struct Fixer {
     pub(in super::super) shown: &'static str,
     /// The program, if it must be in the sandbox.
     program: &'static str,
-    script: &'static str,
+    script: fn(&Files, &Tooling) -> String,
     /// What comes back.
     results: &'static [&'static str],
 }
@@ -32,53 +33,55 @@ pub(in super::super) const FIXERS: [Fixer; 7] = [
         lock: "package-lock.json",
         shown: "npm install --package-lock-only",
         program: "npm",
-        script: "npm install --package-lock-only --ignore-scripts",
+        script: |_, _| "npm install --package-lock-only --ignore-scripts".to_owned(),
         results: &["package-lock.json"],
     },
     Fixer {
         lock: "pnpm-lock.yaml",
         shown: "pnpm install --lockfile-only",
         program: "npm",
-        script: "$(command -v pnpm || echo npx --yes pnpm@9) install --lockfile-only --no-frozen-lockfile --ignore-scripts --ignore-pnpmfile",
+        script: |files, tooling| {
+            let pnpm = node::pnpm(files, "", tooling);
+            format!("{pnpm} install --lockfile-only --no-frozen-lockfile --ignore-scripts --ignore-pnpmfile")
+        },
         results: &["pnpm-lock.yaml"],
     },
     Fixer {
         lock: "yarn.lock",
         shown: "yarn install",
         program: "npm",
-        script: "if grep -q __metadata: yarn.lock; then npx --yes @yarnpkg/cli-dist@4 install --mode=update-lockfile; \
-                 else $(command -v yarn || echo npx --yes yarn@1.22.22) install --ignore-scripts --non-interactive; fi",
+        script: |files, tooling| {
+            let (preparation, install) = (node::preparation(files, ""), node::yarn_install(files, "", tooling));
+            if preparation.is_empty() { install } else { format!("{preparation}{install} --no-immutable") }
+        },
         results: &["yarn.lock"],
     },
     Fixer {
         lock: "uv.lock",
         shown: "uv lock",
         program: "python3",
-        script: "command -v uv >/dev/null || { python3 -m venv .ticketwright-tool && .ticketwright-tool/bin/python -m pip install \
-                 --quiet --only-binary :all: uv && PATH=$PWD/.ticketwright-tool/bin:$PATH; }; uv lock --no-build",
+        script: |_, tooling| format!("set -e\n{}\n$tool lock --no-build", python::uv(tooling)),
         results: &["uv.lock"],
     },
     Fixer {
         lock: "poetry.lock",
         shown: "poetry lock",
         program: "python3",
-        script: "command -v poetry >/dev/null || { python3 -m venv .ticketwright-tool && .ticketwright-tool/bin/python -m pip \
-                 install --quiet --only-binary :all: poetry && PATH=$PWD/.ticketwright-tool/bin:$PATH; }; \
-                 poetry lock --no-interaction",
+        script: |_, tooling| format!("set -e\n{}\n$tool lock --no-interaction", python::poetry(tooling)),
         results: &["poetry.lock"],
     },
     Fixer {
         lock: "Cargo.lock",
         shown: "cargo update --workspace",
         program: "cargo",
-        script: "cargo update --workspace",
+        script: |_, _| "cargo update --workspace".to_owned(),
         results: &["Cargo.lock"],
     },
     Fixer {
         lock: "go.sum",
         shown: "go mod tidy",
         program: "go",
-        script: "go mod tidy",
+        script: |_, _| "go mod tidy".to_owned(),
         results: &["go.mod", "go.sum"],
     },
 ];
@@ -97,7 +100,8 @@ impl WorkspaceActivities {
         checkout: &Checkout,
         fixer: &Fixer,
     ) -> Result<String, ServiceError> {
-        if !self.setup.tooling(&self.sandbox).await?.has(fixer.program) {
+        let tooling = self.setup.tooling(&self.sandbox).await?;
+        if !tooling.has(fixer.program) {
             return Ok(format!("not run: {} is not installed in the sandbox", fixer.program));
         }
         let files = stage::files(&mirror.git, &checkout.tree).await?;
@@ -111,7 +115,7 @@ impl WorkspaceActivities {
 
         let run = Run::new(self, area, area.make(&format!("lock-{}", fixer.lock))?)?;
         stage.lay_out(&mirror.git, &run.files, &run.index).await?;
-        let (finished, traffic) = run.online(fixer.script).await?;
+        let (finished, traffic) = run.online(&(fixer.script)(&files, tooling)).await?;
         tracing::info!(fixer = fixer.shown, exit = ?finished.exit, hosts = ?traffic.hosts, refused = ?traffic.refused, "a lock file was updated");
         if finished.exit != Exit::Code(0) {
             let (why, _) = install::why(&finished, &traffic, self.setup.settings.limit_seconds);

@@ -11,6 +11,7 @@ mod hello;
 mod install;
 mod layers;
 mod lockfiles;
+mod pinned;
 mod plan;
 mod proxy;
 mod stage;
@@ -19,7 +20,7 @@ mod tooling;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -105,7 +106,7 @@ impl Settings {
 
     fn rules(&self) -> Rules {
         Rules {
-            allowed: AllowList::new(&self.allow),
+            guard: Arc::new(AllowList::new(&self.allow)),
             upstream_addresses: self.upstream_addresses.clone(),
             upstream_proxy: self.upstream_proxy.clone(),
             down: self.download_bytes,
@@ -211,14 +212,13 @@ impl WorkspaceActivities {
         checkout: &mut Checkout,
     ) -> Result<(), ServiceError> {
         let (held, mut notes) = self.installed(area, mirror, &checkout.tree, base).await?;
-        let scratch = checkout.files.with_file_name(SCRATCH);
-        // A check-out that is used again has one of its last use.
-        super::area::remove_tree(&scratch).map_err(disk)?;
-        std::fs::create_dir(&scratch).map_err(disk)?;
-        lock::open_to_others(&scratch).map_err(disk)?;
-        for held in &held {
-            notes.extend(show(held, checkout, &scratch, &self.sandbox.path()).map_err(disk)?);
-        }
+        let files = checkout.files.clone();
+        let search = self.sandbox.path();
+        let shown = tokio::task::spawn_blocking(move || show_all(held, &files, &search));
+        let (held, shown) = shown.await.map_err(disk)?.map_err(disk)?;
+        notes.extend(shown.notes);
+        checkout.binds.extend(shown.binds);
+        checkout.env.extend(shown.env);
         checkout.prepared = Prepared { notes, _held: held };
         Ok(())
     }
@@ -360,17 +360,40 @@ pub(super) async fn brings_pytest(git: &super::git::Git, commit: &str, names: &[
     Ok(plan::brings_pytest(&stage::files(git, commit).await?))
 }
 
-/// Lets the commands of `checkout` find a layer. `scratch`: a directory for what goes with it. `search`: the sandbox's path. Notes
-/// for people and models.
-fn show(held: &Held, checkout: &mut Checkout, scratch: &Path, search: &str) -> io::Result<Vec<String>> {
-    let mut notes = Vec::new();
+/// How commands find what is installed.
+#[derive(Debug, Default)]
+struct Shown {
+    binds: Vec<Bind>,
+    env: Vec<(String, String)>,
+    /// For people and models.
+    notes: Vec<String>,
+}
+
+/// Lets the commands of a check-out with these files find all layers. `search`: the sandbox's path. Copies files, so it blocks.
+fn show_all(held: Vec<Held>, files: &Path, search: &str) -> io::Result<(Vec<Held>, Shown)> {
+    let scratch = files.with_file_name(SCRATCH);
+    // A check-out that is used again has one of its last use.
+    super::area::remove_tree(&scratch)?;
+    std::fs::create_dir(&scratch)?;
+    lock::open_to_others(&scratch)?;
+    let mut shown = Shown::default();
+    for held in &held {
+        show(held, files, &scratch, &mut shown)?;
+        shown.env.extend(environment::offline(&held.layer.mounts, search));
+        shown.binds.extend(environment::offline_files(&held.layer.mounts, &scratch)?);
+    }
+    Ok((held, shown))
+}
+
+/// Lets commands find a layer. `scratch`: a directory for what goes with it.
+fn show(held: &Held, files: &Path, scratch: &Path, shown: &mut Shown) -> io::Result<()> {
     for mount in &held.layer.mounts {
         let from = held.directory.join(&mount.from);
         if let Ok(place) = mount.to.strip_prefix(sandbox::ROOT)
-            && !mount_point(&checkout.files, place)?
+            && !mount_point(files, place)?
         {
             let place = place.display();
-            notes.push(format!(
+            shown.notes.push(format!(
                 "{place} holds something already, so what was installed for it is not shown there. Remove it to have that."
             ));
             continue;
@@ -378,26 +401,29 @@ fn show(held: &Held, checkout: &mut Checkout, scratch: &Path, search: &str) -> i
         if mount.to == Path::new(environment::GO_BUILD) {
             let cache = scratch.join("go-build");
             layers::link_farm(&from, &cache, Path::new(environment::GO_BUILD_SEED))?;
-            checkout.binds.push(Bind { from, to: environment::GO_BUILD_SEED.into(), writable: false });
-            checkout.binds.push(Bind { from: cache, to: mount.to.clone(), writable: true });
+            shown.binds.push(Bind { from, to: environment::GO_BUILD_SEED.into(), writable: false });
+            shown.binds.push(Bind { from: cache, to: mount.to.clone(), writable: true });
             continue;
         }
-        checkout.binds.push(Bind { from: from.clone(), to: mount.to.clone(), writable: false });
+        if mount.to == Path::new(environment::GRADLE) && layers::is_of_old_gradle(&from) {
+            let cache = scratch.join("gradle");
+            layers::gradle_farm(&from.join("caches"), &cache, &mount.to.join("caches"))?;
+            shown.binds.push(Bind { from: cache, to: environment::GRADLE_CACHES.into(), writable: true });
+        }
+        shown.binds.push(Bind { from: from.clone(), to: mount.to.clone(), writable: false });
         for name in CACHES_OF_TOOLS.iter().filter(|name| from.join(name).is_dir()) {
-            let cache = scratch.join(format!("cache-{}", checkout.binds.len()));
+            let cache = scratch.join(format!("cache-{}", shown.binds.len()));
             std::fs::create_dir(&cache)?;
-            checkout.binds.push(Bind { from: cache, to: mount.to.join(name), writable: true });
+            shown.binds.push(Bind { from: cache, to: mount.to.join(name), writable: true });
         }
     }
     for path in &held.layer.copies {
         let place = Path::new(path);
-        if place.parent().is_none_or(|parent| directories(&checkout.files, parent).unwrap_or(false)) {
-            layers::copy_tree(&held.directory.join(layers::COPIES).join(path), &checkout.files.join(path))?;
+        if place.parent().is_none_or(|parent| directories(files, parent).unwrap_or(false)) {
+            layers::copy_tree(&held.directory.join(layers::COPIES).join(path), &files.join(path))?;
         }
     }
-    checkout.env.extend(environment::offline(&held.layer.mounts, search));
-    checkout.binds.extend(environment::offline_files(&held.layer.mounts, scratch)?);
-    Ok(notes)
+    Ok(())
 }
 
 /// Makes an empty directory to mount something on. False: the repository has something else there.
@@ -441,5 +467,7 @@ impl Commands {
     }
 }
 
+#[cfg(test)]
+mod probes;
 #[cfg(test)]
 mod tests;

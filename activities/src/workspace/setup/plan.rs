@@ -2,8 +2,8 @@
 
 mod java;
 mod native;
-mod node;
-mod python;
+pub(super) mod node;
+pub(super) mod python;
 
 use std::collections::BTreeMap;
 
@@ -148,7 +148,7 @@ pub(super) fn is_manifest(path: &str) -> bool {
         return false;
     }
     python::is_manifest(folders, file)
-        || node::is_manifest(file)
+        || node::is_manifest(folders, file)
         || native::is_manifest(folders, file)
         || java::is_manifest(folders, file)
 }
@@ -158,17 +158,21 @@ pub(super) fn is_manifest(path: &str) -> bool {
 pub(super) fn is_program(path: &str) -> bool {
     let (folders, file) = split(path);
     let folder = folders.rsplit('/').next();
-    let gradle = ["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts", "gradle.properties"];
-    let node = [".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs"];
-    gradle.contains(&file)
-        || node.contains(&file)
+    let settings = [".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs"];
+    java::is_build_script(folders, file)
+        || file.ends_with(java::CATALOG)
+        || settings.contains(&file)
+        || node::is_plugin(folders, file)
         || matches!(folder, Some(".cargo" | ".mvn"))
         || matches!(file, "pom.xml" | "setup.py" | "pip.conf" | "uv.toml")
 }
 
-/// Whether two versions of a program do the same: of a `pom.xml` only the dependencies differ, which are names and versions.
+/// Whether two versions of a program do the same: of a `pom.xml` only the dependencies differ, which are names and versions, and
+/// of Gradle's catalogues, which name plugins, only the versions.
 fn does_the_same(path: &str, base: &str, tree: &str) -> bool {
-    base == tree || split(path).1 == "pom.xml" && java::without_dependencies(base) == java::without_dependencies(tree)
+    base == tree
+        || split(path).1 == "pom.xml" && java::without_dependencies(base) == java::without_dependencies(tree)
+        || path.ends_with(java::CATALOG) && java::differ_in_versions(base, tree)
 }
 
 /// The files of a tree, its programs replaced by the base's; the paths of those that were.
@@ -238,7 +242,7 @@ fn outermost(directories: Vec<String>) -> Vec<String> {
 }
 
 /// A word of a bash script.
-fn quote(word: &str) -> String {
+pub(super) fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use super::allow::{AllowList, Destination, Range, reachable};
+use super::allow::{Destination, Guard, Range, reachable};
 use super::hello::{self, Hello};
 
 /// Name of the socket in its directory.
@@ -32,8 +32,8 @@ const NAMES: usize = 50;
 /// What passes.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
-    /// The hosts.
-    pub(super) allowed: AllowList,
+    /// Knows the hosts.
+    pub(super) guard: Arc<dyn Guard>,
     /// Addresses that are fine although they are not public.
     pub(super) upstream_addresses: Vec<Range>,
     /// A proxy to go through, `host:port`; names are then resolved there.
@@ -189,7 +189,7 @@ async fn turn_away(mut client: UnixStream) {
 async fn serve(mut client: UnixStream, state: &State) {
     let Ok(Ok((request, early))) = tokio::time::timeout(STEP, read_head(&mut client)).await else { return };
     let admitted = authority(&request)
-        .and_then(|authority| state.rules.allowed.admit(authority).inspect_err(|why| state.refused(authority, why)));
+        .and_then(|authority| state.rules.guard.admit(authority).inspect_err(|why| state.refused(authority, why)));
     let host = match admitted {
         Ok(host) => host,
         Err(why) => return refuse(client, "403 Forbidden", &why).await,
@@ -212,7 +212,12 @@ async fn serve(mut client: UnixStream, state: &State) {
     if client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.is_err() {
         return;
     }
-    let first = match tokio::time::timeout(STEP, read_hello(&mut client, early, host.host())).await {
+    let first = match tokio::time::timeout(
+        STEP,
+        read_hello(&mut client, early, |name| state.rules.guard.is_meant(&host, name)),
+    )
+    .await
+    {
         Ok(Ok(first)) => first,
         Ok(Err(why)) => return state.refused(&host.to_string(), &why),
         Err(_) => return state.refused(&host.to_string(), "no TLS connection began"),
@@ -328,11 +333,15 @@ async fn through(proxy: &str, host: &Destination) -> Result<TcpStream, Refused> 
     }
 }
 
-/// The first bytes of the connection, once they are a ClientHello for `host`.
-async fn read_hello(client: &mut UnixStream, mut bytes: Vec<u8>, host: &str) -> Result<Vec<u8>, String> {
+/// The first bytes of the connection, once they are a ClientHello for a name that is meant.
+async fn read_hello(
+    client: &mut UnixStream,
+    mut bytes: Vec<u8>,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<Vec<u8>, String> {
     loop {
         match hello::read(&bytes) {
-            Hello::Names(name) if name == host => return Ok(bytes),
+            Hello::Names(name) if is_meant(&name) => return Ok(bytes),
             Hello::Names(name) => {
                 let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
                 return Err(format!("the connection asked for {name} in the end"));
@@ -399,6 +408,7 @@ mod tests {
 
     use tokio::net::TcpListener;
 
+    use super::super::allow::AllowList;
     use super::super::hello::tests::client_hello;
     use super::*;
 
@@ -423,7 +433,7 @@ mod tests {
     fn rules(port: u16) -> Rules {
         let localhost = format!("localhost:{port}").parse().unwrap();
         Rules {
-            allowed: AllowList::new(&[localhost]),
+            guard: Arc::new(AllowList::new(&[localhost])),
             upstream_addresses: ["127.0.0.0/8", "::1"].map(|range| range.parse().unwrap()).to_vec(),
             upstream_proxy: None,
             down: 1 << 20,

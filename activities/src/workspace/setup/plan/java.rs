@@ -7,16 +7,24 @@ use crate::workspace::setup::tooling::Tooling;
 pub(super) fn is_manifest(folders: &str, file: &str) -> bool {
     let of_maven =
         folders.rsplit('/').next() == Some(".mvn") && matches!(file, "maven.config" | "jvm.config" | "extensions.xml");
-    let of_gradle = matches!(
-        file,
-        "build.gradle"
-            | "build.gradle.kts"
-            | "settings.gradle"
-            | "settings.gradle.kts"
-            | "gradle.properties"
-            | "gradle.lockfile"
-    ) || file.ends_with(".versions.toml");
-    of_maven || of_gradle || file == "pom.xml"
+    of_maven || of_gradle(folders, file) || file == "pom.xml"
+}
+
+/// Whether Gradle reads a file to find out what a build is.
+fn of_gradle(folders: &str, file: &str) -> bool {
+    is_build_script(folders, file) || file == "gradle.lockfile" || file.ends_with(CATALOG)
+}
+
+/// How the names of files with versions for Gradle end.
+pub(super) const CATALOG: &str = ".versions.toml";
+
+/// Whether Gradle runs a file, or compiles it and then runs it, before anything is built.
+pub(super) fn is_build_script(folders: &str, file: &str) -> bool {
+    let ends = |ends: &[&str]| ends.iter().any(|end| file.ends_with(end));
+    let of_builds = || folders.split('/').any(|folder| matches!(folder, "buildSrc" | "build-logic"));
+    ends(&[".gradle", ".gradle.kts"])
+        || file == "gradle.properties"
+        || ends(&[".java", ".kt", ".groovy", ".properties"]) && of_builds()
 }
 
 /// A test that does nothing, so that Maven fetches what runs tests: it looks for that only when there is one.
@@ -68,12 +76,16 @@ pub(super) fn maven(files: &Files, tooling: &Tooling, plan: &mut Plan) {
     plan.parts.push(part);
 }
 
-/// Compiling leaves out what is only there when tests run.
-const RESOLVE: &str = "allprojects { tasks.register('ticketwrightResolve') { doLast {\n\
-    ['runtimeClasspath', 'testRuntimeClasspath'].each { name ->\n\
-    def found = project.configurations.findByName(name)\n\
-    if (found != null && found.canBeResolved) { found.incoming.artifactView { lenient = true }.files.files }\n\
+/// Fetches what every configuration of every project names. Where there is no source nothing is compiled, so no task would ask for
+/// it. What tests are compiled and run with has to be there; of the rest, some may be of no use here.
+const RESOLVE: &str = "allprojects { tasks.create('ticketwrightResolve') { doLast {\n\
+    project.configurations.findAll { it.canBeResolved }.each { found ->\n\
+    if (found.name =~ /(?i)(compile|runtime)Classpath$|annotationProcessor$/) { found.files }\n\
+    else { found.incoming.artifactView { it.lenient = true }.files.files }\n\
     } } } }\n";
+/// The caches of dependencies are used in other places, and read-only; what says otherwise stays here.
+const LEFT_OVER: &str =
+    "rm -f /deps/gradle/caches/modules-*/modules-*.lock /deps/gradle/caches/modules-*/gc.properties\n";
 
 /// Adds each outermost build. The wrapper of a repository is a program of its own and is not run.
 pub(super) fn gradle(files: &Files, tooling: &Tooling, plan: &mut Plan) {
@@ -86,15 +98,20 @@ pub(super) fn gradle(files: &Files, tooling: &Tooling, plan: &mut Plan) {
     }
     let build = |root: &String| {
         format!(
-            "cd {}\ngradle --no-daemon --console=plain --quiet --init-script /w/.ticketwright.gradle testClasses ticketwrightResolve\n",
+            "cd {}\ngradle --no-daemon --console=plain --quiet --init-script /w/.ticketwright.gradle \
+             -Dorg.gradle.configuration-cache=false -Dorg.gradle.unsafe.configuration-cache=false ticketwrightResolve\n",
             quote(&below("/w", root))
         )
     };
+    let is_of_gradle = |path: &str| {
+        let (folders, file) = super::split(path);
+        of_gradle(folders, file)
+    };
     plan.parts.push(Part {
-        title: "gradle testClasses".into(),
+        title: "gradle resolve".into(),
         written: [(".ticketwright.gradle".to_owned(), RESOLVE.to_owned())].into(),
-        online: format!("set -e\n{}", roots.iter().map(build).collect::<String>()),
-        manifests: Some(files.manifests(|file| is_manifest("", file) && file != "pom.xml")),
+        online: format!("set -e\n{}{LEFT_OVER}", roots.iter().map(build).collect::<String>()),
+        manifests: Some(files.texts.keys().filter(|path| is_of_gradle(path)).cloned().collect()),
         deps: vec![GRADLE.into()],
         tools: vec!["gradle".into(), "java".into()],
         ..Part::default()
@@ -135,4 +152,14 @@ pub(super) fn without_dependencies(pom: &str) -> String {
     left.push_str(rest);
     // Where they stood does not matter.
     left.split_whitespace().collect::<Vec<_>>().join(" ").replace("<dependencies> </dependencies>", "")
+}
+
+/// Whether two files of versions name the same plugins and libraries, whichever versions these have.
+pub(super) fn differ_in_versions(one: &str, other: &str) -> bool {
+    let rest = |text: &str| {
+        let mut table = text.parse::<toml::Table>().ok()?;
+        table.remove("versions");
+        Some(table)
+    };
+    rest(one).is_some_and(|one| Some(one) == rest(other))
 }

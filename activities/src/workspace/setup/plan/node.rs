@@ -1,16 +1,32 @@
 //! JavaScript: npm, yarn and pnpm. Packages come without their scripts, which then run without network.
 
+use serde_json::Value;
+
 use super::{Files, Part, Plan, below, is_below, missing, outermost};
+use crate::workspace::setup::pinned;
 use crate::workspace::setup::tooling::Tooling;
 
 const LOCKS: [&str; 4] = ["package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml"];
 
-pub(super) fn is_manifest(file: &str) -> bool {
+/// How Yarn from 2 on is told to make what Node finds, and to leave alone which other Yarn and which scripts a repository names.
+const BERRY: &str = "export YARN_IGNORE_PATH=1 YARN_NODE_LINKER=node-modules YARN_ENABLE_SCRIPTS=false \
+                     YARN_ENABLE_GLOBAL_CACHE=false YARN_CACHE_FOLDER=/run/caches/cache/berry\n";
+/// Said when packages are installed that the lock file does not name.
+const AHEAD: &str = "echo 'the lock file does not fit package.json' > .ticketwright-note";
+
+pub(super) fn is_manifest(folders: &str, file: &str) -> bool {
     LOCKS.contains(&file)
+        || is_plugin(folders, file)
+        || folders.ends_with(".yarn/patches")
         || matches!(
             file,
             "package.json" | "pnpm-workspace.yaml" | ".npmrc" | ".yarnrc" | ".yarnrc.yml" | ".nvmrc" | ".pnpmfile.cjs"
         )
+}
+
+/// Whether a file is part of Yarn as a repository has it.
+pub(super) fn is_plugin(folders: &str, file: &str) -> bool {
+    folders.contains(".yarn/plugins") && file.ends_with(".cjs")
 }
 
 /// Adds each place with a lock file, and the outermost without one.
@@ -22,8 +38,7 @@ pub(super) fn detect(files: &Files, tooling: &Tooling, plan: &mut Plan) {
         }
     }
     for root in roots {
-        let json: serde_json::Value =
-            serde_json::from_str(files.text(&below(&root, "package.json"))).unwrap_or_default();
+        let json = package(files, &root);
         let some = |field: &str| json[field].as_object().is_some_and(|listed| !listed.is_empty());
         let needs =
             ["dependencies", "devDependencies", "optionalDependencies", "peerDependencies"].into_iter().any(some)
@@ -37,16 +52,26 @@ pub(super) fn detect(files: &Files, tooling: &Tooling, plan: &mut Plan) {
             continue;
         }
         if tooling.has("npm") {
-            plan.parts.push(part(files, tooling, &root, &json));
+            plan.parts.push(part(files, tooling, &root));
         } else {
             plan.notes.push(missing("npm", &root, "package.json"));
         }
     }
 }
 
-fn part(files: &Files, tooling: &Tooling, root: &str, package: &serde_json::Value) -> Part {
+fn package(files: &Files, root: &str) -> Value {
+    serde_json::from_str(files.text(&below(root, "package.json"))).unwrap_or_default()
+}
+
+fn part(files: &Files, tooling: &Tooling, root: &str) -> Part {
     let has = |name: &str| files.has(&below(root, name));
-    let manifests = files.manifests(is_manifest).into_iter().filter(|path| is_below(root, path)).collect();
+    let is_manifest = |path: &&String| {
+        is_below(root, path) && {
+            let (folders, file) = super::split(path);
+            is_manifest(folders, file)
+        }
+    };
+    let manifests = files.texts.keys().filter(is_manifest).cloned().collect();
     let mut part = Part {
         root: root.to_owned(),
         manifests: Some(manifests),
@@ -56,44 +81,31 @@ fn part(files: &Files, tooling: &Tooling, root: &str, package: &serde_json::Valu
     };
     let rebuild = Some("npm rebuild --offline --foreground-scripts".to_owned());
     if has("pnpm-lock.yaml") {
-        let wanted = pnpm_version(package, files.text(&below(root, "pnpm-lock.yaml")));
-        // Each generation reads its own lock files.
-        let installed = tooling
-            .versions(&["pnpm".to_owned()])
-            .any(|(_, version)| version.split('.').next() == wanted.split('.').next());
-        let pnpm = if installed { "pnpm".to_owned() } else { format!("npx --yes pnpm@{wanted}") };
+        let pnpm = pnpm(files, root, tooling);
         part.title = "pnpm install".into();
         part.tools.push("pnpm".into());
         let install = format!(
             "{pnpm} install --ignore-scripts --ignore-pnpmfile --store-dir /run/caches/cache/pnpm --package-import-method copy"
         );
-        part.online = format!("{install} --frozen-lockfile || {install} --no-frozen-lockfile");
+        part.online = format!("{install} --frozen-lockfile || {{ {AHEAD}; {install} --no-frozen-lockfile; }}");
         part.offline = Some(format!("npm_config_store_dir=/run/caches/cache/pnpm {pnpm} --recursive rebuild"));
     } else if has("yarn.lock") {
-        let lock = files.text(&below(root, "yarn.lock"));
+        let install = yarn_install(files, root, tooling);
         part.title = "yarn install".into();
         part.tools.push("yarn".into());
-        if lock.contains("__metadata:") {
-            part.online =
-                "export YARN_NODE_LINKER=node-modules YARN_ENABLE_SCRIPTS=false YARN_ENABLE_GLOBAL_CACHE=false \
-                           YARN_CACHE_FOLDER=/run/caches/cache/berry YARN_ENABLE_IMMUTABLE_INSTALLS=false\n\
-                           npx --yes @yarnpkg/cli-dist@4 install"
-                    .into();
+        let (strict, loose) = if is_berry(files, root) {
+            ("--immutable", "--no-immutable")
         } else {
-            let yarn = program(tooling, "yarn", "1.22.22");
-            part.online = format!(
-                "{yarn} install --frozen-lockfile --ignore-scripts --non-interactive --no-progress \\\n\
-                 || {yarn} install --pure-lockfile --ignore-scripts --non-interactive --no-progress"
-            );
-        }
+            ("--frozen-lockfile", "--pure-lockfile")
+        };
+        let preparation = preparation(files, root);
+        part.online = format!("{preparation}{install} {strict} || {{ {AHEAD}; {install} {loose}; }}");
         part.offline = rebuild;
     } else if LOCKS.iter().any(|lock| has(lock)) {
         part.title = "npm ci".into();
         // A manifest that was just changed is ahead of its lock file; the tests of that change need its packages.
         part.online =
-            "npm ci --ignore-scripts || { echo 'the lock file does not fit package.json' > .ticketwright-note; \
-                       npm install --ignore-scripts --no-package-lock; }"
-                .into();
+            format!("npm ci --ignore-scripts || {{ {AHEAD}; npm install --ignore-scripts --no-package-lock; }}");
         part.offline = rebuild;
     } else {
         part.title = "npm install".into();
@@ -106,22 +118,55 @@ fn part(files: &Files, tooling: &Tooling, root: &str, package: &serde_json::Valu
     part
 }
 
-/// A package manager of the sandbox, or the same from the registry.
-fn program(tooling: &Tooling, name: &str, version: &str) -> String {
-    if tooling.has(name) { name.to_owned() } else { format!("npx --yes {name}@{version}") }
+/// How pnpm is started: the sandbox's own where it reads this lock file, else the registry's.
+pub(in super::super) fn pnpm(files: &Files, root: &str, tooling: &Tooling) -> String {
+    let lock = files.text(&below(root, "pnpm-lock.yaml"));
+    let wanted = named(&package(files, root), "pnpm").unwrap_or_else(|| {
+        let format = lock.lines().find_map(|line| line.strip_prefix("lockfileVersion:")).unwrap_or_default();
+        let generation = format.trim().trim_matches(['\'', '"']).split('.').next().and_then(|part| part.parse().ok());
+        pinned::pnpm(generation.unwrap_or(u32::MAX)).to_owned()
+    });
+    // Each generation reads its own lock files.
+    let generation = |version: &str| version.split('.').next().map(str::to_owned);
+    let installed =
+        tooling.versions(&["pnpm".to_owned()]).any(|(_, version)| generation(version) == generation(&wanted));
+    if installed { "pnpm".to_owned() } else { format!("npx --yes pnpm@{wanted}") }
 }
 
-/// What `packageManager` names, or what reads this lock file.
-fn pnpm_version(package: &serde_json::Value, lock: &str) -> String {
-    let named = package["packageManager"].as_str().and_then(|named| named.strip_prefix("pnpm@"));
-    let plain = |version: &&str| !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if let Some(version) = named.and_then(|named| named.split('+').next()).filter(plain) {
-        return version.to_owned();
+/// Whether the lock file is one of Yarn from 2 on.
+fn is_berry(files: &Files, root: &str) -> bool {
+    files.text(&below(root, "yarn.lock")).contains("__metadata:")
+}
+
+/// What comes before Yarn in a script.
+pub(in super::super) fn preparation(files: &Files, root: &str) -> &'static str {
+    if is_berry(files, root) { BERRY } else { "" }
+}
+
+/// How Yarn installs, without any script: from 2 on as the repository names it or its lock file tells, before that as the sandbox
+/// has it.
+pub(in super::super) fn yarn_install(files: &Files, root: &str, tooling: &Tooling) -> String {
+    if !is_berry(files, root) {
+        let installed = tooling.versions(&["yarn".to_owned()]).any(|(_, version)| version.starts_with("1."));
+        let yarn = if installed { "yarn".to_owned() } else { format!("npx --yes yarn@{}", pinned::YARN) };
+        return format!("{yarn} install --ignore-scripts --non-interactive --no-progress");
     }
-    let format = lock.lines().find_map(|line| line.strip_prefix("lockfileVersion:")).unwrap_or_default();
-    match format.trim().trim_matches(['\'', '"']).split('.').next() {
-        Some("5") => "7".into(),
-        Some("6") => "8".into(),
-        _ => "9".into(),
-    }
+    let version = named(&package(files, root), "yarn").filter(|version| !version.starts_with("1."));
+    let version = version.unwrap_or_else(|| {
+        let lock = files.text(&below(root, "yarn.lock"));
+        let mut lines = lock.lines().skip_while(|line| !line.starts_with("__metadata:"));
+        let generation = lines.find_map(|line| line.trim().strip_prefix("version:")?.trim().parse().ok());
+        pinned::berry(generation.unwrap_or(u32::MAX)).to_owned()
+    });
+    // `enableScripts` is about packages only; the scripts of the project itself would run all the same.
+    let no_scripts = if version.starts_with("2.") { "--skip-builds" } else { "--mode=skip-build" };
+    format!("npx --yes @yarnpkg/cli-dist@{version} install {no_scripts}")
+}
+
+/// The version of a package manager that `packageManager` names, if it is a whole one.
+fn named(package: &Value, manager: &str) -> Option<String> {
+    let version = package["packageManager"].as_str()?.strip_prefix(manager)?.strip_prefix('@')?.split('+').next()?;
+    let is_whole = version.split('.').count() == 3
+        && version.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    is_whole.then(|| version.to_owned())
 }

@@ -2,11 +2,14 @@
 //! Wheels only, because building a package runs its code while the registries are in reach.
 
 use super::super::environment::PYTHON;
+use super::super::pinned;
 use super::{Files, Part, Plan, below, missing, quote};
 use crate::workspace::setup::tooling::Tooling;
 
 /// Makes the environment. Its interpreter is the sandbox's own, at the same path later.
 const ENVIRONMENT: &str = "python3 -m venv /deps/python\n";
+/// Said when packages are installed that the lock file does not name.
+const AHEAD: &str = "echo 'the lock file does not fit pyproject.toml' > .ticketwright-note";
 /// Names of requirements files that tests need; others may be for other platforms and contradict them.
 const REQUIREMENTS: [&str; 12] = [
     "requirements.txt",
@@ -109,22 +112,20 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
     }
     let places: Vec<String> = places.iter().map(|place| quote(place.trim_end_matches('/'))).collect();
     let end = format!(
-        "\npython -c 'import pytest' 2>/dev/null || python -m pip install --quiet --only-binary :all: pytest\n\
+        "\npython -c 'import pytest' 2>/dev/null || python -m pip install --quiet --only-binary :all: pytest=={}\n\
          printf '%s\\n' {} > \"$(python -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))')/workspace.pth\"\n",
+        pinned::PYTEST,
         places.join(" ")
     );
-    let tool = |name: &str| match tooling.has(name) {
-        true => format!("tool={name}"),
-        false => fetched(name),
-    };
     if has("uv.lock") {
         part.title = "uv sync".into();
         part.tools.push("uv".into());
         part.online = format!(
             "set -e\n{}\nexport VIRTUAL_ENV={PYTHON}\n{ENVIRONMENT}\
-             $tool sync --locked --no-install-project --no-install-workspace --no-install-local --no-build --all-extras --all-groups --quiet \\\n\
-             || $tool sync --frozen --no-install-project --no-install-workspace --no-build --quiet{end}",
-            tool("uv")
+             sync='sync --no-install-project --no-install-workspace --no-install-local --no-build --quiet'\n\
+             $tool $sync --locked --all-extras --all-groups \\\n\
+             || {{ $tool $sync --all-extras --all-groups && {AHEAD}; }} || $tool $sync --frozen{end}",
+            uv(tooling)
         );
         return Some(Ok(part));
     }
@@ -133,8 +134,9 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
         part.tools.push("poetry".into());
         part.online = format!(
             "set -e\n{}\n{ENVIRONMENT}export VIRTUAL_ENV={PYTHON} POETRY_INSTALLER_ONLY_BINARY=:all:\n\
-             $tool install --no-root --no-directory --no-interaction --all-extras --quiet{end}",
-            tool("poetry")
+             install='install --no-root --no-directory --no-interaction --all-extras --quiet'\n\
+             $tool $install || {{ $tool lock --no-interaction --quiet && $tool $install && {AHEAD}; }}{end}",
+            poetry(tooling)
         );
         return Some(Ok(part));
     }
@@ -192,11 +194,28 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
     Some(Ok(part))
 }
 
-/// A tool that is a wheel in the index, so it need not be in the image.
-fn fetched(name: &str) -> String {
+/// Lets `$tool` be uv in a script.
+pub(in super::super) fn uv(tooling: &Tooling) -> String {
+    tool("uv", &[("uv", pinned::UV)], tooling)
+}
+
+/// Lets `$tool` be Poetry in a script. To find out what a package without a wheel needs, it would run the package's own code; the
+/// environment that it builds in cannot be made.
+pub(in super::super) fn poetry(tooling: &Tooling) -> String {
+    let packages = [("poetry", pinned::POETRY), ("poetry-plugin-pypi-mirror", pinned::POETRY_MIRROR)];
+    format!("export VIRTUALENV_CREATOR=wheels-only\n{}", tool("poetry", &packages, tooling))
+}
+
+/// The sandbox's own, or wheels of the index, so it need not be in the image.
+fn tool(name: &str, packages: &[(&str, &str)], tooling: &Tooling) -> String {
+    if tooling.has(name) {
+        return format!("tool={name}");
+    }
+    let packages: Vec<String> = packages.iter().map(|(name, version)| format!("{name}=={version}")).collect();
     format!(
-        "python3 -m venv .ticketwright-tool\n.ticketwright-tool/bin/python -m pip install --quiet --only-binary :all: {name}\n\
-         tool=$PWD/.ticketwright-tool/bin/{name}"
+        "python3 -m venv .ticketwright-tool\n.ticketwright-tool/bin/python -m pip install --quiet --only-binary :all: {}\n\
+         tool=$PWD/.ticketwright-tool/bin/{name}",
+        packages.join(" ")
     )
 }
 

@@ -83,13 +83,41 @@ fn javascript_is_found_by_lock_files() {
     assert_eq!(titles(&[("package.json", some)]), ["npm install"]);
     assert!(titles(&[("package.json", r#"{"scripts":{"test":"node --test"}}"#)]).is_empty(), "nothing to install");
     let yarn = only(&[("package.json", some), ("yarn.lock", "# yarn lockfile v1\n")]);
-    assert!(yarn.online.contains("npx --yes yarn@1.22.22 install --frozen-lockfile --ignore-scripts"));
+    assert!(
+        yarn.online.contains(
+            "npx --yes yarn@1.22.22 install --ignore-scripts --non-interactive --no-progress --frozen-lockfile"
+        )
+    );
     let berry = only(&[("package.json", some), ("yarn.lock", "__metadata:\n  version: 8\n")]);
-    assert!(berry.online.contains("@yarnpkg/cli-dist@4") && berry.online.contains("YARN_NODE_LINKER=node-modules"));
+    assert!(
+        berry.online.contains("@yarnpkg/cli-dist@4.12.0 install --mode=skip-build --immutable ")
+            && berry.online.contains("YARN_NODE_LINKER=node-modules")
+    );
+    let named = |version: &str| {
+        let package = format!(r#"{{"dependencies":{{"a":"1"}},"packageManager":"yarn@{version}"}}"#);
+        only(&[("package.json", &package), ("yarn.lock", "__metadata:\n  version: 6\n")]).online
+    };
+    assert!(named("4.5.1").contains("cli-dist@4.5.1 ") && named("3.8.0; rm -rf /").contains("cli-dist@3.8.7 "));
+    let files = [
+        ("package.json", some),
+        ("yarn.lock", "__metadata:\n"),
+        (".yarnrc.yml", "nodeLinker: pnp\n"),
+        (".yarn/patches/a-npm-1.0.0.patch", ""),
+        (".yarn/plugins/@yarnpkg/plugin-x.cjs", ""),
+        (".yarn/releases/yarn-4.0.0.cjs", ""),
+    ];
+    let all = [
+        ".yarn/patches/a-npm-1.0.0.patch",
+        ".yarn/plugins/@yarnpkg/plugin-x.cjs",
+        ".yarnrc.yml",
+        "package.json",
+        "yarn.lock",
+    ];
+    assert_eq!(only(&files).manifests.unwrap(), all);
     let pnpm = |package: &str, lock: &str| only(&[("package.json", package), ("pnpm-lock.yaml", lock)]).online;
-    assert!(pnpm(some, "lockfileVersion: '6.0'\n").starts_with("npx --yes pnpm@8 install --ignore-scripts"));
+    assert!(pnpm(some, "lockfileVersion: '6.0'\n").starts_with("npx --yes pnpm@8.15.9 install --ignore-scripts"));
     assert!(pnpm(r#"{"dependencies":{"a":"1"},"packageManager":"pnpm@9.1.2+sha512.ab"}"#, "").contains("pnpm@9.1.2 "));
-    assert!(pnpm(r#"{"dependencies":{"a":"1"},"packageManager":"pnpm@9; rm -rf /"}"#, "").contains("pnpm@9 "));
+    assert!(pnpm(r#"{"dependencies":{"a":"1"},"packageManager":"pnpm@9; rm -rf /"}"#, "").contains("pnpm@9.15.9 "));
 
     // A workspace is one part; a second project is another.
     let workspace =
@@ -137,7 +165,15 @@ fn rust_go_and_java_are_found_by_manifests() {
     let maven = only(&[("pom.xml", module), ("app/pom.xml", "<x/>"), ("app/src/main/java/A.java", "")]);
     assert_eq!(maven.deps, [MAVEN]);
     assert_eq!(maven.written.keys().collect::<Vec<_>>(), ["app/src/test/java/TicketwrightSetupTest.java"]);
-    assert_eq!(titles(&[("build.gradle.kts", ""), ("settings.gradle.kts", "")]), ["gradle testClasses"]);
+    let gradle = only(&[
+        ("settings.gradle.kts", ""),
+        ("app/build.gradle.kts", ""),
+        ("buildSrc/src/main/kotlin/conventions.gradle.kts", ""),
+        ("buildSrc/src/main/java/Conventions.java", ""),
+        ("gradle/libs.versions.toml", ""),
+        ("app/src/main/java/Shop.java", ""),
+    ]);
+    assert_eq!((gradle.title.as_str(), gradle.manifests.unwrap().len()), ("gradle resolve", 5), "all but the source");
 }
 
 #[test]
@@ -194,7 +230,7 @@ fn programs_among_the_manifests_are_the_bases() {
 }
 
 #[test]
-fn a_pom_may_list_more_dependencies_and_nothing_else() {
+fn a_pom_may_list_more_dependencies_and_a_catalogue_other_versions() {
     let pom = |dependencies: &str, plugin: &str| {
         format!(
             "<project>\n  <dependencies>\n{dependencies}  </dependencies>\n  <build><plugins><plugin><artifactId>x</artifactId>\
@@ -210,4 +246,11 @@ fn a_pom_may_list_more_dependencies_and_nothing_else() {
     let hidden = junit.replace("4.13", "4.13</version><exclusions/><version>");
     assert!(!does_the_same("a/pom.xml", &base, &pom(&hidden, "")), "only plain fields are left out");
     assert!(!does_the_same("build.gradle", "a", "b"));
+
+    let catalogue =
+        |version: &str, plugin: &str| format!("[versions]\na = \"{version}\"\n[plugins]\nb = \"{plugin}\"\n");
+    let (base, newer) = (catalogue("1", "x:1"), catalogue("2", "x:1"));
+    assert!(does_the_same("gradle/libs.versions.toml", &base, &newer));
+    assert!(!does_the_same("gradle/libs.versions.toml", &base, &catalogue("1", "evil:1")), "plugins are programs");
+    assert!(!does_the_same("gradle/libs.versions.toml", &base, "[versions"));
 }
