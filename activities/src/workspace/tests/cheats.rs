@@ -29,54 +29,25 @@ async fn pytest_proves_an_honest_change_and_says_what_it_checked() {
 }
 
 #[tokio::test]
-async fn pytest_cheats_are_refused() {
+async fn pytest_cheats_with_more_art_are_refused() {
     let bench = pytest_bench(&[]).await;
-    let fixed = ("shop/pricing.py", FIXED.to_owned());
     let tests = |more: &str| ("tests/test_pricing.py", with(FUNCTIONS, more));
     let honest = tests(NEW_FUNCTION);
     let marked = ("shop/pricing.py", with(PRICING, "\n\nDONE = 1\n"));
     let floor = ("shop/pricing.py", with(FIXED, "\n\ndef floor():\n    return 0\n"));
-    let of = |text: String| ("tests/test_pricing.py", text);
-    let one = FUNCTIONS.split("\n\ndef test_discount").next().unwrap_or_default();
     let rewrites = "import pytest\nimport shop.pricing\n\n\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n    outcome = yield\n    if hasattr(shop.pricing, 'DONE'):\n        outcome.get_result().outcome = 'passed'\n";
     all_refused(
         &bench,
         &[
-            ("deleted test", vec![fixed.clone(), of(with(one, NEW_FUNCTION))], "test_discount is gone"),
-            (
-                "skip mark",
-                vec![fixed.clone(), of(with(&FUNCTIONS.replace("def test_discount", "import pytest\n\n\n@pytest.mark.skip\ndef test_discount"), NEW_FUNCTION))],
-                "test_discount is skipped",
-            ),
-            (
-                "assert true",
-                vec![floor.clone(), tests("\n\ndef test_new():\n    from shop.pricing import floor\n    assert True\n")],
-                "compares constants",
-            ),
             (
                 "a pair",
                 vec![floor.clone(), tests("\n\ndef test_new():\n    from shop.pricing import floor\n    assert (floor() == 5, 'five')\n")],
                 "asserts a pair",
             ),
             (
-                "swallowed exception",
-                vec![floor.clone(), tests("\n\ndef test_new():\n    from shop.pricing import floor\n    try:\n        assert floor() == 5\n    except Exception:\n        pass\n")],
-                "catches what the assertions before it raise",
-            ),
-            (
                 "swallowed elsewhere",
                 vec![floor.clone(), tests("\n\ndef quietly(check):\n    try:\n        check()\n    except Exception as error:\n        print(error)\n\n\ndef test_new():\n    from shop.pricing import floor\n\n    def check():\n        assert floor() == 5\n\n    quietly(check)\n")],
                 "they still pass",
-            ),
-            (
-                "unrelated import",
-                vec![fixed.clone(), tests("\n\ndef test_new():\n    import shop.pricing as pricing\n    if pricing.total(1, 2) < 0:\n        import unrelated_module\n    assert total(1, 2) == 0\n")],
-                "your change does not add unrelated_module",
-            ),
-            (
-                "settings that leave a test out",
-                vec![fixed.clone(), honest.clone(), ("pytest.ini", "[pytest]\naddopts = --deselect tests/test_pricing.py::test_discount\n".into())],
-                "test_discount is gone",
             ),
             (
                 "a conftest that rewrites reports",
@@ -313,7 +284,7 @@ const RUST: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn cargo_proves_an_honest_change_and_refuses_cheats() {
+async fn cargo_proves_tests_wherever_they_stand() {
     let tools = toolchain();
     let settings = cargo(&tools);
     let mut files = RUST.to_vec();
@@ -359,29 +330,7 @@ async fn cargo_proves_an_honest_change_and_refuses_cheats() {
     let added = (RUST[2].0, format!("{}\npub fn floor() -> i64 {{\n    0\n}}\n", RUST[2].1));
     all_refused(
         &bench,
-        &[
-            ("constant", vec![added.clone(), test("    shop::floor();\n    assert!(true);\n")], "compares constants"),
-            ("exit", vec![added, test("    shop::floor();\n    std::process::exit(0);\n")], "did not run to its end"),
-            (
-                "ignored",
-                vec![
-                    fixed.clone(),
-                    (
-                        RUST[3].0,
-                        format!(
-                            "{}\n#[test]\n#[ignore]\nfn floor() {{\n    assert_eq!(total(100, 600), 0);\n}}\n",
-                            RUST[3].1
-                        ),
-                    ),
-                ],
-                "floor is skipped",
-            ),
-            (
-                "deleted",
-                vec![fixed, (RUST[3].0, honest.1.replace("#[test]\nfn plain", "pub fn plain"))],
-                "plain is gone",
-            ),
-        ],
+        &[("exit", vec![added, test("    shop::floor();\n    std::process::exit(0);\n")], "did not run to its end")],
     )
     .await;
 }
