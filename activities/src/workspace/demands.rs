@@ -102,6 +102,17 @@ impl Making<'_> {
         Ok(Ok(told))
     }
 
+    /// The language of a file, and its text on the base and on the head.
+    async fn sides(
+        &self,
+        path: &str,
+        (base_tree, head_tree): (&str, &str),
+    ) -> Result<Option<(Language, String, String)>, ServiceError> {
+        let Some(language) = Language::of(path) else { return Ok(None) };
+        let before = self.content(base_tree, path, true).await?;
+        Ok(Some((language, before, self.content(head_tree, path, true).await?)))
+    }
+
     /// Old tests that call nothing any more of what they called, although it is still there.
     async fn put_aside(
         &self,
@@ -113,9 +124,7 @@ impl Making<'_> {
     ) -> Result<BTreeSet<String>, ServiceError> {
         let mut gone = BTreeSet::new();
         for path in edited {
-            let Some(language) = Language::of(path) else { continue };
-            let before = self.content(base_tree, path, true).await?;
-            let after = self.content(head_tree, path, true).await?;
+            let Some((language, before, after)) = self.sides(path, (base_tree, head_tree)).await? else { continue };
             let ids: Vec<&String> = judged.other.iter().map(|(id, _)| id).collect();
             let ids: Vec<&String> = ids.into_iter().filter(|id| suite.runner.holds(path, &before, id)).collect();
             let titles: BTreeSet<&str> = ids.iter().map(|id| suite.runner.title(id)).collect();
@@ -147,9 +156,7 @@ impl Making<'_> {
         let mut notes = Vec::new();
         let none = |_: &str| false;
         for path in edited {
-            let Some(language) = Language::of(path) else { continue };
-            let before = self.content(base_tree, path, true).await?;
-            let after = self.content(head_tree, path, true).await?;
+            let Some((language, before, after)) = self.sides(path, (base_tree, head_tree)).await? else { continue };
             let ids = base.report.with(|fate| *fate == Fate::Passed).into_iter();
             let titles: BTreeSet<&str> =
                 ids.filter(|id| suite.runner.holds(path, &before, id)).map(|id| suite.runner.title(id)).collect();

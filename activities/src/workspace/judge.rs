@@ -50,6 +50,8 @@ pub(super) struct Symbols<'a> {
     pub(super) removed: &'a Additions,
     /// Ids of old tests whose own source differs.
     pub(super) touched: &'a BTreeSet<String>,
+    /// A snapshot was changed.
+    pub(super) snapshots: bool,
     /// Old tests that are reported under other ids.
     pub(super) moves: &'a Moves,
 }
@@ -241,7 +243,9 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
     let sharpened: Vec<_> =
         sharpened.into_iter().filter_map(|id| Some(ProvenTest { id: id.to_owned(), red: asserted(id)? })).collect();
     // A snapshot is written by the code itself: a new one is shown to a person, and proves nothing.
-    let (rewritten, sharpened): (Vec<_>, Vec<_>) = sharpened.into_iter().partition(|test| by_snapshot(&test.red));
+    let rewritten =
+        |test: &ProvenTest| by_snapshot(&test.red) || symbols.snapshots && !symbols.touched.contains(&test.id);
+    let (rewritten, sharpened): (Vec<_>, Vec<_>) = sharpened.into_iter().partition(rewritten);
 
     // A test that was red before and that the change makes green, as it stands.
     let stands = |id: &str| runs.old.is_none_or(|old| old.report.passed(id));

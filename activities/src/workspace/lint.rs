@@ -101,14 +101,20 @@ pub(super) fn to_look_at(diff: &str, is_test: &dyn Fn(&str) -> bool) -> Vec<Stri
 
 /// Snapshots that a change brings or alters: what is expected was written by the code itself.
 pub(super) fn snapshots<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let is_snapshot = |path: &&str| {
-        path.contains("__snapshots__/")
-            || [".snap", ".ambr", ".snap.new", ".approved.txt"].iter().any(|end| path.ends_with(end))
-    };
     paths
-        .filter(is_snapshot)
+        .filter(|path| is_snapshot(path))
         .map(|path| format!("{path} is a snapshot: what it expects was written by the code itself"))
         .collect()
+}
+
+/// Whether a file holds what code wrote and tests expect: of Jest, syrupy, insta, approval tests, and golden files.
+pub(super) fn is_snapshot(path: &str) -> bool {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let folder =
+        |name: &str| matches!(name, "__snapshots__" | "snapshots" | "golden" | "goldens" | "__image_snapshots__");
+    folders.split('/').any(folder)
+        || name.contains(".approved.")
+        || [".snap", ".ambr", ".snap.new", ".golden", ".snapshot"].iter().any(|end| name.ends_with(end))
 }
 
 /// Added lines with their files.
@@ -155,6 +161,6 @@ mod tests {
         }
         assert!(look("tests/test_a.py", "    assert total(1) == 2").is_empty());
         assert!(look("shop/a.py", "    open('x')").is_empty());
-        assert_eq!(snapshots(["a/__snapshots__/b.snap", "a/b.js"].into_iter()).len(), 1);
+        assert_eq!(snapshots(["a/__snapshots__/b.snap", "testdata/a.golden", "a/b.js"].into_iter()).len(), 2);
     }
 }

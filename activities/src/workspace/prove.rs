@@ -272,7 +272,8 @@ impl Making<'_> {
         let removals = Additions::of_diff(&taken, &of_tests);
         let touched = self.touched(&suite, &base, &edited, &inline, (base_tree, head_tree)).await?;
         let runs = judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() };
-        let symbols = Symbols { added: &additions, removed: &removals, touched: &touched, moves: &moves };
+        let snapshots = changed.iter().any(|change| lint::is_snapshot(&change.path));
+        let symbols = Symbols { added: &additions, removed: &removals, touched: &touched, snapshots, moves: &moves };
         let judged = match judge::proven(&runs, &symbols, demand) {
             Ok(judged) => judged,
             Err(_) if demand == Demand::RedToGreen && !tested => {

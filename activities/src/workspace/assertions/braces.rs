@@ -98,7 +98,10 @@ pub(super) fn inner(language: Language, tokens: &[Token<'_>]) -> Vec<(usize, Ran
     let word = match language {
         Language::Go => "func",
         Language::Rust => "fn",
-        Language::JavaScript => "function",
+        Language::JavaScript => {
+            let functions = (0..tokens.len()).filter_map(|at| of_script(tokens, at).map(|inner| (at, inner)));
+            return functions.collect();
+        }
         Language::Java => {
             let inner = bodies(language, tokens).into_iter().filter_map(|(_, body)| {
                 let parameters = closing(tokens, body.start + 1)?;
@@ -117,6 +120,95 @@ pub(super) fn inner(language: Language, tokens: &[Token<'_>]) -> Vec<(usize, Ran
         between(tokens, closing(tokens, open)?).map(|inner| (at, inner))
     });
     inner.collect()
+}
+
+/// The statement of a function that does nothing: it returns what its type has for nothing, so that a test which only calls it stays
+/// green. `inner`: where what stands in its braces begins. `None`: it is a constructor, which has to do something.
+pub(super) fn nothing(
+    language: Language,
+    source: &str,
+    tokens: &[Token<'_>],
+    declared: usize,
+    inner: usize,
+) -> Option<String> {
+    let head = declared..tokens.iter().position(|token| token.at.start >= inner).unwrap_or(tokens.len());
+    let plain = match language {
+        Language::Python | Language::JavaScript => "return undefined;".to_owned(),
+        Language::Rust => {
+            let returns = outside(tokens, head).into_iter().any(|at| tokens[at].is("->"));
+            if returns { "Default::default()".to_owned() } else { String::new() }
+        }
+        Language::Go => {
+            let name = (head.start + 1..head.end)
+                .find(|at| tokens[*at].kind == Kind::Word && tokens.get(at + 1).is_some_and(|next| next.is("(")))?;
+            let results = closing(tokens, name + 1)? + 1..head.end.checked_sub(1)?;
+            let text = |range: &Range<usize>| &source[tokens[range.start].at.start..tokens[range.end - 1].at.end];
+            let types: Vec<Range<usize>> = match tokens.get(results.start) {
+                _ if results.is_empty() => Vec::new(),
+                Some(open) if open.is("(") => split(tokens, results.start + 1..results.end - 1, ","),
+                _ => vec![results],
+            };
+            // `(total int, err error)`: they have names, and their zero values already.
+            let named = |range: &Range<usize>| {
+                range.len() > 1 && tokens[range.start].kind == Kind::Word && tokens[range.start + 1].kind == Kind::Word
+            };
+            if types.iter().any(named) {
+                "return".to_owned()
+            } else {
+                let values = types.iter().enumerate().map(|(n, range)| format!("var nothing{n} {}; ", text(range)));
+                let names: Vec<String> = (0..types.len()).map(|n| format!("nothing{n}")).collect();
+                format!("{}return {}", values.collect::<String>(), names.join(", ")).trim_end().to_owned()
+            }
+        }
+        Language::Java => match tokens[declared.checked_sub(1)?].text {
+            "public" | "private" | "protected" => return None,
+            "void" => String::new(),
+            "boolean" => "return false;".to_owned(),
+            "int" | "long" | "short" | "byte" | "char" | "float" | "double" => "return 0;".to_owned(),
+            _ => "return null;".to_owned(),
+        },
+    };
+    Some(plain)
+}
+
+/// What stands in the function of JavaScript that begins at `at`: one with a name, a method, or what an arrow leads to.
+fn of_script(tokens: &[Token<'_>], at: usize) -> Option<Range<usize>> {
+    const BEFORE: [&str; 5] = ["async", "static", "get", "set", "*"];
+    const NO_NAMES: [&str; 8] = ["if", "for", "while", "switch", "catch", "with", "function", "return"];
+    let token = &tokens[at];
+    if token.is("=>") {
+        let first = tokens.get(at + 1)?;
+        if first.is("{") {
+            return between(tokens, at + 1);
+        }
+        let mut last = at + 1;
+        while let Some(next) = tokens.get(last) {
+            if matches!(next.text, ";" | "," | ")" | "]" | "}") && next.kind == Kind::Mark
+                || next.first && last > at + 1
+            {
+                break;
+            }
+            let opens = matches!(next.text, "(" | "[" | "{") && next.kind == Kind::Mark;
+            last = if opens { closing(tokens, last)? + 1 } else { last + 1 };
+        }
+        return (last > at + 1).then(|| first.at.start..tokens[last - 1].at.end);
+    }
+    let name = if token.is("function") {
+        (at + 1..at + 4).find(|at| tokens.get(at + 1).is_some_and(|open| open.is("(")))?
+    } else {
+        at
+    };
+    let method = token.kind == Kind::Word
+        && !NO_NAMES.contains(&token.text)
+        && (token.first || at > 0 && BEFORE.iter().any(|word| tokens[at - 1].is(word)));
+    if !token.is("function") && !method {
+        return None;
+    }
+    let open = tokens.get(name + 1).filter(|open| open.is("(")).map(|_| name + 1)?;
+    let close = closing(tokens, open)?;
+    // A type may stand between, `{` right behind means a body for sure.
+    let body = tokens.get(close + 1)?;
+    (body.is("{") || body.is(":") && token.is("function")).then(|| between(tokens, close))?
 }
 
 /// Where what stands in the first braces after `from` is; a `;` before them ends the search.
@@ -416,10 +508,18 @@ fn junit(tokens: &[Token<'_>], index: usize) -> Option<Assertion> {
     Some(Assertion { constant, literals, opposite, ..Assertion::default() })
 }
 
-/// The line of an empty `catch` after a block that asserts.
+/// The line of an empty `catch` after a block that asserts, or where a panic is dropped.
 pub(super) fn swallowed(tokens: &[Token<'_>], body: Range<usize>) -> Option<usize> {
     body.clone().find_map(|index| {
         let token = &tokens[index];
+        // `recover()` of Go, and nobody looks at what it returns.
+        let before = index.checked_sub(1).map_or("", |before| tokens[before].text);
+        let dropped = matches!(before, "{" | ";" | "defer") || token.first;
+        let called = tokens.get(index + 1).is_some_and(|open| open.is("("))
+            && tokens.get(index + 2).is_some_and(|close| close.is(")"));
+        if token.is("recover") && called && (dropped || before == "=" && index > 1 && tokens[index - 2].is("_")) {
+            return Some(token.line);
+        }
         if !token.is("catch") || index == 0 || !tokens[index - 1].is("}") {
             return None;
         }

@@ -160,15 +160,17 @@ pub(super) fn hollow(language: Language, source: &str, here: &dyn Fn(usize) -> b
         Language::Python => python::inner(&tokens),
         _ => braces::inner(language, &tokens),
     };
-    let with = match language {
-        Language::Python => "return None",
-        Language::JavaScript => "return undefined;",
-        Language::Go => "panic(\"taken out\")",
-        Language::Rust => "todo!()",
-        Language::Java => "throw new IllegalStateException();",
-    };
     let inner = inner.into_iter().filter(|(declared, _)| here(tokens[*declared].line));
-    let edits: Vec<Edit> = inner.map(|(_, at)| Edit { at, with: format!(" {with} ") }).collect();
+    let edits: Vec<Edit> = inner
+        .filter_map(|(declared, at)| {
+            let with = match language {
+                Language::Python => "return None".to_owned(),
+                Language::JavaScript if !source[..at.start].ends_with('{') => "undefined".to_owned(),
+                _ => braces::nothing(language, source, &tokens, declared, at.start)?,
+            };
+            Some(Edit { at, with: format!(" {with} ") })
+        })
+        .collect();
     (!edits.is_empty()).then(|| edited(source, edits))
 }
 
@@ -255,7 +257,21 @@ fn asks_elsewhere(
         })
     };
     // What `expect(...)` or `assert.equal(...)` are made of.
-    let known = |at: usize| found.iter().any(|assertion| (assertion.at..assertion.at + 3).contains(&at));
+    let of = |assertion: &Assertion| match tokens[assertion.at].is("if") {
+        // `if got != want { t.Error(got) }` of Go, with all that stands in it.
+        true => (assertion.at..body.end)
+            .find(|at| {
+                tokens[*at].is("{")
+                    && closing(tokens, *at).is_some_and(|close| close + 1 >= body.end || tokens[close + 1].first)
+            })
+            .and_then(|open| closing(tokens, open))
+            .unwrap_or(assertion.at),
+        false => assertion.at + 2,
+    };
+    let known: Vec<Range<usize>> = found.iter().map(|assertion| assertion.at..of(assertion) + 1).collect();
+    let known = |at: usize| known.iter().any(|range| range.contains(&at));
+    // `require('../src/cart')`
+    let loads = |at: usize| tokens[at].is("require") && tokens.get(at + 1).is_some_and(|open| open.is("("));
     (body.start + 2..body.end).any(|at| {
         let token = &tokens[at];
         let next = tokens.get(at + 1).filter(|_| at + 1 < body.end);
@@ -266,6 +282,7 @@ fn asks_elsewhere(
             && (call || property)
             && asks(token.text)
             && !known(at)
+            && !loads(at)
             && !bound(token.text)
             && !added(token.text)
     })

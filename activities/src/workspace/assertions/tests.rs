@@ -161,6 +161,13 @@ fn tests_that_assert_nothing_are_found() {
     assert_eq!(python("    assert (f() == 1)"), None);
     assert_eq!(python("    f()"), Some(Fault::Nothing));
     assert_eq!(python("    pass"), Some(Fault::Nothing));
+    let script = |body: &str| fault(Language::JavaScript, &format!("it('x', () => {{\n{body}\n}});\n"), "x");
+    assert_eq!(script("  const { floor } = require('./a');\n  expect(true).toBe(true);"), Some(Fault::Constant(3)));
+    let go = |body: &str| fault(Language::Go, &format!("func TestX(t *testing.T) {{\n{body}\n}}\n"), "TestX");
+    assert_eq!(go("\tF()\n\tif 1 != 1 {\n\t\tt.Error(1)\n\t}"), Some(Fault::Constant(3)));
+    assert_eq!(go("\tif 1 != 1 {\n\t\tt.Error(1)\n\t}\n\tmustBe(t, F())"), None);
+    assert_eq!(go("\tdefer func() { recover() }()\n\tif F() != 1 {\n\t\tpanic(1)\n\t}"), Some(Fault::Swallowed(2)));
+    assert_eq!(go("\tdefer func() {\n\t\tif r := recover(); r == nil {\n\t\t\tt.Error(1)\n\t\t}\n\t}()\n\tF()"), None);
     assert_eq!(python("    expected = floor()\n    assert True"), Some(Fault::Constant(3)));
     assert_eq!(python("    error = floor()"), Some(Fault::Nothing));
     assert_eq!(python("    check = floor\n    check()"), Some(Fault::Nothing));
@@ -210,17 +217,34 @@ fn functions_are_emptied() {
             "def f(a: int = 1) -> int:\n    \"\"\"Text.\"\"\"\n    return a\n\n\nx = 1\n",
             "def f(a: int = 1) -> int:\n     return None \n\n\nx = 1\n",
         ),
-        (Language::Rust, "pub fn f(a: i64) -> i64 {\n    a\n}\n", "pub fn f(a: i64) -> i64 { todo!() }\n"),
+        (Language::Rust, "pub fn f(a: i64) -> i64 {\n    a\n}\n", "pub fn f(a: i64) -> i64 { Default::default() }\n"),
         (
             Language::Go,
             "func (c *Cart) F(a int) int {\n\treturn a\n}\n",
-            "func (c *Cart) F(a int) int { panic(\"taken out\") }\n",
+            "func (c *Cart) F(a int) int { var nothing0 int; return nothing0 }\n",
         ),
+        (
+            Language::Go,
+            "func F(a int) ([]int, error) {\n\treturn a, nil\n}\n",
+            "func F(a int) ([]int, error) { var nothing0 []int; var nothing1 error; return nothing0, nothing1 }\n",
+        ),
+        (Language::Go, "func F() (n int, err error) {\n\treturn\n}\n", "func F() (n int, err error) { return }\n"),
+        (Language::Go, "func F() {\n\tg()\n}\n", "func F() { return }\n"),
         (Language::JavaScript, "function f(a) {\n  return a;\n}\n", "function f(a) { return undefined; }\n"),
+        (
+            Language::JavaScript,
+            "exports.f = (a) => Math.max(a, 0);\nconst g = (a) => {\n  return a;\n};\n",
+            "exports.f = (a) =>  undefined ;\nconst g = (a) => { return undefined; };\n",
+        ),
+        (
+            Language::JavaScript,
+            "class A {\n  async f(a) {\n    if (a) {\n      return 1;\n    }\n  }\n}\n",
+            "class A {\n  async f(a) { return undefined; }\n}\n",
+        ),
         (
             Language::Java,
             "class A {\n  int f(int a) {\n    return a;\n  }\n}\n",
-            "class A {\n  int f(int a) { throw new IllegalStateException(); }\n}\n",
+            "class A {\n  int f(int a) { return 0; }\n}\n",
         ),
     ] {
         assert_eq!(hollow(language, before, &all).as_deref(), Some(after));

@@ -4,6 +4,7 @@
 
 mod canary;
 mod cargo;
+mod events;
 mod go;
 pub(super) mod java;
 mod junit;

@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::json;
 
-use super::{Broken, Canary, Failure, Fate, HARNESS, Left, Nonce, Only, Report, Runner, words};
+use super::events::{Event, FOREIGN, LATE, UNCOUNTED};
+use super::{Broken, Canary, HARNESS, Left, Nonce, Only, Report, Runner, words};
 use crate::workspace::repository::Repository;
 
 /// Writes the assertion of a canary: the name of its own function, left, right.
@@ -147,63 +147,32 @@ fn is_import(line: &str) -> bool {
     line.starts_with("import ") || line.starts_with("import{") || line.starts_with("export ")
 }
 
-#[derive(Deserialize)]
-struct Event {
-    /// The nonce of the run.
-    #[serde(default)]
-    n: String,
-    /// A runner began; a script may start several.
-    begin: Option<String>,
-    /// A file or test was started.
-    start: Option<String>,
-    /// A file has been told of.
-    done: Option<String>,
-    id: Option<String>,
-    broken: Option<String>,
-    snapshots: Option<u32>,
-    end: Option<i64>,
-    /// With `end`: how many tests that runner has reported.
-    tests: Option<usize>,
-    #[serde(default)]
-    outcome: String,
-    #[serde(default)]
-    line: String,
-    #[serde(default)]
-    text: String,
-}
-
 /// Reads the events. A line without the run's nonce was not written by a reporter and ends the reading.
 fn read(lines: &str, nonce: &str) -> Report {
     let mut report = Report::default();
     let (mut begun, mut ended, mut told, mut counted) = (0, 0, 0, 0);
     for line in lines.lines() {
-        let Some(event) = serde_json::from_str::<Event>(line).ok().filter(|event| event.n == nonce) else {
-            report.doubt = Some("its report has lines that the harness did not write".to_owned());
+        let Some(event) = Event::of(line, nonce) else {
+            report.doubt = Some(FOREIGN.to_owned());
             // What came after may have been told truly, and is not known.
             report.unfinished.clear();
             return report;
         };
-        let failure = |asserted| Failure { asserted, line: event.line.clone(), text: event.text.clone() };
         if event.begin.is_some() {
             begun += 1;
         } else if begun == ended {
-            report.doubt = Some("its report goes on after its end".to_owned());
+            report.doubt = Some(LATE.to_owned());
         }
-        if let Some(name) = event.start {
-            report.unfinished.insert(name);
-        } else if let Some(name) = event.done {
-            report.unfinished.remove(&name);
-        } else if let Some(id) = event.id {
+        if let Some(name) = &event.start {
+            report.unfinished.insert(name.clone());
+        } else if let Some(name) = &event.done {
+            report.unfinished.remove(name);
+        } else if let Some(id) = &event.id {
             told += 1;
-            let fate = match event.outcome.as_str() {
-                "passed" => Fate::Passed,
-                "skipped" => Fate::Skipped,
-                outcome => Fate::Failed(failure(outcome == "failed")),
-            };
-            report.note(&id, fate);
-        } else if let Some(name) = event.broken {
-            report.unfinished.remove(&name);
-            report.broken.push(Broken { name, failure: failure(false) });
+            report.note(id, event.fate());
+        } else if let Some(name) = &event.broken {
+            report.unfinished.remove(name);
+            report.broken.push(Broken { name: name.clone(), failure: event.failure(false) });
         } else if let Some(snapshots) = event.snapshots {
             report.snapshots += snapshots;
         } else if event.end.is_some() {
@@ -213,13 +182,14 @@ fn read(lines: &str, nonce: &str) -> Report {
     }
     report.ended = begun > 0 && begun == ended;
     if report.ended && told != counted {
-        report.doubt = Some("its report tells of other tests than it counted".to_owned());
+        report.doubt = Some(UNCOUNTED.to_owned());
     }
     report
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Fate;
     use super::*;
 
     /// The report of lines that carry the nonce.

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-
-use super::{Broken, Canary, Failure, Fate, HARNESS, Left, Nonce, Only, Report, Runner};
+use super::events::{Event, FOREIGN, LATE, UNCOUNTED};
+use super::{Broken, Canary, HARNESS, Left, Nonce, Only, Report, Runner};
 use crate::sandbox::Exit;
 use crate::workspace::repository::Repository;
 
@@ -136,25 +135,6 @@ fn patient(command: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-#[derive(Deserialize)]
-struct Event {
-    /// The nonce of the run.
-    #[serde(default)]
-    n: String,
-    start: Option<String>,
-    id: Option<String>,
-    broken: Option<String>,
-    end: Option<i64>,
-    /// With `end`: how many tests were reported.
-    tests: Option<usize>,
-    #[serde(default)]
-    outcome: String,
-    #[serde(default)]
-    line: String,
-    #[serde(default)]
-    text: String,
-}
-
 /// Reads the events, and the code that the runner means to end with. A line without the run's nonce was not written by the
 /// harness and ends the reading: a report after that is none.
 fn read(lines: &str, nonce: &str) -> (Report, Option<i64>) {
@@ -162,34 +142,28 @@ fn read(lines: &str, nonce: &str) -> (Report, Option<i64>) {
     let mut end = None;
     let mut told = 0;
     for line in lines.lines() {
-        let event = serde_json::from_str::<Event>(line).ok().filter(|event| event.n == nonce);
+        let event = Event::of(line, nonce);
         let Some(event) = event else {
             report.ended = false;
-            report.doubt = Some("its report has lines that the harness did not write".to_owned());
+            report.doubt = Some(FOREIGN.to_owned());
             break;
         };
         if report.ended {
-            report.doubt = Some("its report goes on after its end".to_owned());
+            report.doubt = Some(LATE.to_owned());
         }
-        let failure = |asserted| Failure { asserted, line: event.line.clone(), text: event.text.clone() };
-        if let Some(id) = event.start {
-            report.unfinished.insert(id);
-        } else if let Some(id) = event.id {
+        if let Some(id) = &event.start {
+            report.unfinished.insert(id.clone());
+        } else if let Some(id) = &event.id {
             told += 1;
-            let fate = match event.outcome.as_str() {
-                "passed" => Fate::Passed,
-                "skipped" => Fate::Skipped,
-                outcome => Fate::Failed(failure(outcome == "failed")),
-            };
-            report.note(&id, fate);
-        } else if let Some(name) = event.broken {
-            let failure = failure(event.line.starts_with("AssertionError"));
-            report.broken.push(Broken { name, failure });
+            report.note(id, event.fate());
+        } else if let Some(name) = &event.broken {
+            let failure = event.failure(event.line.starts_with("AssertionError"));
+            report.broken.push(Broken { name: name.clone(), failure });
         } else if let Some(code) = event.end {
             report.ended = true;
             end = Some(code);
             if event.tests != Some(told) {
-                report.doubt = Some("its report tells of other tests than it counted".to_owned());
+                report.doubt = Some(UNCOUNTED.to_owned());
             }
         }
     }
@@ -198,6 +172,7 @@ fn read(lines: &str, nonce: &str) -> (Report, Option<i64>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Failure, Fate};
     use super::*;
 
     /// The report of lines that carry the nonce.

@@ -1,180 +1,10 @@
 //! Cheats against a proof, each in the real sandbox, with pytest, unittest, go test and cargo test: an honest change holds, and
 //! what only looks like one is refused with the reason.
-//!
-//! pytest comes once from PyPI into the user's cache, in pinned versions; the interpreter stays the sandbox's own.
 
-use std::fs;
-
-use workflows::contract::workspace::Proof;
-
+use super::proving::{
+    FIXED, FUNCTIONS, NEW_FUNCTION, all_refused, bench_with, cargo, proof_of, pytest_bench, toolchain, with,
+};
 use super::*;
-use crate::workspace::lock;
-
-/// What `pip` installs: pytest and all it needs, pinned.
-const PYTEST: [&str; 5] = ["pytest==9.0.2", "iniconfig==2.3.0", "packaging==25.0", "pluggy==1.6.0", "pygments==2.19.2"];
-pub(super) const FIXED: &str = "def total(price, discount):\n    return max(price - discount, 0)\n";
-pub(super) const FUNCTIONS: &str = "from shop.pricing import total
-
-
-def test_plain():
-    assert total(100, 0) == 100
-
-
-def test_discount():
-    assert total(100, 30) == 70
-";
-pub(super) const NEW_FUNCTION: &str = "
-
-def test_discount_over_price():
-    assert total(100, 600) == 0
-";
-
-/// Files of a change, and what its refusal says.
-pub(super) type Cheat<'a> = (&'a str, Vec<(&'a str, String)>, &'a str);
-
-/// These directories, under their names, where the sandbox's user may enter: root's home is closed to others.
-fn opened(parts: &[(&Path, &str)], name: &str) -> PathBuf {
-    let place = std::env::temp_dir().join("ticketwright-cache");
-    let open = place.join(name);
-    if !open.exists() {
-        fs::create_dir_all(&place).unwrap();
-        fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
-        let half = place.join(format!("{name}.{}", std::process::id()));
-        fs::create_dir(&half).unwrap();
-        for (from, name) in parts {
-            again(from, &half.join(name));
-        }
-        // Another process may have been faster.
-        let _ = fs::rename(&half, &open);
-    }
-    open
-}
-
-/// A copy that takes no space where links can be made.
-fn again(from: &Path, to: &Path) {
-    let kind = fs::symlink_metadata(from).unwrap().file_type();
-    if kind.is_symlink() {
-        std::os::unix::fs::symlink(fs::read_link(from).unwrap(), to).unwrap();
-    } else if kind.is_dir() {
-        fs::create_dir(to).unwrap();
-        for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-            again(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else if fs::hard_link(from, to).is_err() {
-        fs::copy(from, to).unwrap();
-    }
-}
-
-/// A virtual environment with pytest, for the sandbox's `/usr/bin/python3`.
-async fn pytest() -> PathBuf {
-    let name = format!("pytest-{}", &workflows::contract::ids::Digest::of(PYTEST.join(" ")).as_str()[..12]);
-    let home = || PathBuf::from(std::env::var_os("HOME").expect("a home directory")).join(".cache");
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("ticketwright");
-    fs::create_dir_all(&cache).unwrap();
-    let _held = lock::wait(cache.join(format!("{name}.lock"))).await.unwrap();
-    let ready = cache.join(&name);
-    if !ready.exists() {
-        let half = cache.join(format!("{name}.half"));
-        let _ = fs::remove_dir_all(&half);
-        let say = "import sys; print('%d.%d' % sys.version_info[:2])";
-        let version = Process::new("/usr/bin/python3").args(["-c", say]).output_text();
-        let packages = half.join(format!("lib/python{version}/site-packages"));
-        fs::create_dir_all(half.join("bin")).unwrap();
-        std::os::unix::fs::symlink("/usr/bin/python3", half.join("bin/python3")).unwrap();
-        fs::write(half.join("pyvenv.cfg"), format!("home = /usr/bin\nversion = {version}\n")).unwrap();
-        Process::new("python3")
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-deps",
-                "--no-compile",
-                "--only-binary",
-                ":all:",
-                "--target",
-            ])
-            .arg(&packages)
-            .args(PYTEST)
-            .output_text();
-        fs::rename(&half, &ready).unwrap();
-    }
-    let parts = ["bin", "lib", "pyvenv.cfg"].map(|part| (ready.join(part), part));
-    opened(&parts.each_ref().map(|(from, name)| (from.as_path(), *name)), &name)
-}
-
-trait OutputText {
-    /// Runs it and returns what it prints.
-    fn output_text(&mut self) -> String;
-}
-
-impl OutputText for Process {
-    fn output_text(&mut self) -> String {
-        let output = self.output().unwrap();
-        assert!(output.status.success(), "{self:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-    }
-}
-
-/// A bench whose sandbox also shows `tools`.
-pub(super) async fn bench_with(files: &[(&str, &str)], tools: &[PathBuf]) -> Bench {
-    let mut bench = Bench::with(files).await;
-    let settings =
-        Settings { directory: bench.directory.path().join("tools"), allow_file: true, ..Settings::default() };
-    let shown = crate::sandbox::Settings { read_only: tools.to_vec(), ..crate::sandbox::Settings::default() };
-    let sandbox = Sandbox::probe(shown).await.unwrap();
-    let remote = Arc::new(LocalRemote(bench.origin.clone()));
-    bench.worker = WorkspaceActivities::open(settings, bench.blobs.clone(), sandbox, remote).await.unwrap();
-    bench
-}
-
-/// The proof of a change of these files; an empty content removes the file.
-pub(super) async fn proof_of(
-    bench: &Bench,
-    files: &[(&str, String)],
-    without_tests: Option<&str>,
-) -> Result<Proof, String> {
-    let mut head = bench.base();
-    for (path, content) in files {
-        head = if content.is_empty() {
-            bench.call(&head, "run_command", json!({"command": format!("rm {path}")})).await.0
-        } else {
-            bench.write(&head, path, content).await
-        };
-    }
-    let without_tests = without_tests.map(str::to_owned);
-    let request = Prove { base: bench.base(), head, command_seconds: 120, without_tests };
-    match bench.worker.prove_for(&bench.claim(), request, Demand::RedToGreen).await.unwrap() {
-        ProofOutcome::Proven(proof) => {
-            let log = bench.text(&proof.log).await;
-            assert!(log.contains(" runs\n"), "{log}");
-            Ok(proof)
-        }
-        ProofOutcome::Refused { reason, .. } => Err(reason),
-    }
-}
-
-pub(super) async fn all_refused(bench: &Bench, cheats: &[Cheat<'_>]) {
-    for (name, files, because) in cheats {
-        match proof_of(bench, files, None).await {
-            Ok(proof) => panic!("{name}: accepted: {proof:?}"),
-            Err(reason) => assert!(reason.contains(because), "{name}: {reason}"),
-        }
-    }
-}
-
-pub(super) async fn pytest_bench(more: &[(&str, &str)]) -> Bench {
-    let venv = pytest().await;
-    let settings = format!("test = \"{}/bin/python3 -m pytest\"\n", venv.display());
-    let mut files =
-        vec![("shop/pricing.py", PRICING), ("tests/test_pricing.py", FUNCTIONS), ("ticketwright.toml", &settings)];
-    files.extend(more);
-    bench_with(&files, &[venv]).await
-}
-
-pub(super) fn with(text: &str, more: &str) -> String {
-    format!("{text}{more}")
-}
 
 #[tokio::test]
 async fn pytest_proves_an_honest_change_and_says_what_it_checked() {
@@ -199,54 +29,25 @@ async fn pytest_proves_an_honest_change_and_says_what_it_checked() {
 }
 
 #[tokio::test]
-async fn pytest_cheats_are_refused() {
+async fn pytest_cheats_with_more_art_are_refused() {
     let bench = pytest_bench(&[]).await;
-    let fixed = ("shop/pricing.py", FIXED.to_owned());
     let tests = |more: &str| ("tests/test_pricing.py", with(FUNCTIONS, more));
     let honest = tests(NEW_FUNCTION);
     let marked = ("shop/pricing.py", with(PRICING, "\n\nDONE = 1\n"));
     let floor = ("shop/pricing.py", with(FIXED, "\n\ndef floor():\n    return 0\n"));
-    let of = |text: String| ("tests/test_pricing.py", text);
-    let one = FUNCTIONS.split("\n\ndef test_discount").next().unwrap_or_default();
     let rewrites = "import pytest\nimport shop.pricing\n\n\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n    outcome = yield\n    if hasattr(shop.pricing, 'DONE'):\n        outcome.get_result().outcome = 'passed'\n";
     all_refused(
         &bench,
         &[
-            ("deleted test", vec![fixed.clone(), of(with(one, NEW_FUNCTION))], "test_discount is gone"),
-            (
-                "skip mark",
-                vec![fixed.clone(), of(with(&FUNCTIONS.replace("def test_discount", "import pytest\n\n\n@pytest.mark.skip\ndef test_discount"), NEW_FUNCTION))],
-                "test_discount is skipped",
-            ),
-            (
-                "assert true",
-                vec![floor.clone(), tests("\n\ndef test_new():\n    from shop.pricing import floor\n    assert True\n")],
-                "compares constants",
-            ),
             (
                 "a pair",
                 vec![floor.clone(), tests("\n\ndef test_new():\n    from shop.pricing import floor\n    assert (floor() == 5, 'five')\n")],
                 "asserts a pair",
             ),
             (
-                "swallowed exception",
-                vec![floor.clone(), tests("\n\ndef test_new():\n    from shop.pricing import floor\n    try:\n        assert floor() == 5\n    except Exception:\n        pass\n")],
-                "catches what the assertions before it raise",
-            ),
-            (
                 "swallowed elsewhere",
                 vec![floor.clone(), tests("\n\ndef quietly(check):\n    try:\n        check()\n    except Exception as error:\n        print(error)\n\n\ndef test_new():\n    from shop.pricing import floor\n\n    def check():\n        assert floor() == 5\n\n    quietly(check)\n")],
                 "they still pass",
-            ),
-            (
-                "unrelated import",
-                vec![fixed.clone(), tests("\n\ndef test_new():\n    import shop.pricing as pricing\n    if pricing.total(1, 2) < 0:\n        import unrelated_module\n    assert total(1, 2) == 0\n")],
-                "your change does not add unrelated_module",
-            ),
-            (
-                "settings that leave a test out",
-                vec![fixed.clone(), honest.clone(), ("pytest.ini", "[pytest]\naddopts = --deselect tests/test_pricing.py::test_discount\n".into())],
-                "test_discount is gone",
             ),
             (
                 "a conftest that rewrites reports",
@@ -482,19 +283,10 @@ const RUST: [(&str, &str); 4] = [
     ("tests/cart.rs", "use shop::total;\n\n#[test]\nfn plain() {\n    assert_eq!(total(100, 0), 100);\n}\n"),
 ];
 
-/// The toolchain that runs this test, without its documentation.
-fn toolchain() -> PathBuf {
-    let sysroot = PathBuf::from(Process::new("rustc").args(["--print", "sysroot"]).output_text());
-    let name = format!("rust-{}", &workflows::contract::ids::Digest::of(sysroot.display().to_string()).as_str()[..12]);
-    opened(&[(&sysroot.join("bin"), "bin"), (&sysroot.join("lib"), "lib")], &name)
-}
-
 #[tokio::test]
-async fn cargo_proves_an_honest_change_and_refuses_cheats() {
+async fn cargo_proves_tests_wherever_they_stand() {
     let tools = toolchain();
-    let bin = tools.join("bin");
-    let settings = format!("test = \"PATH={}:$PATH cargo test --offline --quiet=false\"\n", bin.display())
-        .replace(" --quiet=false", "");
+    let settings = cargo(&tools);
     let mut files = RUST.to_vec();
     files.push(("ticketwright.toml", &settings));
     let bench = bench_with(&files, &[tools]).await;
@@ -538,29 +330,7 @@ async fn cargo_proves_an_honest_change_and_refuses_cheats() {
     let added = (RUST[2].0, format!("{}\npub fn floor() -> i64 {{\n    0\n}}\n", RUST[2].1));
     all_refused(
         &bench,
-        &[
-            ("constant", vec![added.clone(), test("    shop::floor();\n    assert!(true);\n")], "compares constants"),
-            ("exit", vec![added, test("    shop::floor();\n    std::process::exit(0);\n")], "did not run to its end"),
-            (
-                "ignored",
-                vec![
-                    fixed.clone(),
-                    (
-                        RUST[3].0,
-                        format!(
-                            "{}\n#[test]\n#[ignore]\nfn floor() {{\n    assert_eq!(total(100, 600), 0);\n}}\n",
-                            RUST[3].1
-                        ),
-                    ),
-                ],
-                "floor is skipped",
-            ),
-            (
-                "deleted",
-                vec![fixed, (RUST[3].0, honest.1.replace("#[test]\nfn plain", "pub fn plain"))],
-                "plain is gone",
-            ),
-        ],
+        &[("exit", vec![added, test("    shop::floor();\n    std::process::exit(0);\n")], "did not run to its end")],
     )
     .await;
 }
@@ -568,7 +338,7 @@ async fn cargo_proves_an_honest_change_and_refuses_cheats() {
 #[tokio::test]
 async fn tests_of_the_same_name_in_two_crates_are_two() {
     let tools = toolchain();
-    let settings = format!("test = \"PATH={}:$PATH cargo test --offline\"\n", tools.join("bin").display());
+    let settings = cargo(&tools);
     let package = |name: &str| format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n");
     let code = |body: &str, tests: &str| {
         format!("pub fn one() -> i64 {{\n    {body}\n}}\n\n#[cfg(test)]\nmod tests {{\n{tests}}}\n")

@@ -1,6 +1,6 @@
 //! Proofs against changes that only look tested, and for honest ones that touch old tests, names and settings.
 
-use super::cheats::{FIXED, FUNCTIONS, NEW_FUNCTION, all_refused, bench_with, proof_of, pytest_bench, with};
+use super::proving::{FIXED, FUNCTIONS, NEW_FUNCTION, all_refused, bench_with, proof_of, pytest_bench, with};
 use super::*;
 
 fn tests(more: &str) -> (&'static str, String) {

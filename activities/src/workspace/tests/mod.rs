@@ -8,10 +8,12 @@ mod hostile;
 mod kept;
 mod killed;
 mod prove;
+mod proving;
 mod push;
 mod runners;
 mod setup;
 mod snapshots;
+mod table;
 mod tools;
 mod warm;
 
