@@ -133,6 +133,9 @@ fn javascript_is_found_by_lock_files() {
         only(&[("package.json", &package), ("yarn.lock", "__metadata:\n  version: 6\n")]).online
     };
     assert!(named("4.5.1").contains("cli-dist@4.5.1 ") && named("3.8.0; rm -rf /").contains("cli-dist@3.8.7 "));
+    let goes_first =
+        |version: &str| named(version).contains("cd /run/caches/first && npx --yes @yarnpkg/cli-dist@4.18.1 ");
+    assert!(goes_first("4.13.0") && !goes_first("4.14.0") && !goes_first("3.8.7"));
     let files = [
         ("package.json", some),
         ("yarn.lock", "__metadata:\n"),
