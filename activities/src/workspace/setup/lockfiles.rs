@@ -112,6 +112,7 @@ impl WorkspaceActivities {
         // Cargo reads no manifest whose targets are missing.
         let sources = files.entries.iter().filter(|entry| fixer.program == "cargo" && entry.path.ends_with(".rs"));
         let stage = Stage::with(entries, sources.map(|entry| entry.path.clone()).collect());
+        let stage = stage.replacing(python::without_plugins(&files));
 
         let run = Run::new(self, area, area.make(&format!("lock-{}", fixer.lock))?)?;
         stage.lay_out(&mirror.git, &run.files, &run.index).await?;

@@ -80,6 +80,11 @@ impl Stage {
         Self { keyed: entries.clone(), entries, placeholders, written: BTreeMap::new() }
     }
 
+    /// The same with these in place of what is checked out.
+    pub(super) fn replacing(self, written: BTreeMap<String, String>) -> Self {
+        Self { written, ..self }
+    }
+
     /// Lays the files out in `directory`. `index`: a path for git to work with.
     pub(super) async fn lay_out(&self, git: &Git, directory: &Path, index: &Path) -> Result<(), ServiceError> {
         let git = git.with_index(index).with_work_tree(directory);

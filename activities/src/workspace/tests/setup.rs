@@ -462,6 +462,19 @@ async fn yarn_of_each_generation_makes_what_node_finds() {
 }
 
 #[tokio::test]
+async fn yarn_runs_no_file_that_a_dependency_names() {
+    let package =
+        r#"{"name":"shop","version":"1.0.0","private":true,"dependencies":{"made":"exec:./.yarn/patches/make.js"}}"#;
+    let make = "const fs = require('fs');\nfs.writeFileSync('/run/caches/ran', '');\n\
+                fs.writeFileSync(execEnv.buildDir + '/package.json', JSON.stringify({name: 'made', version: '1.0.0'}));\n";
+    let lock = "__metadata:\n  version: 8\n  cacheKey: 10c0\n";
+    let files = [("package.json", package), ("yarn.lock", lock), (".yarn/patches/make.js", make)];
+    let bench = Bench::set_up(&files, registries()).await;
+    let notes = bench.notes(&bench.base()).await.unwrap();
+    assert!(notes.len() == 1 && notes[0].contains("Set-up failed") && notes[0].contains("exec"), "{notes:?}");
+}
+
+#[tokio::test]
 async fn lock_files_of_yarn_and_uv_are_brought_up_to_date() {
     let package = r#"{"name":"shop","version":"1.0.0","private":true,"dependencies":{"is-number":"7.0.0"}}"#;
     let project = "[project]\nname = \"shop\"\nversion = \"1.0.0\"\nrequires-python = \">=3.9\"\ndependencies = [\"iniconfig==2.0.0\"]\n";

@@ -26,7 +26,8 @@ pub(super) fn is_manifest(folders: &str, file: &str) -> bool {
 
 /// Whether a file is part of Yarn as a repository has it.
 pub(super) fn is_plugin(folders: &str, file: &str) -> bool {
-    folders.contains(".yarn/plugins") && file.ends_with(".cjs")
+    // One lets dependencies name files to run.
+    folders.contains(".yarn/plugins") && file.ends_with(".cjs") && file != "plugin-exec.cjs"
 }
 
 /// Adds each place with a lock file, and the outermost without one.
@@ -138,26 +139,48 @@ fn is_berry(files: &Files, root: &str) -> bool {
     files.text(&below(root, "yarn.lock")).contains("__metadata:")
 }
 
-/// What comes before Yarn in a script.
-pub(in super::super) fn preparation(files: &Files, root: &str) -> &'static str {
-    if is_berry(files, root) { BERRY } else { "" }
-}
-
-/// How Yarn installs, without any script: from 2 on as the repository names it or its lock file tells, before that as the sandbox
-/// has it.
-pub(in super::super) fn yarn_install(files: &Files, root: &str, tooling: &Tooling) -> String {
+/// The version of Yarn from 2 on, as the repository names it or its lock file tells.
+fn berry(files: &Files, root: &str) -> Option<String> {
     if !is_berry(files, root) {
-        let installed = tooling.versions(&["yarn".to_owned()]).any(|(_, version)| version.starts_with("1."));
-        let yarn = if installed { "yarn".to_owned() } else { format!("npx --yes yarn@{}", pinned::YARN) };
-        return format!("{yarn} install --ignore-scripts --non-interactive --no-progress");
+        return None;
     }
-    let version = named(&package(files, root), "yarn").filter(|version| !version.starts_with("1."));
-    let version = version.unwrap_or_else(|| {
+    let named = named(&package(files, root), "yarn").filter(|version| !version.starts_with("1."));
+    Some(named.unwrap_or_else(|| {
         let lock = files.text(&below(root, "yarn.lock"));
         let mut lines = lock.lines().skip_while(|line| !line.starts_with("__metadata:"));
         let generation = lines.find_map(|line| line.trim().strip_prefix("version:")?.trim().parse().ok());
         pinned::berry(generation.unwrap_or(u32::MAX)).to_owned()
-    });
+    }))
+}
+
+/// Whether this Yarn runs files that a dependency names by `exec:` even where scripts are switched off.
+fn runs_files(version: &str) -> bool {
+    let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(4), Some(minor)) if minor < 14)
+}
+
+/// What comes before Yarn in a script. Where it would run files, a later one that refuses them goes first, in a copy.
+pub(in super::super) fn preparation(files: &Files, root: &str) -> String {
+    let Some(version) = berry(files, root) else { return String::new() };
+    let mut script = BERRY.to_owned();
+    if runs_files(&version) {
+        let careful =
+            format!("npx --yes @yarnpkg/cli-dist@{} install --mode=skip-build --no-immutable", pinned::berry(u32::MAX));
+        script.push_str("mkdir /run/caches/first && cp -r . /run/caches/first || exit 1\n");
+        script.push_str(&format!(
+            "(cd /run/caches/first && {careful} > said) || {{ cat /run/caches/first/said; exit 1; }}\n"
+        ));
+    }
+    script
+}
+
+/// How Yarn installs, without any script: before 2 as the sandbox has it.
+pub(in super::super) fn yarn_install(files: &Files, root: &str, tooling: &Tooling) -> String {
+    let Some(version) = berry(files, root) else {
+        let installed = tooling.versions(&["yarn".to_owned()]).any(|(_, version)| version.starts_with("1."));
+        let yarn = if installed { "yarn".to_owned() } else { format!("npx --yes yarn@{}", pinned::YARN) };
+        return format!("{yarn} install --ignore-scripts --non-interactive --no-progress");
+    };
     // `enableScripts` is about packages only; the scripts of the project itself would run all the same.
     let no_scripts = if version.starts_with("2.") { "--skip-builds" } else { "--mode=skip-build" };
     format!("npx --yes @yarnpkg/cli-dist@{version} install {no_scripts}")

@@ -1,6 +1,8 @@
 //! Python: uv, poetry, pipenv's lock file, requirements files, and the dependencies that pyproject.toml or setup.cfg list.
 //! Wheels only, because building a package runs its code while the registries are in reach.
 
+use std::collections::BTreeMap;
+
 use super::super::environment::PYTHON;
 use super::super::pinned;
 use super::{Files, Part, Plan, below, missing, quote};
@@ -130,6 +132,7 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
         return Some(Ok(part));
     }
     if has("poetry.lock") {
+        part.written = without_plugins(files);
         part.title = "poetry install".into();
         part.tools.push("poetry".into());
         part.online = format!(
@@ -162,18 +165,15 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
             )));
         }
     }
-    // Lines that install a directory or ask another host cannot work here.
-    for (path, text) in files.texts.iter().filter(|(path, _)| path.ends_with(".txt") && super::is_below(root, path)) {
-        let foreign: Vec<&str> = text.lines().map(str::trim).filter(|line| is_local(line)).collect();
-        if !foreign.is_empty() {
-            let kept: Vec<&str> = text.lines().filter(|line| !is_local(line.trim())).collect();
-            part.written.insert(path.clone(), kept.join("\n") + "\n");
-            left_out.extend(foreign);
-        }
+    // Any file may include any other, so none is left as it is.
+    for (path, text) in files.texts.iter().filter(|(path, _)| is_list(path)) {
+        let (kept, foreign) = installable(text);
+        part.written.insert(path.clone(), kept);
+        left_out.extend(foreign.into_iter().filter(|_| super::is_below(root, path)));
     }
-    listed.retain(|line| !is_local(line) && !line.starts_with('-'));
+    let (listed, _) = installable(&listed.join("\n"));
     if !listed.is_empty() {
-        part.written.insert(below(root, LISTED), listed.join("\n") + "\n");
+        part.written.insert(below(root, LISTED), listed.clone());
         arguments.push(format!("-r {LISTED}"));
     }
     if arguments.is_empty() {
@@ -206,6 +206,17 @@ pub(in super::super) fn poetry(tooling: &Tooling) -> String {
     format!("export VIRTUALENV_CREATOR=wheels-only\n{}", tool("poetry", &packages, tooling))
 }
 
+/// The projects of Poetry without the plugins that they want: it would install them, and run them at once.
+pub(in super::super) fn without_plugins(files: &Files) -> BTreeMap<String, String> {
+    let projects = files.texts.iter().filter(|(path, _)| super::split(path).1 == "pyproject.toml");
+    let changed = projects.filter_map(|(path, text)| {
+        let mut table = text.parse::<toml::Table>().ok()?;
+        table.get_mut("tool")?.get_mut("poetry")?.as_table_mut()?.remove("requires-plugins")?;
+        Some((path.clone(), table.to_string()))
+    });
+    changed.collect()
+}
+
 /// The sandbox's own, or wheels of the index, so it need not be in the image.
 fn tool(name: &str, packages: &[(&str, &str)], tooling: &Tooling) -> String {
     if tooling.has(name) {
@@ -217,6 +228,54 @@ fn tool(name: &str, packages: &[(&str, &str)], tooling: &Tooling) -> String {
          tool=$PWD/.ticketwright-tool/bin/{name}",
         packages.join(" ")
     )
+}
+
+/// Whether a file lists requirements.
+fn is_list(path: &str) -> bool {
+    let extension = std::path::Path::new(path).extension();
+    extension.is_some_and(|extension| extension == "txt" || extension == "in")
+}
+
+/// Of a list of requirements what may be installed, one a line, and what may not: directories, checkouts and other hosts, which
+/// cannot work here, and options that would let pip build packages, which runs their code. Lines are those that pip sees.
+fn installable(text: &str) -> (String, Vec<String>) {
+    // Python's str.splitlines().
+    let ends = ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
+    let (mut kept, mut left_out, mut whole) = (String::new(), Vec::new(), String::new());
+    for line in text.split(ends).chain([""]) {
+        let is_comment = line.trim_start().starts_with('#');
+        if line.ends_with('\\') && !is_comment {
+            whole.push_str(line.trim_matches('\\'));
+            continue;
+        }
+        if !is_comment {
+            whole.push_str(line);
+        }
+        let line = std::mem::take(&mut whole);
+        let line = line.split(" #").next().unwrap_or_default().split("\t#").next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        if is_local(line) || line.starts_with('-') && !is_harmless(line) {
+            left_out.push(line.to_owned());
+        } else {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    (kept, left_out)
+}
+
+/// Whether a line with an option is a single one that is about where packages come from, or names another list.
+fn is_harmless(line: &str) -> bool {
+    let words: Vec<&str> =
+        line.split(|c: char| c.is_whitespace() || c == '=').filter(|word| !word.is_empty()).collect();
+    match words[..] {
+        ["-r" | "--requirement" | "-c" | "--constraint", list] => is_list(list),
+        ["-i" | "--index-url" | "--extra-index-url" | "--trusted-host", from] => !from.starts_with('-'),
+        ["--pre" | "--prefer-binary" | "--require-hashes"] => true,
+        _ => false,
+    }
 }
 
 /// Whether a requirement is a directory, a checkout or a URL instead of a package of the index.

@@ -77,6 +77,41 @@ fn python_is_found_by_lock_files_lists_and_tables() {
 }
 
 #[test]
+fn lists_of_requirements_let_pip_build_nothing() {
+    let list = "six==1.16.0 \\\n    --hash=sha256:ab  # why\n-r requirements-more.in\n--pre\n# --no-binary x\\\n-i https://pypi.acme.example/simple\n";
+    let wrong = [
+        "--no-binary :all:",
+        "--only-binary :none:",
+        "--no-bin :all:",
+        "--pre --no-binary=a",
+        "--no-\\\nbinary a",
+        "attrs\u{c}--no-binary a",
+        "-r pyproject.toml",
+        "-rpyproject.toml",
+        "  --no-binary a",
+        "-e .",
+    ];
+    let more = wrong.join("\n");
+    let all = [
+        ("requirements.txt", list),
+        ("requirements-more.in", more.as_str()),
+        ("pyproject.toml", "--no-binary :all:\n"),
+    ];
+    let part = only(&all);
+    let expected =
+        "six==1.16.0     --hash=sha256:ab\n-r requirements-more.in\n--pre\n-i https://pypi.acme.example/simple\n";
+    assert_eq!(part.written["requirements.txt"], expected);
+    assert_eq!(part.written["requirements-more.in"], "attrs\n", "{:?}", part.notes);
+
+    let injected = "[project]\nname = \"a\"\ndependencies = [\"six\\n--no-binary :all:\", \" --no-binary a\"]\n";
+    assert_eq!(only(&[("pyproject.toml", injected)]).written[".ticketwright-requirements.txt"], "six\n");
+
+    let plugins = "[tool.poetry]\nname = \"a\"\n[tool.poetry.requires-plugins]\nevil = \"*\"\n[tool.poetry.dependencies]\nsix = \"*\"\n";
+    let part = only(&[("pyproject.toml", plugins), ("poetry.lock", "")]);
+    assert!(!part.written["pyproject.toml"].contains("evil") && part.written["pyproject.toml"].contains("six"));
+}
+
+#[test]
 fn javascript_is_found_by_lock_files() {
     let some = r#"{"dependencies":{"a":"1"}}"#;
     assert_eq!(titles(&[("package.json", some), ("package-lock.json", "")]), ["npm ci"]);
@@ -98,6 +133,9 @@ fn javascript_is_found_by_lock_files() {
         only(&[("package.json", &package), ("yarn.lock", "__metadata:\n  version: 6\n")]).online
     };
     assert!(named("4.5.1").contains("cli-dist@4.5.1 ") && named("3.8.0; rm -rf /").contains("cli-dist@3.8.7 "));
+    let goes_first =
+        |version: &str| named(version).contains("cd /run/caches/first && npx --yes @yarnpkg/cli-dist@4.18.1 ");
+    assert!(goes_first("4.13.0") && !goes_first("4.14.0") && !goes_first("3.8.7"));
     let files = [
         ("package.json", some),
         ("yarn.lock", "__metadata:\n"),
