@@ -57,6 +57,9 @@ pub struct Mending {
     pub branch: BranchName,
     /// The branch it merges into.
     pub base: String,
+    /// The commit of that branch whose rules count; `None` from versions before 0.3.0.
+    #[serde(default)]
+    pub approved: Option<CommitSha>,
     /// Why pushes are allowed.
     pub authority: Authority,
     /// For which ticket; absent where none is involved.

@@ -59,6 +59,8 @@ pub(super) struct PullRequestReply {
 pub(super) struct Base {
     #[serde(rename = "ref")]
     pub(super) branch: String,
+    #[serde(default)]
+    pub(super) sha: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -161,6 +163,7 @@ impl PullRequestReply {
             draft: self.draft,
             state,
             base: self.base.branch,
+            base_sha: self.base.sha.as_deref().map(parsed).transpose()?,
             title: self.title,
             fork: self.head.repo.is_none_or(|head| !head.full_name.eq_ignore_ascii_case(repository.as_str())),
         })

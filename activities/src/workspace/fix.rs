@@ -27,12 +27,13 @@ impl WorkspaceActivities {
         let mirror = self.mirror(&workspace).await?;
         let tree = mirror.ensure(&workspace, &self.blobs, area.path()).await?;
         let base = workspace.base.as_str();
-        let settings = match repository::read(&mirror.git, base, self.tools().await?).await? {
+        let rules = workspace.approved();
+        let settings = match repository::read(&mirror.git, rules.as_str(), self.tools().await?).await? {
             Ok(settings) => settings,
             Err(why) => return Ok(Fixed { workspace, commands: vec![why], changed: false }),
         };
         let files = Traits::read(&mirror.git, base).await?;
-        let checkout = self.check_out(&area, &mirror, "fix", &tree, &workspace.base).await?;
+        let checkout = self.check_out(&area, &mirror, "fix", &tree, rules).await?;
         let mut commands = Vec::new();
         let mut kinds = kinds;
         if kinds.contains(&FixKind::Lockfile) && self.reaches_registries() {

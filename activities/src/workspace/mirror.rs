@@ -116,6 +116,9 @@ impl<'a> Mirror<'a> {
         scratch: &Path,
     ) -> Result<String, ServiceError> {
         self.ensure_commit(&workspace.base).await?;
+        if workspace.approved() != &workspace.base {
+            self.ensure_commit(workspace.approved()).await?;
+        }
         let Some(snapshot) = &workspace.snapshot else {
             // Its commit is here, so a tree that is not was lost.
             return self.look_for_tree(&workspace.base).await.map_err(git::GitFailed::missed);

@@ -48,7 +48,7 @@ pub(super) struct Making<'a> {
     activities: &'a WorkspaceActivities,
     pub(super) mirror: Mirror<'a>,
     pub(super) area: Area,
-    base: CommitSha,
+    rules: CommitSha,
     pub(super) limit: Duration,
     /// Output of every run so far.
     pub(super) log: String,
@@ -123,7 +123,7 @@ impl WorkspaceActivities {
             activities: self,
             mirror,
             area,
-            base: request.base.base.clone(),
+            rules: request.base.approved().clone(),
             limit: Duration::from_secs(request.command_seconds),
             log: String::new(),
             runs: 0,
@@ -418,7 +418,7 @@ impl Making<'_> {
         let tools = self.activities.tools().await?;
         let git = &self.mirror.git;
         let of = |repository: Result<repository::Repository, String>| repository.and_then(|found| Suite::of(&found));
-        let on_base = of(repository::read(git, self.base.as_str(), tools).await?);
+        let on_base = of(repository::read(git, self.rules.as_str(), tools).await?);
         if on_base.is_ok() {
             return Ok(on_base);
         }
@@ -443,7 +443,7 @@ impl Making<'_> {
     ) -> Result<Run, ServiceError> {
         // A number: the name of a run may hold a path of any length.
         let folder = format!("run-{}", self.runs);
-        let checkout = self.activities.check_out(&self.area, &self.mirror, &folder, tree, &self.base).await?;
+        let checkout = self.activities.check_out(&self.area, &self.mirror, &folder, tree, &self.rules).await?;
         for note in &checkout.prepared.notes {
             let _ = writeln!(self.log, "== {note}");
         }

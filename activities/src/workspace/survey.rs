@@ -60,7 +60,7 @@ impl WorkspaceActivities {
         }
         let note = |path: &str| format!("{path} is not shown here. Read it before you change files below its folder.");
         survey.notes.extend(named(&left_out, note, "files of this name"));
-        match repository::read(&mirror.git, commit, self.tools().await?).await? {
+        match repository::read(&mirror.git, workspace.approved().as_str(), self.tools().await?).await? {
             Ok(found) => {
                 let names = paths.iter().filter_map(|path| path.to_str().map(str::to_owned)).collect();
                 let traits = Traits::of(&mirror.git, commit, names).await?;
@@ -74,7 +74,7 @@ impl WorkspaceActivities {
         }
         survey.notes.extend(absent(&mirror, &workspace.base, area.path()).await?);
         let tree = mirror.tree_of(&workspace.base).await?;
-        survey.notes.extend(self.set_up(&area, &mirror, &tree, &workspace.base).await?);
+        survey.notes.extend(self.set_up(&area, &mirror, &tree, workspace.approved()).await?);
         survey.notes.truncate(NOTES);
         Ok(survey)
     }

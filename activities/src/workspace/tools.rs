@@ -269,7 +269,7 @@ impl Work<'_> {
 
     async fn run_tests(&self) -> Result<Reply, ServiceError> {
         let tools = self.activities.tools().await?;
-        let settings = match repository::read(&self.mirror.git, self.workspace.base.as_str(), tools).await? {
+        let settings = match repository::read(&self.mirror.git, self.workspace.approved().as_str(), tools).await? {
             Ok(settings) => settings,
             Err(why) => return Ok(Err(why)),
         };
@@ -307,7 +307,7 @@ impl Work<'_> {
         let owner = activities.sandbox.spare_user();
         let mut checkout =
             pool::check_out(&activities.settings, claim, area, mirror, tree, &workspace.base, owner).await?;
-        activities.prepare(area, mirror, &workspace.base, &mut checkout).await?;
+        activities.prepare(area, mirror, workspace.approved(), &mut checkout).await?;
         Ok(checkout)
     }
 

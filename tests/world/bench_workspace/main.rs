@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use clap::Parser;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use workflows::contract::ids::RepositoryName;
+use workflows::contract::ids::{CommitSha, RepositoryName};
 use workflows::contract::tools::ToolCall;
 use workflows::contract::workspace::{Workspace, WorkspaceCall};
 
@@ -136,8 +136,8 @@ impl Bench {
         )?;
         git(directory, &["clone", "--quiet", "--bare", "seed", "origin.git"])?;
         let origin = directory.join("origin.git");
-        let base = git(&origin, &["rev-parse", "main"])?.trim().parse()?;
-        let base = Workspace { repository: "acme/shop".parse()?, base, snapshot: None };
+        let base: CommitSha = git(&origin, &["rev-parse", "main"])?.trim().parse()?;
+        let base = Workspace::at("acme/shop".parse()?, base.clone(), base);
 
         let blobs = Blobs::open(directory.join("blobs").to_str().context("a path in UTF-8")?)?;
         let sandbox = Sandbox::probe(sandbox::Settings::default()).await?;

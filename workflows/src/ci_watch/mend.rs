@@ -367,7 +367,9 @@ impl Watch {
     }
 
     fn workspace(&self) -> Workspace {
-        Workspace { repository: self.head.repository.clone(), base: self.head.sha.clone(), snapshot: None }
+        let approved = self.mending.as_ref().and_then(|mending| mending.approved.clone());
+        let head = self.head.clone();
+        Workspace::at(head.repository, head.sha.clone(), approved.unwrap_or(head.sha))
     }
 
     /// Tells the workflow that asked for it. One that is gone needs no telling.

@@ -98,6 +98,9 @@ pub struct PullRequest {
     /// Branch it merges into.
     #[serde(default)]
     pub base: String,
+    /// Head of that branch when GitHub last compared the two. `None` where a version before 0.3.0 has read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_sha: Option<CommitSha>,
     /// Title.
     #[serde(default)]
     pub title: String,

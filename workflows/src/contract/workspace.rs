@@ -22,6 +22,22 @@ pub struct Workspace {
     pub base: CommitSha,
     /// What was changed since; `None`: nothing.
     pub snapshot: Option<Snapshot>,
+    /// The commit that people have merged, see [`Workspace::approved`]. `None` in workspaces of 0.2.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<CommitSha>,
+}
+
+impl Workspace {
+    /// The files of `base`, a commit on the way from `approved`.
+    pub fn at(repository: RepositoryName, base: CommitSha, approved: CommitSha) -> Self {
+        Self { repository, base, snapshot: None, approved: Some(approved) }
+    }
+
+    /// The commit whose `ticketwright.toml`, set-up and build programs count. The base of a second task is a commit of ours, and
+    /// whoever writes a change must not write the rules for the next one.
+    pub fn approved(&self) -> &CommitSha {
+        self.approved.as_ref().unwrap_or(&self.base)
+    }
 }
 
 /// Changes since a workspace's base.

@@ -153,6 +153,7 @@ impl Desk {
             pull_request: self.address.clone(),
             branch: pull_request.head.clone(),
             base: pull_request.base.clone(),
+            approved: pull_request.base_sha.clone(),
             authority: Authority::Commanded { by: asked.by.clone(), comment: asked.comment },
             ticket: None,
             generation: Generation::of_event(&asked.event.id),

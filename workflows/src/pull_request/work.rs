@@ -79,7 +79,8 @@ impl Desk {
     ) -> Result<Result<Made, TaskResult>, Stop> {
         let (attempts, wall) = self.read(|s| (s.policy.execution.attempts.max(1), s.policy.execution.wall_seconds));
         let repository = self.address.repository.clone();
-        let base = Workspace { repository, base: pull_request.head_sha.clone(), snapshot: None };
+        let head = pull_request.head_sha.clone();
+        let base = Workspace::at(repository, head.clone(), pull_request.base_sha.clone().unwrap_or(head));
         let (mut workspace, mut refusal, began) = (base.clone(), refusal, now(&self.ctx));
         let before = u32::from(!refusal.is_empty());
         let survey = match self.ctx.patched(patches::SURVEY) {

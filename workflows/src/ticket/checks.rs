@@ -206,6 +206,7 @@ impl Flow {
             pull_request: pull_request.address(),
             branch: delivery.branch.clone(),
             base,
+            approved: Some(delivery.repository.head.clone()),
             authority,
             ticket: Some(self.key.clone()),
             generation: self.generation.clone(),

@@ -9,7 +9,7 @@ use temporalio_workflow::workflows::join_all;
 
 use super::errand::{Answered, Job, Unanswered};
 use super::flow::{Flow, Stop, park};
-use super::state::{Ready, Task};
+use super::state::{Delivery, Ready, Task};
 use crate::agent_call;
 use crate::contract::agent::AgentName;
 use crate::contract::github::{GitHub, PullRequestState};
@@ -179,11 +179,13 @@ impl Flow {
     ) -> Result<(Workspace, Answered<TaskResult>), Stop> {
         let (base, workspace, mut brief) = self.read(|s| {
             let task = s.tasks.get(n);
-            let head = s.repositories.get(repository).map(|delivery| delivery.head.clone());
-            let at = |base| Workspace { repository: repository.clone(), base, snapshot: None };
-            let workspace = task.and_then(|task| task.workspace.clone()).or_else(|| head.clone().map(at));
+            let delivery = s.repositories.get(repository);
+            let workspace = task.and_then(|task| task.workspace.clone()).or_else(|| Some(delivery?.at_head()));
             // Done again, a task is proven against the commit it first began on: its tests are red there.
-            let base = task.and_then(|task| task.redo.clone()).or(head).map(at);
+            let base = delivery.map(|delivery| match task.and_then(|task| task.redo.clone()) {
+                Some(first) => delivery.at(first),
+                None => delivery.at_head(),
+            });
             let brief = json!({
                 "ticket_key": self.key,
                 "plan": s.plan.as_ref().map(|version| &version.plan),
@@ -267,9 +269,8 @@ impl Flow {
 
     /// What the repository says about itself on its branch as it is now.
     async fn survey(&self, repository: &RepositoryName) -> Result<Option<Survey>, Stop> {
-        let head = self.read(|s| s.repositories.get(repository).map(|delivery| delivery.head.clone()));
-        let Some(base) = head.filter(|_| self.ctx.patched(patches::SURVEY)) else { return Ok(None) };
-        let workspace = Workspace { repository: repository.clone(), base, snapshot: None };
+        let head = self.read(|s| s.repositories.get(repository).map(Delivery::at_head));
+        let Some(workspace) = head.filter(|_| self.ctx.patched(patches::SURVEY)) else { return Ok(None) };
         let summary = format!("survey {}", repository.name());
         let family = Family::Sandbox { commands: SET_UP };
         match self.call(family, &summary, Workspaces::survey, workspace).await {

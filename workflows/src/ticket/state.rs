@@ -153,6 +153,16 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// The branch as it is, by the rules of the commit it began on.
+    pub(super) fn at_head(&self) -> Workspace {
+        self.at(self.head.clone())
+    }
+
+    /// A commit of the branch, by the same rules.
+    pub(super) fn at(&self, commit: CommitSha) -> Workspace {
+        Workspace::at(self.repository.name.clone(), commit, self.repository.head.clone())
+    }
+
     /// A branch on which nothing was done yet.
     pub(super) fn new(repository: Repository, branch: BranchName, head: CommitSha) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! Workspaces against a real repository in a local directory, with the real sandbox.
 
+mod approved;
 mod bad_input;
 mod cheats;
 mod demands;
@@ -114,7 +115,7 @@ impl Bench {
 
     fn base(&self) -> Workspace {
         let base: CommitSha = self.git(&["rev-parse", "main"]).parse().unwrap();
-        Workspace { repository: repository(), base, snapshot: None }
+        Workspace::at(repository(), base.clone(), base)
     }
 
     fn git(&self, args: &[&str]) -> String {
