@@ -400,11 +400,6 @@ impl GitFailed {
         self.code.is_some() && any(&OF_FILES) && !any(&OF_HOST)
     }
 
-    /// A failure that shows in what a command printed.
-    pub(super) fn of(what: &str, said: &str) -> Self {
-        Self { code: Some(0), what: what.to_owned(), said: said.to_owned() }
-    }
-
     /// For a command on our own repository: nothing of it is the caller's fault.
     pub(super) fn unexpected(self) -> ServiceError {
         let said = self.said.to_lowercase();
