@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
@@ -92,11 +93,12 @@ pub(super) async fn take_walked(
         let same = Files { before: &checkout.tree, after: &checkout.tree, index: &index };
         return Ok((keep(mirror, &same, before, blobs).await?, walked));
     }
-    if let Some(why) = too_much(checkout, changed).await? {
+    let changed = Arc::new(changed);
+    if let Some(why) = too_much(checkout, changed.clone()).await? {
         return Ok((refused(why), walked));
     }
     match checkout.git.run(["add", "--all", "."]).await {
-        Err(failed) if failed.is_about_files() => {
+        Err(failed) if failed.is_about_files(&changed) => {
             let said: String = failed.said.lines().take(3).collect::<Vec<_>>().join("; ");
             let why = format!("git cannot keep these files: {said}. Remove or rename them.");
             return Ok((refused(why), walked));
@@ -225,15 +227,15 @@ async fn noted(checkout: &Checkout) -> Result<Noted, ServiceError> {
 }
 
 /// Why what changed is more than can be kept, if it is. Files that were there before and are as they were do not count.
-async fn too_much(checkout: &Checkout, changed: Vec<PathBuf>) -> Result<Option<String>, ServiceError> {
+async fn too_much(checkout: &Checkout, changed: Arc<Vec<PathBuf>>) -> Result<Option<String>, ServiceError> {
     let files = checkout.files.clone();
     let measure = move || {
         let mut bytes = 0;
-        for path in changed {
-            let Ok(found) = files.join(&path).symlink_metadata() else { continue };
+        for path in changed.iter() {
+            let Ok(found) = files.join(path).symlink_metadata() else { continue };
             if found.is_file() {
                 bytes += found.len();
-                if let Some(why) = too_large(&path, found.len()) {
+                if let Some(why) = too_large(path, found.len()) {
                     return Some(why);
                 }
             }
