@@ -71,6 +71,9 @@ pub(super) struct Protocols {
 const LOCAL_LIMIT: Duration = Duration::from_secs(600);
 /// Longest time of a transfer.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(1800);
+/// Bytes of one piece of what git prints, and of what it says of errors, where it is handed on.
+const PIECE: usize = 64 << 10;
+const ERRORS: u64 = 64 << 10;
 /// Most bytes of memory of one git process, without the packs, which it only maps (`RLIMIT_DATA`).
 const MEMORY: u64 = 4 << 30;
 /// Largest file that a git process writes: a pack, or a file of a check-out.
@@ -148,6 +151,38 @@ impl Git {
         match within(LOCAL_LIMIT, outcome).await {
             Ok((_, stdout, _)) if u64::try_from(stdout.len()).is_ok_and(|read| read == cap) => Ok(stdout),
             Ok((status, stdout, said)) => ended(what, status, stdout, &said),
+            Err(error) => Err(not_run(what, &error)),
+        }
+    }
+
+    /// Runs a command and hands on what it prints, piece by piece, until `take` has enough.
+    pub(super) async fn run_through<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), GitFailed> {
+        let mut command = self.command(args);
+        command.stdin(Stdio::null());
+        let what = subcommand(&command);
+        let outcome = async {
+            let mut child = start(&mut command)?;
+            let (out, errors) = (child.stdout.take(), child.stderr.take());
+            let taking = async {
+                let Some(mut out) = out else { return Ok(true) };
+                let mut piece = vec![0; PIECE];
+                loop {
+                    let read = out.read(&mut piece).await?;
+                    if read == 0 || take(&piece[..read]).is_break() {
+                        return io::Result::Ok(read == 0);
+                    }
+                }
+            };
+            let (is_all, said) = tokio::try_join!(taking, read(errors, ERRORS))?;
+            io::Result::Ok((child.wait().await?, is_all, said))
+        };
+        match within(LOCAL_LIMIT, outcome).await {
+            Ok((_, false, _)) => Ok(()),
+            Ok((status, true, said)) => ended(what, status, Vec::new(), &said).map(drop),
             Err(error) => Err(not_run(what, &error)),
         }
     }
