@@ -132,6 +132,15 @@ impl Git {
         finish(self.command(args), &[], LOCAL_LIMIT).await
     }
 
+    /// Runs a command that may take `limit`, returns what it prints.
+    pub(super) async fn run_within<S: AsRef<OsStr>>(
+        &self,
+        limit: Duration,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Vec<u8>, GitFailed> {
+        finish(self.command(args), &[], limit).await
+    }
+
     /// Runs a command until it has printed `cap` bytes, and returns them; a repository can make git print without end.
     pub(super) async fn run_up_to<S: AsRef<OsStr>>(
         &self,
