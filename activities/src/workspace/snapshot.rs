@@ -36,8 +36,9 @@ const FIXED: [(&str, &str); 6] = [
     ("GIT_COMMITTER_DATE", "1000000000 +0000"),
 ];
 
-/// Most bytes of files that one call may change. What git keeps of them stays for days, whatever becomes of the call.
-const MOST_CHANGED: u64 = 512 << 20;
+/// Most bytes of files that one call may change: no more than can be kept of one, since git keeps for days what it was given,
+/// whatever becomes of the call.
+const MOST_CHANGED: u64 = bundle::LARGEST;
 /// Most bytes of all paths. Every list of them goes through memory.
 const MOST_NAMES: usize = 64 << 20;
 /// Bytes of git's list of all paths and of what changed, in a check-out of this size.
