@@ -49,7 +49,7 @@ const MOST_SUSPECTS: usize = 1_000;
 const MOST_ODD: usize = 8 << 20;
 
 /// Largest file with rules for git, which git reads whole.
-const LARGEST_RULES: u64 = 10 << 20;
+pub(super) const LARGEST_RULES: u64 = 10 << 20;
 /// Most files below a workspace, ignored ones included.
 const MOST_FILES: u64 = 500_000;
 
@@ -266,6 +266,12 @@ pub(super) fn too_large(path: &Path, size: u64) -> Option<String> {
     })
 }
 
+/// Why git is not given a file of rules.
+pub(super) fn too_many_rules(path: &Path) -> String {
+    let (path, most) = (text::shown(path.as_os_str().as_bytes()), LARGEST_RULES >> 20);
+    format!("{path} has more than {most} MB of rules, too many for git.")
+}
+
 /// What lies in a check-out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Walked {
@@ -402,8 +408,7 @@ impl Walked {
         }
         let holds_rules = path.file_name().is_some_and(|name| name == ".gitignore" || name == ".gitattributes");
         if holds_rules && found.len() > LARGEST_RULES {
-            let shown = text::shown(path.as_os_str().as_bytes());
-            self.refused = Some(format!("{shown} has {} MB of rules, too many for git.", found.len() >> 20));
+            self.refused = Some(too_many_rules(path));
         }
         // git compares whole seconds. Changed in the second of the last look, and its time set back, a file would look the same.
         let changed = (found.ctime(), found.ctime_nsec());
