@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    complain("use: about | confine [--write PATH]... -- COMMAND | forward PORT SOCKET -- COMMAND");
+    complain("use: about | confine [--processes NUMBER] [--write PATH]... -- COMMAND | forward PORT SOCKET -- COMMAND");
     ExitCode::from(USAGE)
 }
 

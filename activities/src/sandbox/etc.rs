@@ -4,6 +4,7 @@
 //! A copy is named by what it was made of, so workers of one host share it, and a worker that starts after the host's certificates
 //! changed makes a new one.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File, Metadata, Permissions};
@@ -73,7 +74,11 @@ impl Etc {
         remove_unused(state, &directory);
         for _ in 0..TRIES {
             if let Some(held) = hold(&directory) {
-                return Ok(Self { directory, _held: held });
+                if is_whole(&parts, &directory) {
+                    return Ok(Self { directory, _held: held });
+                }
+                // Whoever cleans up has removed a part of it. Others may still show it, so that it goes when they have ended.
+                put_aside(&directory)?;
             }
             make(&parts, state, &directory)?;
         }
@@ -106,12 +111,19 @@ fn parts(host: &Path, mounts: &[PathBuf]) -> io::Result<Vec<Part>> {
         // What it leads to, as a mount would show; links further down stay links.
         let Ok(from) = host.join(&name).canonicalize() else { continue };
         add_parents(&mut parts, &name);
+        let mut closed: Vec<PathBuf> = Vec::new();
         walk(&from, |path, data| {
+            if closed.iter().any(|closed| path.starts_with(closed)) {
+                return Ok(());
+            }
             let below = path.strip_prefix(&from).map_err(io::Error::other)?;
             let to = if below == Path::new("") { name.clone() } else { name.join(below) };
             let what = if data.is_symlink() {
                 What::Link(fs::read_link(path)?)
             } else if !is_public(data) {
+                if data.is_dir() {
+                    closed.push(path.to_owned());
+                }
                 return Ok(());
             } else if data.is_dir() {
                 What::Directory
@@ -177,15 +189,51 @@ fn name_of(parts: &[Part]) -> String {
 
 /// Makes the copy beside its place and moves it there whole. One that somebody else has made meanwhile is as good.
 fn make(parts: &[Part], state: &Path, directory: &Path) -> io::Result<()> {
-    let number = MADE.fetch_add(1, Ordering::Relaxed);
-    let unfinished = state.join(format!("{UNFINISHED}{}-{number}", std::process::id()));
-    // A process of the same number may have been killed at it.
-    let _ = remove_all(&unfinished);
+    let unfinished = unfinished(state);
     let moved = fill(&unfinished, parts).and_then(|()| fs::rename(&unfinished, directory));
     if moved.is_err() {
         let _ = remove_all(&unfinished);
     }
     if directory.is_dir() { Ok(()) } else { moved }
+}
+
+/// A name for what is not a whole copy, or no longer one.
+fn unfinished(state: &Path) -> PathBuf {
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let unfinished = state.join(format!("{UNFINISHED}{}-{number}", std::process::id()));
+    // A process of the same number may have been killed at it.
+    let _ = remove_all(&unfinished);
+    unfinished
+}
+
+/// Takes the name from a copy, at once: half of one must never be found under it. Where it is now.
+fn put_aside(directory: &Path) -> io::Result<PathBuf> {
+    let aside = unfinished(directory.parent().unwrap_or(directory));
+    match fs::rename(directory, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(aside),
+    }
+}
+
+/// Whether all parts are there, as large as they were.
+fn is_whole(parts: &[Part], directory: &Path) -> bool {
+    let mut seen = HashSet::new();
+    // Of two with one name the later is there.
+    parts.iter().rev().filter(|part| seen.insert(&part.to)).all(|Part { to, what }| {
+        let there = directory.join(to).symlink_metadata();
+        match (what, there) {
+            (What::Directory | What::Link(_), there) => there.is_ok(),
+            (What::Text(text), there) => there.is_ok_and(|there| there.len() == text.len() as u64),
+            // It may have changed, or gone from the host, between our look and the copying.
+            (What::File { from, data }, Ok(there)) => there.len() == data.len() || !is_as_before(from, data),
+            (What::File { from, .. }, Err(_)) => !from.exists(),
+        }
+    })
+}
+
+fn is_as_before(from: &Path, data: &Metadata) -> bool {
+    from.metadata()
+        .is_ok_and(|now| (now.len(), now.ctime(), now.ctime_nsec()) == (data.len(), data.ctime(), data.ctime_nsec()))
 }
 
 fn fill(root: &Path, parts: &[Part]) -> io::Result<()> {
@@ -204,7 +252,7 @@ fn fill(root: &Path, parts: &[Part]) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             // Removed from the host a moment ago.
             Err(error) if error.kind() == io::ErrorKind::NotFound && matches!(what, What::File { .. }) => {}
-            made => made?,
+            made => made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", to.display())))?,
         }
     }
     open(root, 0o755)?;
@@ -232,7 +280,7 @@ fn remove_unused(state: &Path, wanted: &Path) {
         }
         if let Ok(held) = File::open(&path)
             && held.try_lock().is_ok()
-            && let Err(error) = remove_all(&path)
+            && let Err(error) = put_aside(&path).and_then(|aside| remove_all(&aside))
         {
             tracing::debug!(%error, path = %path.display(), "an old /etc could not be removed");
         }
@@ -255,6 +303,11 @@ mod tests {
         fs::write(host.join("ssl/certs/key.pem"), "secret").unwrap();
         fs::set_permissions(host.join("ssl/certs/key.pem"), Permissions::from_mode(0o600)).unwrap();
         fs::write(host.join("ssl/private/key.pem"), "secret").unwrap();
+        // A closed directory among what is shown, with all kinds of things that look public in it.
+        fs::create_dir_all(host.join("ssl/certs/private/folder/below")).unwrap();
+        fs::write(host.join("ssl/certs/private/open.pem"), "secret").unwrap();
+        symlink("open.pem", host.join("ssl/certs/private/link.pem")).unwrap();
+        fs::set_permissions(host.join("ssl/certs/private"), Permissions::from_mode(0o700)).unwrap();
         fs::write(host.join("java-17-openjdk/jvm.cfg"), "-server").unwrap();
         fs::write(host.join("passwd"), "somebody").unwrap();
         symlink("one.pem", host.join("ssl/certs/link.pem")).unwrap();
@@ -300,6 +353,34 @@ mod tests {
         assert!(text("passwd").starts_with("root:"), "{}", text("passwd"));
         assert!(etc.directory().join("localtime").symlink_metadata().unwrap().is_file());
         assert!(etc.directory().join("ssl/certs/link.pem").symlink_metadata().unwrap().is_symlink());
+    }
+
+    #[test]
+    fn half_of_a_copy_is_made_anew() {
+        let (_directory, host, state) = host();
+        let first = Etc::of(&host, &state, &[]).unwrap();
+        let whole = listing(first.directory());
+        for lost in ["passwd", "ssl/certs/one.pem", "ssl/certs/link.pem"] {
+            fs::remove_file(first.directory().join(lost)).unwrap();
+            let again = Etc::of(&host, &state, &[]).unwrap();
+            assert_eq!((again.directory(), listing(again.directory())), (first.directory(), whole.clone()), "{lost}");
+        }
+        fs::write(first.directory().join("ssl/certs/one.pem"), "").unwrap();
+        let again = Etc::of(&host, &state, &[]).unwrap();
+        assert_eq!(fs::read(again.directory().join("ssl/certs/one.pem")).unwrap(), b"public");
+    }
+
+    #[test]
+    fn a_copy_that_is_removed_loses_its_name_first() {
+        let (_directory, host, state) = host();
+        let first = Etc::of(&host, &state, &[]).unwrap();
+        let aside = put_aside(first.directory()).unwrap();
+        assert!(!first.directory().exists() && aside.join("passwd").exists());
+        assert!(
+            aside.file_name().unwrap().to_string_lossy().starts_with(UNFINISHED),
+            "it goes with what is unfinished"
+        );
+        put_aside(first.directory()).unwrap();
     }
 
     #[test]

@@ -26,6 +26,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -133,7 +134,8 @@ impl Sandbox {
         self.inner.slots.spare()
     }
 
-    /// Runs `command` to its end. Dropping the future kills everything it started before the drop returns.
+    /// Runs `command` to its end. Dropping the future kills everything it started before the drop returns; one file more may change
+    /// its owner.
     ///
     /// # Errors
     /// [`FailureKind::Unsupported`] and [`FailureKind::Unavailable`]: the host could not run it at all.
@@ -155,16 +157,22 @@ impl Sandbox {
         }
         // Whose files they are already, so that they need not change owner.
         let owner = command.workspace.as_ref().and_then(|path| path.symlink_metadata().ok()).map(|found| found.uid());
-        let slot = slots.take(owner).await?;
+        let slot = Arc::new(slots.take(owner).await?);
         let writable: Vec<PathBuf> = command.writable().cloned().collect();
         // While the files change owner the rest is made ready.
         let giving = slot.uid().map(|uid| {
-            let owned = writable.clone();
-            tokio::task::spawn_blocking(move || owned.iter().try_for_each(|path| slots::give_to(uid, path)))
+            let (owned, slot, stop) = (writable.clone(), slot.clone(), Stop::default());
+            let told = stop.told();
+            let give = move || {
+                // Nobody else gets the id as long as files are given to it, also when nobody waits any more.
+                let _slot = slot;
+                owned.iter().try_for_each(|path| slots::give_to(uid, path, &told))
+            };
+            (tokio::task::spawn_blocking(give), stop)
         });
         let group = groups.make()?;
         let (status_pipe, process, output, errors) = self.prepare(&command, slot.uid(), &group)?;
-        if let Some(giving) = giving {
+        if let Some((giving, _stop)) = giving {
             match giving.await.map_err(io::Error::other)? {
                 Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
                     return Ok(Finished::not_started(format!("in its workspace {error}")));
@@ -292,6 +300,23 @@ impl Sandbox {
         };
         raw::confine(&mut process, descriptors, group.doors()?, limits);
         Ok((status, process, output, errors))
+    }
+}
+
+/// Tells a thread to stop when it is dropped.
+#[derive(Debug, Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Becomes true.
+    fn told(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,16 +91,39 @@ fn state(settings: &Settings) -> Result<(PathBuf, Etc), ServiceError> {
     let (state, error) = failed.unwrap_or_else(|| (PathBuf::new(), io::ErrorKind::NotFound.into()));
     let named = state.display();
     Err(unsupported(format!(
-        "{named} cannot be used for the sandbox's own files: set [sandbox] state to a directory that the worker may write to"
+        "{named} cannot be used for the sandbox's own files ({error}): set [sandbox] state to a directory of the worker's own, or to \
+         one that it can make"
     ))
     .caused_by(error))
 }
 
-/// Makes the directory, which must be ours. As root the sandbox's users pass through it and see no names; otherwise they are us.
+/// Makes the directory. As root the sandbox's users pass through it and see no names; otherwise they are us. One that is there
+/// stays as it is: it may be somebody else's.
 fn open_state(state: &Path) -> io::Result<()> {
-    let mode = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(state)?;
-    fs::set_permissions(state, Permissions::from_mode(mode))
+    let us = nix::unistd::geteuid();
+    let mode = if us.is_root() { 0o711 } else { 0o700 };
+    if let Some(above) = state.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(above)?;
+    }
+    match fs::DirBuilder::new().mode(mode).create(state) {
+        // Whatever our umask is.
+        Ok(()) => return fs::set_permissions(state, Permissions::from_mode(mode)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Err(_) => {}
+    }
+    let found = state.metadata()?;
+    let refused = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    if !found.is_dir() {
+        refused("it is no directory".into())
+    } else if found.uid() != us.as_raw() {
+        refused(format!("it belongs to user {}, the worker is {us}", found.uid()))
+    } else if found.mode() & 0o022 != 0 {
+        refused("others may write to it".into())
+    } else if us.is_root() && found.mode() & 0o001 == 0 {
+        refused("others may not pass through it; chmod o+x lets them".into())
+    } else {
+        Ok(())
+    }
 }
 
 async fn look(sandbox: &Sandbox) -> Result<(), ServiceError> {
@@ -199,6 +222,24 @@ fn hint(complaint: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_is_there_keeps_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("above/state");
+        open_state(&state).unwrap();
+        open_state(&state).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().mode() & 0o7777;
+        assert_eq!(mode(&state), if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 });
+        for (there, accepted) in [(0o1777, false), (0o775, false), (0o755, true)] {
+            fs::set_permissions(&state, Permissions::from_mode(there)).unwrap();
+            assert_eq!(open_state(&state).is_ok(), accepted, "{there:o}");
+            assert_eq!(mode(&state), there);
+        }
+        let file = directory.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert!(open_state(&file).unwrap_err().to_string().contains("no directory"));
+    }
 
     #[test]
     fn what_containers_refuse_has_advice() {

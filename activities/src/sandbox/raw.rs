@@ -28,8 +28,8 @@ pub(super) struct Limits {
 }
 
 /// Makes `command` start as leader of its own process group, with `descriptors` as 3, 4, 5, ... and no other above 2,
-/// under `limits`, in the control groups whose `cgroup.procs` are open as `doors`. Keeps the descriptors open until the
-/// command was started and dropped.
+/// under `limits`, in the control groups whose `cgroup.procs`, or `tasks` of the first version's, are open as `doors`. Keeps the
+/// descriptors open until the command was started and dropped.
 pub(super) fn confine(command: &mut Command, descriptors: Vec<OwnedFd>, doors: Vec<OwnedFd>, limits: Limits) {
     let values = [
         (libc::RLIMIT_CORE, Some(0)),

@@ -19,8 +19,9 @@ pub struct Settings {
     pub first_uid: u32,
     /// Sandboxes at the same time; as root each has its own user id. Default 64.
     pub slots: u32,
-    /// Where the sandbox keeps a copy of what is public in the host's `/etc`, and as root notes which of these ids are in use. As
-    /// root every user must be able to pass through. Default as root `/run/ticketwright`, else `ticketwright/sandbox` in the
+    /// Where the sandbox keeps a copy of what is public in the host's `/etc`, and as root notes which of these ids are in use. One
+    /// that is there must be the worker's own, closed to others' writing, and as root every user must be able to pass through.
+    /// Default as root `/run/ticketwright`, else `ticketwright/sandbox` in the
     /// user's cache directory, or a directory for the user in the temporary one.
     #[serde(alias = "locks")]
     pub state: Option<PathBuf>,

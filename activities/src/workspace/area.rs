@@ -5,6 +5,7 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use temporalio_sdk::activities::ActivityInfo;
@@ -154,15 +155,30 @@ pub(super) fn prepare(directory: &Path, owner: Option<u32>) -> io::Result<()> {
 impl Drop for Area {
     fn drop(&mut self) {
         let (directory, lock) = (std::mem::take(&mut self.directory), self.lock.take());
-        std::thread::spawn(move || {
+        aside(move || {
+            let _held = &lock;
             if let Err(error) = remove_tree(&directory) {
                 // Its lock file stays: the next worker to start finds it by that.
                 tracing::warn!(directory = %directory.display(), %error, "a workspace's directory could not be removed");
                 return;
             }
             let _ = std::fs::remove_file(with(&directory, "lock"));
-            drop(lock);
         });
+    }
+}
+
+/// Does `work` on a thread of its own. Where the system has no more threads, which a sandbox's processes may have used up, it is
+/// done here: late is better than a panic while something is dropped.
+pub(super) fn aside(work: impl Fn() + Send + Sync + 'static) {
+    aside_by(std::thread::Builder::new(), work);
+}
+
+fn aside_by(thread: std::thread::Builder, work: impl Fn() + Send + Sync + 'static) {
+    let work = Arc::new(work);
+    let there = work.clone();
+    if let Err(error) = thread.spawn(move || there()) {
+        tracing::debug!(%error, "no thread for a directory that is removed");
+        work();
     }
 }
 
@@ -335,6 +351,18 @@ mod tests {
         );
         sweep(&settings);
         assert!(!left.exists() && !with(&left, "lock").exists());
+    }
+
+    #[test]
+    fn what_has_to_go_goes_also_where_there_are_no_more_threads() {
+        let directory = tempfile::tempdir().unwrap();
+        let left = directory.path().join("left");
+        std::fs::create_dir(&left).unwrap();
+        let path = left.clone();
+        // No system has room for such a stack.
+        let refused = std::thread::Builder::new().stack_size(1 << 60);
+        aside_by(refused, move || remove_tree(&path).unwrap());
+        assert!(!left.exists());
     }
 
     #[test]

@@ -42,20 +42,32 @@ pub(super) async fn kept_in_lfs(
 
 /// Which of `paths` the `.gitignore` files of `git`'s work tree name; none that its index has.
 pub(super) async fn ignored(git: &Git, paths: impl IntoIterator<Item = &Path>) -> Result<Vec<PathBuf>, ServiceError> {
-    // A colon at the beginning means something else, and this command knows no literal paths.
-    let asked: Vec<u8> =
-        paths.into_iter().flat_map(|path| [b"./", path.as_os_str().as_bytes(), b"\0"].concat()).collect();
-    let args = ["check-ignore", "-z", "--stdin"];
-    match git.feed(args, &[("GIT_LITERAL_PATHSPECS", "0")], &asked).await {
-        Ok(ignored) => {
-            let plain = |path: &[u8]| path.strip_prefix(b"./").unwrap_or(path).to_owned();
-            let paths = ignored.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(plain);
-            Ok(paths.map(|path| OsStr::from_bytes(&path).into()).collect())
+    let mut ignored = Vec::new();
+    let mut left = vec![paths.into_iter().collect::<Vec<&Path>>()];
+    while let Some(mut asked) = left.pop() {
+        // A colon at the beginning means something else, and this command knows no literal paths.
+        let named: Vec<u8> =
+            asked.iter().flat_map(|path| [b"./", path.as_os_str().as_bytes(), b"\0"].concat()).collect();
+        let args = ["check-ignore", "-z", "--stdin"];
+        match git.feed(args, &[("GIT_LITERAL_PATHSPECS", "0")], &named).await {
+            Ok(said) => {
+                let plain = |path: &[u8]| path.strip_prefix(b"./").unwrap_or(path).to_owned();
+                let paths = said.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(plain);
+                ignored.extend(paths.map(|path| PathBuf::from(OsStr::from_bytes(&path))));
+            }
+            // None is.
+            Err(failed) if failed.code == Some(1) => {}
+            // Of a path inside a submodule git does not tell, nor of any other that is asked for with it.
+            Err(failed) if failed.said.contains("is in submodule") => {
+                if asked.len() > 1 {
+                    left.push(asked.split_off(asked.len() / 2));
+                    left.push(asked);
+                }
+            }
+            Err(failed) => return Err(failed.unexpected()),
         }
-        // 1: none is. Of a path inside a submodule git does not tell.
-        Err(failed) if failed.code == Some(1) || failed.said.contains("is in submodule") => Ok(Vec::new()),
-        Err(failed) => Err(failed.unexpected()),
     }
+    Ok(ignored)
 }
 
 /// What the model is told of a change that git alone cannot make.

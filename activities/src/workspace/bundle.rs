@@ -22,7 +22,7 @@ const CHAIN: u32 = 16;
 /// Bundles that are read one on the other at most: where all since the base is too large for one, the chain goes on.
 const LONGEST: usize = 1000;
 /// Most bytes of a bundle, which goes through memory.
-const LARGEST: u64 = 256 << 20;
+pub(super) const LARGEST: u64 = 256 << 20;
 
 /// What storing a commit came to.
 pub(super) enum Stored {

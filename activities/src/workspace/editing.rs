@@ -10,7 +10,7 @@ use super::git::{Git, GitFailed};
 use super::mirror::Mirror;
 use super::objects::{self, Entry, Files};
 use super::paths::InnerPath;
-use super::snapshot::too_large;
+use super::snapshot::{LARGEST_RULES, too_large, too_many_rules};
 use super::{attributes, disk};
 use crate::failure::ServiceError;
 
@@ -61,11 +61,8 @@ impl Editor<'_> {
         if before.is_none() {
             let ignores: Vec<(&Path, &Entry)> =
                 ignores.iter().filter_map(|path| Some((path.as_path(), entries.get(path)?))).collect();
-            if self.is_ignored(path, &ignores).await? {
-                let path = path.shown();
-                return Ok(Err(format!(
-                    "{path} is ignored by the repository's .gitignore, so it was not kept. Use another path."
-                )));
+            if let Some(why) = self.ignored(path, &ignores).await? {
+                return Ok(Err(why));
             }
         }
         let git = &self.mirror.git;
@@ -80,18 +77,21 @@ impl Editor<'_> {
         Ok(Ok(Edited { tree, index }))
     }
 
-    /// Whether the tree's own `.gitignore` files, of which these are the ones that count, name a path. git reads them from
-    /// files.
-    async fn is_ignored(&self, path: &InnerPath, ignores: &[(&Path, &Entry)]) -> Result<bool, ServiceError> {
+    /// For the model, why a path is not kept: the tree's own `.gitignore` files, of which these are the ones that count, name it.
+    /// git reads them from files.
+    async fn ignored(&self, path: &InnerPath, ignores: &[(&Path, &Entry)]) -> Result<Option<String>, ServiceError> {
         // git reads no ignore file through a link.
         let regular: Vec<_> = ignores.iter().filter(|(_, entry)| entry.mode.starts_with("100")).collect();
         if regular.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let root = self.area.make("ignores")?;
         for (name, entry) in regular {
             let args = ["cat-file", "blob", &entry.object];
-            let content = self.mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
+            let content = self.mirror.git.run_up_to(LARGEST_RULES + 1, args).await.map_err(GitFailed::unexpected)?;
+            if u64::try_from(content.len()).is_ok_and(|read| read > LARGEST_RULES) {
+                return Ok(Some(too_many_rules(name)));
+            }
             let file = root.join(name);
             if let Some(folder) = file.parent() {
                 std::fs::create_dir_all(folder).map_err(disk)?;
@@ -99,7 +99,11 @@ impl Editor<'_> {
             std::fs::write(file, content).map_err(disk)?;
         }
         let git = self.mirror.git.with_index(&self.area.path().join("no-index")).with_work_tree(&root);
-        Ok(!attributes::ignored(&git, [path.as_path()]).await?.is_empty())
+        let ignored = attributes::ignored(&git, [path.as_path()]).await?;
+        Ok((!ignored.is_empty()).then(|| {
+            let path = path.shown();
+            format!("{path} is ignored by the repository's .gitignore, so it was not kept. Use another path.")
+        }))
     }
 }
 

@@ -7,6 +7,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -69,6 +71,9 @@ pub(super) struct Protocols {
 const LOCAL_LIMIT: Duration = Duration::from_secs(600);
 /// Longest time of a transfer.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(1800);
+/// Bytes of one piece of what git prints, and of what it says of errors, where it is handed on.
+const PIECE: usize = 64 << 10;
+const ERRORS: u64 = 64 << 10;
 /// Most bytes of memory of one git process, without the packs, which it only maps (`RLIMIT_DATA`).
 const MEMORY: u64 = 4 << 30;
 /// Largest file that a git process writes: a pack, or a file of a check-out.
@@ -127,6 +132,15 @@ impl Git {
         finish(self.command(args), &[], LOCAL_LIMIT).await
     }
 
+    /// Runs a command that may take `limit`, returns what it prints.
+    pub(super) async fn run_within<S: AsRef<OsStr>>(
+        &self,
+        limit: Duration,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Vec<u8>, GitFailed> {
+        finish(self.command(args), &[], limit).await
+    }
+
     /// Runs a command until it has printed `cap` bytes, and returns them; a repository can make git print without end.
     pub(super) async fn run_up_to<S: AsRef<OsStr>>(
         &self,
@@ -146,6 +160,38 @@ impl Git {
         match within(LOCAL_LIMIT, outcome).await {
             Ok((_, stdout, _)) if u64::try_from(stdout.len()).is_ok_and(|read| read == cap) => Ok(stdout),
             Ok((status, stdout, said)) => ended(what, status, stdout, &said),
+            Err(error) => Err(not_run(what, &error)),
+        }
+    }
+
+    /// Runs a command and hands on what it prints, piece by piece, until `take` has enough.
+    pub(super) async fn run_through<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), GitFailed> {
+        let mut command = self.command(args);
+        command.stdin(Stdio::null());
+        let what = subcommand(&command);
+        let outcome = async {
+            let mut child = start(&mut command)?;
+            let (out, errors) = (child.stdout.take(), child.stderr.take());
+            let taking = async {
+                let Some(mut out) = out else { return Ok(true) };
+                let mut piece = vec![0; PIECE];
+                loop {
+                    let read = out.read(&mut piece).await?;
+                    if read == 0 || take(&piece[..read]).is_break() {
+                        return io::Result::Ok(read == 0);
+                    }
+                }
+            };
+            let (is_all, said) = tokio::try_join!(taking, read(errors, ERRORS))?;
+            io::Result::Ok((child.wait().await?, is_all, said))
+        };
+        match within(LOCAL_LIMIT, outcome).await {
+            Ok((_, false, _)) => Ok(()),
+            Ok((status, true, said)) => ended(what, status, Vec::new(), &said).map(drop),
             Err(error) => Err(not_run(what, &error)),
         }
     }
@@ -391,23 +437,58 @@ const OF_HOST: [&str; 9] = [
     "repository database",
 ];
 
+/// A name as git's messages have it.
+fn as_printed(name: &Path) -> String {
+    let printed = name.as_os_str().as_bytes().iter().map(|byte| match byte {
+        b'\t' | b'\n' => *byte,
+        byte if byte.is_ascii_control() => b'?',
+        byte => *byte,
+    });
+    String::from_utf8_lossy(&printed.collect::<Vec<u8>>()).into_owned()
+}
+
+/// What was said, without what each line has between quotes: names of files and references, which strangers choose.
+fn unquoted(said: &str) -> String {
+    let without = |line: &str| {
+        let mut before = ' ';
+        let opening = line.char_indices().find(|(_, here)| {
+            // One inside a word is an apostrophe.
+            let opens = matches!(here, '\'' | '"') && !before.is_alphanumeric();
+            before = *here;
+            opens
+        });
+        let Some((from, quote)) = opening else { return line.to_owned() };
+        let to = line.rfind(quote).filter(|to| *to > from).unwrap_or(line.len());
+        format!("{} {}", &line[..from], &line[to..])
+    };
+    said.lines().map(without).collect::<Vec<_>>().join("\n")
+}
+
 impl GitFailed {
-    /// Whether a command that adds files failed because of what they are, not because of this host.
-    pub(super) fn is_about_files(&self) -> bool {
-        let said = self.said.to_lowercase();
+    /// Whether a command that adds files failed because of what they are, not because of this host. `names`: those of the files
+    /// that it was to add, which may hold words of their own.
+    pub(super) fn is_about_files(&self, names: &[PathBuf]) -> bool {
+        let mut said = self.said.clone();
+        for name in names {
+            let name = as_printed(name);
+            if said.contains(&name) {
+                // The ways in which git puts a name into what it says while it adds.
+                let (single, double) = (format!("'{name}'"), format!("\"{name}\""));
+                said = said.replace(&single, "''").replace(&double, "\"\"");
+                said = said
+                    .replace(&format!("indexing {name}"), "indexing")
+                    .replace(&format!("error: {name}: "), "error: ");
+            }
+        }
+        let said = said.to_lowercase();
         let any = |words: &[&str]| words.iter().any(|words| said.contains(words));
         // git ends with 128, or with 1 where it went on; a git that was killed has said nothing of use.
         self.code.is_some() && any(&OF_FILES) && !any(&OF_HOST)
     }
 
-    /// A failure that shows in what a command printed.
-    pub(super) fn of(what: &str, said: &str) -> Self {
-        Self { code: Some(0), what: what.to_owned(), said: said.to_owned() }
-    }
-
     /// For a command on our own repository: nothing of it is the caller's fault.
     pub(super) fn unexpected(self) -> ServiceError {
-        let said = self.said.to_lowercase();
+        let said = unquoted(&self.said).to_lowercase();
         // One that was killed or did not start may say anything about a repository that is whole.
         let is_damage = self.code.is_some() && DAMAGE.iter().any(|words| said.contains(words));
         let error = self.of_kind(FailureKind::Unexpected);
@@ -582,8 +663,8 @@ mod tests {
             "error: invalid path 'git~1/x'\nerror: unable to add 'git~1/x' to index\nfatal: adding files failed",
             "error: short read while indexing big.log",
         ] {
-            assert!(failed(Some(128), said).is_about_files(), "{said}");
-            assert!(!failed(None, said).is_about_files(), "killed: {said}");
+            assert!(failed(Some(128), said).is_about_files(&[]), "{said}");
+            assert!(!failed(None, said).is_about_files(&[]), "killed: {said}");
         }
         for said in [
             "error: unable to write file objects/ab/cd: No space left on device\nerror: a: failed to insert into database\n\
@@ -593,7 +674,40 @@ mod tests {
             "fatal: Out of memory, malloc failed",
             "",
         ] {
-            assert!(!failed(Some(128), said).is_about_files(), "{said}");
+            assert!(!failed(Some(128), said).is_about_files(&[]), "{said}");
+        }
+    }
+
+    #[test]
+    fn words_in_names_say_nothing() {
+        let failed = |said: String| GitFailed { code: Some(128), what: "git add".into(), said };
+        for folder in
+            ["loose object bad object", "out of memory", "a' bad object 'b", "c\" is corrupt", "line\nbad object"]
+        {
+            let name = format!("{folder}/.git::$INDEX_ALLOCATION");
+            for said in [
+                format!(
+                    "error: invalid path '{name}'\nerror: unable to add '{name}' to index\nfatal: adding files failed"
+                ),
+                format!("error: open(\"{name}\"): Permission denied\nerror: unable to index file '{name}'"),
+                format!("error: short read while indexing {name}"),
+                format!("error: {name}: can only add regular files, symbolic links or git-directories"),
+            ] {
+                assert!(failed(said.clone()).is_about_files(&["other".into(), PathBuf::from(&name)]), "{said}");
+            }
+        }
+        let name = "docs/permission denied";
+        let full = format!("error: {name}: failed to insert into database\nerror: unable to index file '{name}'");
+        assert!(!failed(full).is_about_files(&[name.into()]));
+
+        for (said, damage) in [
+            ("fatal: invalid path 'a bad object/x'", false),
+            ("error: invalid path 'it's a bad object'", false),
+            ("error: couldn't read tree 'x': object file 'objects/ab' is empty", true),
+            ("fatal: bad object 'HEAD'", true),
+            ("error: object file objects/ab/cd is empty", true),
+        ] {
+            assert_eq!(is_damaged(&failed(said.into()).unexpected()), damage, "{said}");
         }
     }
 

@@ -232,7 +232,7 @@ fn put_aside(directory: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         moved => moved?,
     }
-    std::thread::spawn(move || area::remove_tree(&aside));
+    area::aside(move || drop(area::remove_tree(&aside)));
     Ok(())
 }
 

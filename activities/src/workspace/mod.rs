@@ -30,6 +30,7 @@ mod prove;
 mod push;
 mod remote;
 mod repository;
+mod reviewed;
 mod rules;
 mod setup;
 mod snapshot;

@@ -1,19 +1,24 @@
 //! Files of a tree, read from git's objects without a check-out.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::git::{self, Git, GitFailed};
+use super::git::{Git, GitFailed};
 use super::paths::InnerPath;
 use crate::failure::ServiceError;
 
 /// Largest file that is read for the model.
 const LARGEST: u64 = 32 << 20;
+/// Paths of a command line, which the system keeps below 2 MB: one has at most 4,096 bytes.
+const ASKED: usize = 256;
+/// Links that are followed on the way to one file, and bytes of one: as many as the system takes (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
+const LONGEST_LINK: u64 = 4_096;
 /// Bytes of a search's result that are looked at.
 const FOUND_CAP: u64 = 4 << 20;
 /// Time a search may take: a pattern can be built to take forever.
@@ -75,11 +80,15 @@ impl Files<'_> {
 
     /// What is at these paths; what is not there is left out.
     pub(super) async fn entries(&self, at: &[&Path]) -> Result<HashMap<PathBuf, Entry>, ServiceError> {
-        let mut args: Vec<&OsStr> = ["ls-tree", "-t", "-z", self.tree, "--"].map(OsStr::new).to_vec();
-        args.extend(at.iter().map(|path| path.as_os_str()));
-        let listed = self.git.run(args).await.map_err(GitFailed::unexpected)?;
-        let found = listed.split(|byte| *byte == 0).filter_map(entry);
-        Ok(found.filter(|(path, _)| at.contains(&path.as_path())).collect())
+        let mut entries = HashMap::new();
+        for at in at.chunks(ASKED) {
+            let mut args: Vec<&OsStr> = ["ls-tree", "-t", "-z", self.tree, "--"].map(OsStr::new).to_vec();
+            args.extend(at.iter().map(|path| path.as_os_str()));
+            let listed = self.git.run(args).await.map_err(GitFailed::unexpected)?;
+            let found = listed.split(|byte| *byte == 0).filter_map(entry);
+            entries.extend(found.filter(|(path, _)| at.contains(&path.as_path())));
+        }
+        Ok(entries)
     }
 
     /// The content of a file. Links are followed as long as they stay inside.
@@ -87,47 +96,75 @@ impl Files<'_> {
     /// # Errors
     /// Inner: a sentence for the model.
     pub(super) async fn read(&self, path: &InnerPath) -> Result<Result<Vec<u8>, String>, ServiceError> {
-        let mut object = format!("{}:", self.tree).into_bytes();
-        object.extend_from_slice(path.as_path().as_os_str().as_bytes());
-        object.push(0);
-        let check = ["cat-file", "--batch-check", "-z", "--follow-symlinks"];
-        let found = self.git.feed(check, &[], &object).await.map_err(GitFailed::unexpected)?;
-        let found = String::from_utf8_lossy(&found);
-        // What is asked for may come back in the answer, so that only the ends of the first line tell.
-        let line = found.lines().next().unwrap_or_default();
-        let fields: Vec<&str> = line.split(' ').collect();
-        match fields[..] {
-            [object, "blob", size] => {
-                if size.parse().is_ok_and(|size: u64| size > LARGEST) {
-                    let shown = path.shown();
-                    return Ok(Err(format!(
-                        "{shown} has {size} bytes, too much to read. Look at parts with run_command."
-                    )));
-                }
-                self.git.run(["cat-file", "blob", object]).await.map(Ok).map_err(GitFailed::unexpected)
-            }
-            [_, "tree", _] => Ok(Err(path.sentence(Errno::EISDIR))),
-            ["symlink", _] => Ok(Err(path.sentence(Errno::EXDEV))),
-            ["loop", _] => Ok(Err(path.sentence(Errno::ELOOP))),
-            ["notdir", _] => Ok(Err(path.sentence(Errno::ENOTDIR))),
-            _ => Ok(Err(self.absent(path).await?)),
+        let object = match self.follow(path).await? {
+            Ok(entry) => entry.object,
+            Err(why) => return Ok(Err(why)),
+        };
+        // The tree has it, so that the copy is not whole if git has not.
+        let content = self.git.run_up_to(LARGEST + 1, ["cat-file", "blob", &object]).await;
+        let content = content.map_err(GitFailed::missed)?;
+        if u64::try_from(content.len()).is_ok_and(|read| read <= LARGEST) {
+            return Ok(Ok(content));
         }
+        let (shown, size) = (path.shown(), self.git.line(["cat-file", "-s", &object]).await);
+        let size = size.map_err(GitFailed::unexpected)?;
+        Ok(Err(format!("{shown} has {size} bytes, too much to read. Look at parts with run_command.")))
     }
 
-    /// Why nothing is at `path`.
-    async fn absent(&self, path: &InnerPath) -> Result<String, ServiceError> {
-        let above: Vec<&Path> = path.with_parents();
-        let entries = self.entries(&above).await?;
-        if let Some((submodule, _)) = entries.iter().find(|(_, entry)| entry.is_submodule()) {
-            return Ok(in_submodule(submodule));
-        }
-        match entries.get(path.as_path()) {
-            Some(entry) if !entry.is_link() => {
-                let failed = GitFailed::of("git cat-file", &format!("missing object {}", entry.object));
-                Err(git::damaged(failed.unexpected()))
+    /// The file that a path leads to. git is asked by what trees list and never for `<tree>:<path>`: it takes a name like
+    /// `v1.2-14-g2414721` for the commit of that number, whatever stands before it.
+    ///
+    /// # Errors
+    /// Inner: a sentence for the model.
+    async fn follow(&self, path: &InnerPath) -> Result<Result<Entry, String>, ServiceError> {
+        let refused = |why: Errno| Ok(Err(path.sentence(why)));
+        let mut ahead: VecDeque<OsString> = path.as_path().iter().map(OsString::from).collect();
+        let (mut here, mut links, mut known) = (PathBuf::new(), 0, HashMap::new());
+        while let Some(name) = ahead.pop_front() {
+            if name == ".." {
+                if !here.pop() {
+                    return refused(Errno::EXDEV);
+                }
+                continue;
             }
-            _ => Ok(path.sentence(Errno::ENOENT)),
+            let at = here.join(name);
+            if !known.contains_key(&at) {
+                let mut asked = vec![at.clone()];
+                for name in ahead.iter().take_while(|name| *name != "..") {
+                    asked.push(asked[asked.len() - 1].join(name));
+                }
+                known = self.entries(&asked.iter().map(PathBuf::as_path).collect::<Vec<_>>()).await?;
+            }
+            let Some(entry) = known.remove(&at) else { return refused(Errno::ENOENT) };
+            if entry.is_submodule() {
+                return Ok(Err(in_submodule(&at)));
+            }
+            if entry.is_link() {
+                links += 1;
+                let target = self.git.run_up_to(LONGEST_LINK + 1, ["cat-file", "blob", &entry.object]).await;
+                let target = target.map_err(GitFailed::missed)?;
+                if links > MOST_LINKS {
+                    return refused(Errno::ELOOP);
+                }
+                if u64::try_from(target.len()).is_ok_and(|read| read > LONGEST_LINK) {
+                    return refused(Errno::ENAMETOOLONG);
+                }
+                if target.starts_with(b"/") {
+                    return refused(Errno::EXDEV);
+                }
+                let names = target.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
+                for name in names.rev() {
+                    ahead.push_front(OsStr::from_bytes(name).to_owned());
+                }
+            } else if entry.is_directory() {
+                here = at;
+            } else if ahead.is_empty() {
+                return Ok(Ok(entry));
+            } else {
+                return refused(Errno::ENOTDIR);
+            }
         }
+        refused(Errno::EISDIR)
     }
 
     /// Lines that match the extended regular expression `pattern`.
@@ -164,7 +201,7 @@ pub(super) fn in_submodule(submodule: &Path) -> String {
 /// Paths that git printed with `-z`.
 pub(super) fn paths(printed: &[u8]) -> Vec<PathBuf> {
     let named = printed.split(|byte| *byte == 0).filter(|path| !path.is_empty());
-    named.map(|path| std::ffi::OsString::from_vec(path.to_owned()).into()).collect()
+    named.map(|path| OsString::from_vec(path.to_owned()).into()).collect()
 }
 
 /// `<mode> <type> <object> TAB <path>`

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
@@ -35,8 +36,9 @@ const FIXED: [(&str, &str); 6] = [
     ("GIT_COMMITTER_DATE", "1000000000 +0000"),
 ];
 
-/// Most bytes of files that one call may change. What git keeps of them stays for days, whatever becomes of the call.
-const MOST_CHANGED: u64 = 512 << 20;
+/// Most bytes of files that one call may change: no more than can be kept of one, since git keeps for days what it was given,
+/// whatever becomes of the call.
+const MOST_CHANGED: u64 = bundle::LARGEST;
 /// Most bytes of all paths. Every list of them goes through memory.
 const MOST_NAMES: usize = 64 << 20;
 /// Bytes of git's list of all paths and of what changed, in a check-out of this size.
@@ -47,7 +49,7 @@ const MOST_SUSPECTS: usize = 1_000;
 const MOST_ODD: usize = 8 << 20;
 
 /// Largest file with rules for git, which git reads whole.
-const LARGEST_RULES: u64 = 10 << 20;
+pub(super) const LARGEST_RULES: u64 = 10 << 20;
 /// Most files below a workspace, ignored ones included.
 const MOST_FILES: u64 = 500_000;
 
@@ -92,11 +94,12 @@ pub(super) async fn take_walked(
         let same = Files { before: &checkout.tree, after: &checkout.tree, index: &index };
         return Ok((keep(mirror, &same, before, blobs).await?, walked));
     }
-    if let Some(why) = too_much(checkout, changed).await? {
+    let changed = Arc::new(changed);
+    if let Some(why) = too_much(checkout, changed.clone()).await? {
         return Ok((refused(why), walked));
     }
     match checkout.git.run(["add", "--all", "."]).await {
-        Err(failed) if failed.is_about_files() => {
+        Err(failed) if failed.is_about_files(&changed) => {
             let said: String = failed.said.lines().take(3).collect::<Vec<_>>().join("; ");
             let why = format!("git cannot keep these files: {said}. Remove or rename them.");
             return Ok((refused(why), walked));
@@ -225,15 +228,15 @@ async fn noted(checkout: &Checkout) -> Result<Noted, ServiceError> {
 }
 
 /// Why what changed is more than can be kept, if it is. Files that were there before and are as they were do not count.
-async fn too_much(checkout: &Checkout, changed: Vec<PathBuf>) -> Result<Option<String>, ServiceError> {
+async fn too_much(checkout: &Checkout, changed: Arc<Vec<PathBuf>>) -> Result<Option<String>, ServiceError> {
     let files = checkout.files.clone();
     let measure = move || {
         let mut bytes = 0;
-        for path in changed {
-            let Ok(found) = files.join(&path).symlink_metadata() else { continue };
+        for path in changed.iter() {
+            let Ok(found) = files.join(path).symlink_metadata() else { continue };
             if found.is_file() {
                 bytes += found.len();
-                if let Some(why) = too_large(&path, found.len()) {
+                if let Some(why) = too_large(path, found.len()) {
                     return Some(why);
                 }
             }
@@ -261,6 +264,12 @@ pub(super) fn too_large(path: &Path, size: u64) -> Option<String> {
         let path = text::shown(path.as_os_str().as_bytes());
         format!("{path} has {megabytes} MB; GitHub takes at most {most} MB. Remove it.")
     })
+}
+
+/// Why git is not given a file of rules.
+pub(super) fn too_many_rules(path: &Path) -> String {
+    let (path, most) = (text::shown(path.as_os_str().as_bytes()), LARGEST_RULES >> 20);
+    format!("{path} has more than {most} MB of rules, too many for git.")
 }
 
 /// What lies in a check-out.
@@ -399,8 +408,7 @@ impl Walked {
         }
         let holds_rules = path.file_name().is_some_and(|name| name == ".gitignore" || name == ".gitattributes");
         if holds_rules && found.len() > LARGEST_RULES {
-            let shown = text::shown(path.as_os_str().as_bytes());
-            self.refused = Some(format!("{shown} has {} MB of rules, too many for git.", found.len() >> 20));
+            self.refused = Some(too_many_rules(path));
         }
         // git compares whole seconds. Changed in the second of the last look, and its time set back, a file would look the same.
         let changed = (found.ctime(), found.ctime_nsec());

@@ -13,7 +13,7 @@ use super::mirror::Mirror;
 use super::objects::Files;
 use super::paths::InnerPath;
 use super::repository::Traits;
-use super::{WorkspaceActivities, attributes, objects, repository, text};
+use super::{WorkspaceActivities, attributes, objects, repository, reviewed, text};
 use crate::failure::ServiceError;
 
 /// Name of the files with conventions for agents, in any directory (<https://agents.md>).
@@ -22,8 +22,6 @@ const CONVENTIONS: &str = "AGENTS.md";
 const FILES: usize = 20;
 /// Bytes of all of them.
 const BYTES: usize = 32 * 1024;
-/// Bytes of a change that its author reviews.
-const DIFF: usize = 64 * 1024;
 /// Notes.
 const NOTES: usize = 20;
 /// Paths that notes of one kind name.
@@ -81,15 +79,13 @@ impl WorkspaceActivities {
 }
 
 impl WorkspaceActivities {
-    /// All that was changed since the workspace's base, as people read it.
+    /// What was changed since the workspace's base, as people read it.
     pub(super) async fn diff_for(&self, claim: &Claim, workspace: Workspace) -> Result<Digest, ServiceError> {
         let area = Area::claim(&self.settings, claim).await?;
         let mirror = self.mirror(&workspace).await?;
         let tree = mirror.ensure(&workspace, &self.blobs, area.path()).await?;
-        let diff = ["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--stat=100", "--patch", "--find-renames"];
-        let args = diff.into_iter().chain([workspace.base.as_str(), &tree]);
-        let diff = mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
-        self.blobs.put(text::cap(&String::from_utf8_lossy(&diff), DIFF)).await
+        let change = reviewed::change(&mirror.git, workspace.base.as_str(), &tree).await?;
+        self.blobs.put(change).await
     }
 }
 

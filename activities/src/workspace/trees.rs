@@ -26,8 +26,9 @@ impl Making<'_> {
         if !there {
             return Ok(String::new());
         }
-        let object = format!("{tree}:{path}");
-        let content = self.mirror.git.run_up_to(CONTENT_CAP, ["cat-file", "-p", &object]).await;
+        // Not asked for by its name, which may be one that git takes for a commit's.
+        let Some(found) = self.originals_at(tree, &[path.to_owned()]).await?.pop() else { return Ok(String::new()) };
+        let content = self.mirror.git.run_up_to(CONTENT_CAP, ["cat-file", "-p", &found.object]).await;
         let content = content.map_err(GitFailed::unexpected)?;
         let mut text = String::from_utf8_lossy(&content).into_owned();
         if u64::try_from(content.len()).is_ok_and(|read| read == CONTENT_CAP) {

@@ -17,6 +17,7 @@ use crate::sandbox::{self, Bind, Command, Exit, Finished, INSIDE};
 use crate::workspace::area::{Area, remove_tree};
 use crate::workspace::git::GitFailed;
 use crate::workspace::mirror::Mirror;
+use crate::workspace::paths::InnerPath;
 use crate::workspace::{WorkspaceActivities, disk, lock, text};
 
 /// Most bytes that are copied into each check-out.
@@ -25,6 +26,8 @@ const COPIES: u64 = 256 << 20;
 const OFFLINE: Duration = Duration::from_secs(120);
 /// Longest note.
 const NOTE: usize = 700;
+/// Most bytes that are read of what a set-up leaves for people: other people's code may have written it.
+const LONGEST_LEFT: u64 = 64 << 10;
 /// Where a set-up leaves a line for people, in its root.
 const LEFT_NOTE: &str = ".ticketwright-note";
 /// Folders with installed packages that are shown instead of copied.
@@ -69,9 +72,7 @@ pub(super) async fn install(
         return Ok(if transient { Result::Unreachable(note) } else { Result::Failed(note) });
     }
     let mut layer = Layer { notes: part.notes.clone(), ..Layer::default() };
-    let left =
-        super::super::paths::InnerPath::parse(&in_place(&part.root, LEFT_NOTE)).and_then(|path| path.read(&run.files));
-    if let Ok(left) = left {
+    if let Some(left) = run.left(&in_place(&part.root, LEFT_NOTE), LONGEST_LEFT).await? {
         let left = String::from_utf8_lossy(&left);
         layer.notes.push(text::cap(&format!("{}: {}", part.title, left.trim()), NOTE));
     }
@@ -143,6 +144,14 @@ impl<'a> Run<'a> {
         command.env = environment::writing(&self.activities.sandbox.path());
         command.record = Some(self.area.group());
         command
+    }
+
+    /// What a script left at a path of the files, if it is there, can be read and has at most `cap` bytes.
+    async fn left(&self, path: &str, cap: u64) -> std::result::Result<Option<Vec<u8>>, ServiceError> {
+        let Ok(path) = InnerPath::parse(path) else { return Ok(None) };
+        let files = self.files.clone();
+        let read = tokio::task::spawn_blocking(move || path.read_up_to(&files, cap));
+        Ok(read.await.map_err(disk)?.ok().flatten())
     }
 
     /// Runs a script with the registries in reach.

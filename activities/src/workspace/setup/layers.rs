@@ -124,8 +124,7 @@ impl Layers {
             return Ok(None);
         }
         let lock = lock::share(self.path(key, "lock")).await?;
-        let Ok(text) = std::fs::read(place.join(DESCRIPTION)) else { return Ok(None) };
-        let Ok(layer) = serde_json::from_slice(&text) else { return Ok(None) };
+        let Some(layer) = described(&place) else { return Ok(None) };
         // Its age counts from the last use.
         if let Ok(description) = File::open(place.join(DESCRIPTION)) {
             let _ = description.set_modified(SystemTime::now());
@@ -133,9 +132,9 @@ impl Layers {
         Ok(Some(Held { directory: place, layer, _lock: lock }))
     }
 
-    /// Whether the layer of this key was made.
+    /// Whether the layer of this key was made, and can be read. Otherwise it is made anew.
     pub(super) fn there(&self, key: &str) -> bool {
-        self.path(key, "layer").join(DESCRIPTION).exists()
+        described(&self.path(key, "layer")).is_some()
     }
 
     /// Takes the place of a layer to make it. Waits while somebody else does.
@@ -181,9 +180,11 @@ impl Layers {
                 .ok()
                 .and_then(|at| at.elapsed().ok())
                 .unwrap_or_default();
-            let layer: Layer =
-                std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-            layers.push((unused, key, layer.bytes));
+            // One that cannot be read is of no use to anybody.
+            match described(&self.path(&key, "layer")) {
+                Some(layer) => layers.push((unused, key, layer.bytes)),
+                None => layers.push((Duration::MAX, key, 0)),
+            }
         }
         layers.sort();
         let mut sum = 0u64;
@@ -215,6 +216,11 @@ impl Layers {
         std::fs::rename(self.path(key, "layer"), &away)?;
         remove_tree(&away)
     }
+}
+
+/// What is said of the layer in `place`.
+fn described(place: &Path) -> Option<Layer> {
+    serde_json::from_slice(&std::fs::read(place.join(DESCRIPTION)).ok()?).ok()
 }
 
 impl Making {
@@ -451,6 +457,21 @@ mod tests {
         let mut layer = Layer::default();
         making.mount(&mut layer, &made, "/deps/python".into()).unwrap();
         making.finish(layer).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_layer_whose_description_is_lost_is_made_anew() {
+        let (_directory, layers) = layers();
+        for lost in ["", "{\"mounts\":", "{}"] {
+            made(&layers, "a", 10).await;
+            std::fs::write(layers.path("a", "layer").join(DESCRIPTION), lost).unwrap();
+            assert!(layers.find("a").await.unwrap().is_none() && !layers.there("a"), "{lost}");
+        }
+        made(&layers, "a", 10).await;
+        assert!(layers.there("a"));
+        std::fs::write(layers.path("a", "layer").join(DESCRIPTION), "").unwrap();
+        layers.evict(Duration::from_secs(3600), 1 << 20);
+        assert!(!layers.path("a", "layer").exists(), "nobody can use it");
     }
 
     #[test]

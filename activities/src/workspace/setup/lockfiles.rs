@@ -1,6 +1,8 @@
 //! Brings lock files in step with their manifests. That needs the registries, so it runs like a set-up: on manifests, away from
 //! the check-out, and only the lock files come back.
 
+use std::path::Path;
+
 use super::install::{self, Run};
 use super::plan::{self, Files, is_manifest, node, python};
 use super::stage::{self, Stage};
@@ -10,7 +12,10 @@ use crate::sandbox::Exit;
 use crate::workspace::area::{Area, Checkout};
 use crate::workspace::mirror::Mirror;
 use crate::workspace::paths::InnerPath;
-use crate::workspace::{WorkspaceActivities, text};
+use crate::workspace::{WorkspaceActivities, disk, text};
+
+/// Largest lock file.
+const LARGEST: u64 = 32 << 20;
 
 /// How a lock file is brought up to date.
 #[derive(Debug, Clone, Copy)]
@@ -126,15 +131,39 @@ impl WorkspaceActivities {
                 _ => why,
             });
         }
-        for name in fixer.results {
-            let taken = InnerPath::parse(name).and_then(|path| {
-                let content = path.read(&run.files)?;
-                path.write(&checkout.files, &content)
-            });
-            if let Err(why) = taken {
-                return Ok(format!("exit 0, but {why}"));
-            }
-        }
-        Ok("exit 0".to_owned())
+        let (from, to, results) = (run.files.clone(), checkout.files.clone(), fixer.results);
+        let taken = tokio::task::spawn_blocking(move || results.iter().try_for_each(|name| take(name, &from, &to)));
+        Ok(match taken.await.map_err(disk)? {
+            Ok(()) => "exit 0".to_owned(),
+            Err(why) => format!("exit 0, but {why}"),
+        })
+    }
+}
+
+/// Takes a file over that a tool has written.
+///
+/// # Errors
+/// Why not, for people.
+fn take(name: &str, from: &Path, to: &Path) -> Result<(), String> {
+    let path = InnerPath::parse(name)?;
+    let content = path.read_up_to(from, LARGEST)?;
+    let content = content.ok_or_else(|| format!("{name} has more than {} MB now", LARGEST >> 20))?;
+    path.write(to, &content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_file_without_end_is_not_read() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(from.path().join("go.sum"), "sum").unwrap();
+        take("go.sum", from.path(), to.path()).unwrap();
+        assert_eq!(std::fs::read(to.path().join("go.sum")).unwrap(), b"sum");
+        let large = std::fs::File::create(from.path().join("uv.lock")).unwrap();
+        large.set_len(LARGEST + 1).unwrap();
+        assert!(take("uv.lock", from.path(), to.path()).unwrap_err().contains("more than"));
+        assert!(!to.path().join("uv.lock").exists());
     }
 }

@@ -99,7 +99,7 @@ async fn commands_without_end_or_measure_are_stopped() {
     let said = bench.stopped(&worker, 60, "truncate -s 1G big").await;
     assert!(said.starts_with("big has 1024 MB; GitHub takes at most 95 MB."), "{said}");
     let said = bench.stopped(&worker, 60, "truncate -s 50M .gitignore").await;
-    assert!(said.starts_with(".gitignore has 50 MB of rules"), "{said}");
+    assert!(said.starts_with(".gitignore has more than 10 MB of rules"), "{said}");
     let (after, said) = bench.call_on(&worker, &bench.base(), "run_command", json!({"command": "echo fine"})).await;
     assert!(said.unwrap().contains("fine"));
     assert_eq!(after, bench.base());
@@ -189,7 +189,7 @@ async fn what_is_too_much_for_one_call_leaves_nothing_in_the_mirror() {
     let before = objects(&bench);
     let fill = "mkdir -p build; for i in 1 2 3 4 5 6 7; do truncate -s 80M f$i; head -c 3M /dev/urandom >> f$i; done";
     let said = bench.stopped(&bench.worker, 60, fill).await;
-    assert!(said.starts_with("The files that changed have 581 MB; I can keep 512 MB of one call."), "{said}");
+    assert!(said.starts_with("The files that changed have 581 MB; I can keep 256 MB of one call."), "{said}");
     let grown = objects(&bench) - before;
     assert!(grown < 1 << 20, "{grown} bytes stay of what was not kept");
     let (_, said) = bench.call(&bench.base(), "run_command", json!({"command": format!("{fill}; mv f? build")})).await;

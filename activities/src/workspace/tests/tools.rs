@@ -29,6 +29,65 @@ async fn files_are_listed_read_and_searched() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_named_like_a_commit_is_a_file() {
+    let bench = Bench::new().await;
+    let base = bench.base();
+    // As `git describe` writes it: git takes such a name for the commit, whatever stands before it.
+    let path = format!("notes/release-v1.2-14-g{}", &base.base.as_str()[..7]);
+    let after = bench.write(&base, &path, "what is new\n").await;
+    let copy = mirror::which(&bench.worker.settings, &repository());
+    let read = bench.call(&after, "read_file", json!({"path": path})).await.1;
+    assert_eq!(read.unwrap(), "     1\twhat is new\n");
+    let edit = json!({"path": path, "old": "new", "new": "old"});
+    let said = bench.call(&after, "edit_file", edit).await.1;
+    assert_eq!(said.unwrap(), format!("Edited {path} at line 1."));
+    assert_eq!(mirror::which(&bench.worker.settings, &repository()), copy, "the copy of the repository is whole");
+}
+
+#[tokio::test]
+async fn links_are_followed_as_long_as_they_stay_inside() {
+    let bench = Bench::seeded(|seed| {
+        put(seed, "a/b/real", b"r\n");
+        put(seed, "a/top", b"t\n");
+        for (path, to) in [
+            ("a/near", "b/real"),
+            ("deep", "./a//b"),
+            ("up", "deep/../top"),
+            ("round", "around"),
+            ("around", "round"),
+            ("out", "../x"),
+            ("far", "/etc/passwd"),
+            ("gone", "a/none"),
+            ("through", "a/top/x"),
+            ("here", "."),
+        ] {
+            std::os::unix::fs::symlink(to, seed.join(path)).unwrap();
+        }
+    })
+    .await;
+    let base = bench.base();
+    for (path, said) in [("a/near", "r"), ("deep/real", "r"), ("up", "t"), ("here/here/deep/real", "r")] {
+        let read = bench.call(&base, "read_file", json!({"path": path})).await.1;
+        assert_eq!(read.unwrap(), format!("     1\t{said}\n"), "{path}");
+    }
+    for (path, said) in [
+        ("round", "symbolic link"),
+        ("out", "leads out"),
+        ("far", "leads out"),
+        ("gone", "does not exist"),
+        ("through", "through"),
+        ("here", "not a regular file"),
+        ("deep", "not a regular file"),
+    ] {
+        let read = bench.call(&base, "read_file", json!({"path": path})).await.1.unwrap_err();
+        assert!(read.contains(said), "{path}: {read}");
+    }
+    let long = "a/".repeat(2_000) + "b";
+    let read = bench.call(&base, "read_file", json!({"path": long})).await.1.unwrap_err();
+    assert!(read.contains("does not exist"), "{read}");
+}
+
+#[tokio::test]
 async fn faulty_calls_are_replies_that_say_what_to_do() {
     let bench = Bench::new().await;
     let base = bench.base();
@@ -112,6 +171,11 @@ async fn what_git_would_lose_is_refused() {
         ("git init -q inner && touch inner/x", "inner/.git is a git repository inside"),
         ("mkdir -p d/.GIT && touch d/.GIT/x", "d/.GIT is a git repository"),
         ("truncate -s 200M big", "big has 200 MB"),
+        // Words that git has for a full disk and a broken repository, in a name that it refuses.
+        (
+            "mkdir 'loose object bad object' && touch 'loose object bad object/.git::$INDEX_ALLOCATION'",
+            "git cannot keep these files",
+        ),
         (
             "d=$(printf '%0200d' 0); for n in $(seq 25); do mkdir $d && cd $d || exit 1; done",
             "is longer than a path may be. Let the command remove that directory.",
