@@ -17,6 +17,7 @@ use workflows::contract::workspace::{
 
 use super::area::{Area, Claim};
 use super::assertions::Language;
+use super::demands::Edits;
 use super::judge::{Demand, Refusal, Symbols};
 use super::mirror::Mirror;
 use super::moves::Moves;
@@ -222,6 +223,9 @@ impl Making<'_> {
             Ok(notes) => notes,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if let Err(refusal) = self.none_unloaded(&suite, (&base, &head), &changed, (base_tree, head_tree)).await? {
+            return Ok(Err(refusal));
+        }
         let tests: Vec<&Changed> = changed.iter().filter(|change| self.is_test(&change.path)).collect();
         let tested = !inline.is_empty() || tests.iter().any(|change| change.status != 'D');
         let edited: Vec<&Changed> = tests.iter().copied().filter(|change| change.status != 'A').collect();
@@ -270,10 +274,19 @@ impl Making<'_> {
         };
         let additions = Additions::of_diff(&code, &of_tests);
         let removals = Additions::of_diff(&taken, &of_tests);
-        let touched = self.touched(&suite, &base, &edited, &inline, (base_tree, head_tree)).await?;
+        let (touched, near) = self.touched(&suite, &base, &edited, &inline, (base_tree, head_tree)).await?;
         let runs = judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() };
         let snapshots = changed.iter().any(|change| lint::is_snapshot(&change.path));
-        let symbols = Symbols { added: &additions, removed: &removals, touched: &touched, snapshots, moves: &moves };
+        let data = snapshots || tests.iter().any(|change| Language::of(&change.path).is_none());
+        let symbols = Symbols {
+            added: &additions,
+            removed: &removals,
+            touched: &touched,
+            near: &near,
+            snapshots,
+            data,
+            moves: &moves,
+        };
         let judged = match judge::proven(&runs, &symbols, demand) {
             Ok(judged) => judged,
             Err(_) if demand == Demand::RedToGreen && !tested => {
@@ -290,11 +303,24 @@ impl Making<'_> {
             let files = edited.iter().filter(|change| change.status == 'M').map(|change| change.path.as_str());
             files.chain(beside).collect()
         };
-        let demands = match self.demands(&suite, &judged, &known, (base_tree, head_tree), &removals).await? {
+        let mut demands = match self.demands(&suite, &judged, &known, (base_tree, head_tree), &removals).await? {
             Ok(demands) => demands,
             Err(refusal) if demand == Demand::RedToGreen => return Ok(Err(refusal)),
             Err(refusal) => vec![refusal],
         };
+        let edits = Edits {
+            files: &known,
+            touched: &touched,
+            adapted: &judged.adapted,
+            old: old.as_ref(),
+            added: &additions,
+            removed: &removals,
+        };
+        match self.loosened(&suite, &edits, (base_tree, head_tree)).await? {
+            Ok(notes) => demands.extend(notes),
+            Err(refusal) if demand == Demand::RedToGreen => return Ok(Err(refusal)),
+            Err(refusal) => demands.push(refusal),
+        }
         let told = judged.moved;
         let mended: BTreeSet<String> = judged.mended.into_iter().collect();
         let new_tests = judged.tests;
