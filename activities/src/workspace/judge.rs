@@ -421,7 +421,7 @@ fn reason_of(failure: &Failure, additions: &Additions) -> Result<String, String>
         }
         None => Err(format!(
             "fails on the base with `{line}`, which is no assertion. If this very error is the fault, catch it in the test \
-             and fail with a message."
+             and assert that there was none, as with `assert!(false, ..)`, `expect(error).toBeUndefined()` or `fail(..)`."
         )),
     }
 }
