@@ -56,6 +56,8 @@ pub(super) struct Making<'a> {
     runs: u32,
     /// Files that hold tests which the runner reported, and whose names do not tell.
     pub(super) tests: BTreeSet<String>,
+    /// The suite ran to its end neither on the base nor on the head.
+    never_whole: bool,
 }
 
 /// What a proof rests on.
@@ -77,9 +79,19 @@ impl WorkspaceActivities {
         let (mut making, base_tree, head_tree) = self.making(claim, &request).await?;
         let red_on = commit_of(&request.base);
         let without_tests = request.without_tests.filter(|reason| !reason.trim().is_empty());
-        let outcome = match &without_tests {
-            Some(reason) => making.make_without(&base_tree, &head_tree, reason).await?,
-            None => making.make(&base_tree, &head_tree, demand).await?,
+        let outcome = match making.unnamed(&base_tree, &head_tree).await? {
+            Err(refusal) => Err(refusal),
+            Ok(unnamed) => {
+                let made = match &without_tests {
+                    Some(reason) => making.make_without(&base_tree, &head_tree, reason).await?,
+                    None if demand == Demand::Green => making.make_green(&base_tree, &head_tree).await?,
+                    None => making.make(&base_tree, &head_tree, demand).await?,
+                };
+                made.map(|mut made| {
+                    made.evidence.look_at.splice(0..0, unnamed);
+                    made
+                })
+            }
         };
         let _ = writeln!(making.log, "== {} runs", making.runs);
         let log = self.blobs.put(making.log).await?;
@@ -129,6 +141,7 @@ impl WorkspaceActivities {
             log: String::new(),
             runs: 0,
             tests: BTreeSet::new(),
+            never_whole: false,
         };
         Ok((making, base_tree, head_tree))
     }
@@ -215,6 +228,7 @@ impl Making<'_> {
 
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
+        self.never_whole = !base.is_whole() && !head.is_whole();
         self.reported(&suite, [&base, &head], &changed, head_tree).await?;
         let moves = self.moves(&suite, (&base, &head), &changed, &inline, (base_tree, head_tree)).await?;
         let green =
@@ -358,15 +372,13 @@ impl Making<'_> {
         Ok(Ok(Made { command: suite.command, new_tests, suite: counted(&head), evidence }))
     }
 
-    /// A change to documents and settings: the suite stays as it is. A repository without one is no obstacle.
-    async fn make_without(
-        &mut self,
-        base_tree: &str,
-        head_tree: &str,
-        reason: &str,
-    ) -> Result<Result<Made, Refusal>, ServiceError> {
-        let changed = self.changed(base_tree, head_tree).await?;
-        for change in &changed {
+    /// What keeps a change from being one of documents and settings: a path, and a clause about it.
+    async fn no_document(
+        &self,
+        changed: &[Changed],
+        (base_tree, head_tree): (&str, &str),
+    ) -> Result<Option<(String, &'static str)>, ServiceError> {
+        for change in changed {
             let path = &change.path;
             let mut why = plain::forbidden(path);
             if why.is_none() && support::is_mixed(path) {
@@ -382,12 +394,60 @@ impl Making<'_> {
                 why = Some("leads to other files");
             }
             if let Some(why) = why {
-                return Ok(Err(format!(
-                    "{path} {why}: the plan says that this task has no test because {}, so write a test or leave it alone.",
-                    text::cap_line(reason.trim().trim_end_matches('.'), 300)
-                )));
+                return Ok(Some((path.clone(), why)));
             }
         }
+        Ok(None)
+    }
+
+    /// A change that somebody asked for by itself: it needs no new test. Documents and settings are held to what they can break;
+    /// where there is no suite, or none that runs, code that leaves the tests alone is shown as what nobody has run.
+    async fn make_green(&mut self, base_tree: &str, head_tree: &str) -> Result<Result<Made, Refusal>, ServiceError> {
+        let changed = self.changed(base_tree, head_tree).await?;
+        if self.no_document(&changed, (base_tree, head_tree)).await?.is_none() {
+            return self.make_documents(&changed, (base_tree, head_tree)).await;
+        }
+        let made = self.make(base_tree, head_tree, Demand::Green).await?;
+        let Err(refusal) = made else { return Ok(made) };
+        let leaves_tests = |change: &Changed| {
+            let path = &change.path;
+            let settings = path == repository::FILE || support::is_support(path) || support::is_mixed(path);
+            !settings && !self.is_test(path) && !matches!(change.mode.as_str(), "120000" | "160000")
+        };
+        if !(refusal == NO_SUITE || self.never_whole) || !changed.iter().all(leaves_tests) {
+            return Ok(Err(refusal));
+        }
+        let first = refusal.lines().next().unwrap_or_default();
+        let mut evidence = Evidence::default();
+        evidence.look_at.push(format!("nothing was run: {first}"));
+        evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
+        let (command, suite) = (String::new(), SuiteCount::default());
+        Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence }))
+    }
+
+    /// A change that the plan says has no test: nothing but documents and settings.
+    async fn make_without(
+        &mut self,
+        base_tree: &str,
+        head_tree: &str,
+        reason: &str,
+    ) -> Result<Result<Made, Refusal>, ServiceError> {
+        let changed = self.changed(base_tree, head_tree).await?;
+        if let Some((path, why)) = self.no_document(&changed, (base_tree, head_tree)).await? {
+            return Ok(Err(format!(
+                "{path} {why}: the plan says that this task has no test because {}, so write a test or leave it alone.",
+                text::cap_line(reason.trim().trim_end_matches('.'), 300)
+            )));
+        }
+        self.make_documents(&changed, (base_tree, head_tree)).await
+    }
+
+    /// A change to documents and settings: the suite stays as it is. A repository without one is no obstacle.
+    async fn make_documents(
+        &mut self,
+        changed: &[Changed],
+        (base_tree, head_tree): (&str, &str),
+    ) -> Result<Result<Made, Refusal>, ServiceError> {
         let mut evidence = Evidence::default();
         evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
         let programs = changed.iter().filter(|change| change.mode == "100755");

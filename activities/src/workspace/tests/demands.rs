@@ -40,10 +40,32 @@ async fn tests_that_meet_nothing_of_the_change_are_refused() {
                 vec![("shop/pricing.py", broken), ("tests/test_pricing.py", presence)],
                 "test_discount no longer tests what it tested",
             ),
+            (
+                "an assertion of mere presence",
+                vec![
+                    ("shop/pricing.py", with(PRICING, "\n\ndef floor():\n    pass\n")),
+                    tests("\n\ndef test_new():\n    import shop.pricing\n    assert hasattr(shop.pricing, 'floor')\n"),
+                ],
+                "they still pass when every function that you add does nothing",
+            ),
             ("a file that reads itself", vec![zero, tests(watches)], "With other expectations in the new tests"),
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_test_of_mere_presence_beside_others_is_shown() {
+    let bench = pytest_bench(&[]).await;
+    let code = ("shop/pricing.py", with(FIXED, "\n\ndef floor():\n    return 0\n"));
+    let asks =
+        "\n\ndef test_there():\n    import shop.pricing\n    assert callable(getattr(shop.pricing, 'floor', None))\n";
+    let proof = proof_of(&bench, &[code.clone(), tests(&with(NEW_FUNCTION, asks))], None).await.unwrap();
+    let told = &proof.evidence.look_at;
+    assert!(told.iter().any(|it| it.contains("test_there only asks whether something exists")), "{told:?}");
+    let asserts = with(asks, "    assert shop.pricing.floor() == 0\n");
+    let proof = proof_of(&bench, &[code, tests(&with(NEW_FUNCTION, &asserts))], None).await.unwrap();
+    assert!(!proof.evidence.look_at.iter().any(|it| it.contains("exists")), "{:?}", proof.evidence);
 }
 
 #[tokio::test]
