@@ -7,13 +7,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{CommitSha, Digest};
 use workflows::contract::workspace::{
     Evidence, MARKS, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace, mark,
 };
+use workflows::policy::PROOF_RUNS;
 
 use super::area::{Area, Claim};
 use super::assertions::Language;
@@ -54,6 +55,8 @@ pub(super) struct Making<'a> {
     /// Output of every run so far.
     pub(super) log: String,
     runs: u32,
+    /// How long these runs took, without the first.
+    spent: Duration,
     /// Files that hold tests which the runner reported, and whose names do not tell.
     pub(super) tests: BTreeSet<String>,
     /// The suite ran to its end neither on the base nor on the head.
@@ -140,6 +143,7 @@ impl WorkspaceActivities {
             limit: Duration::from_secs(request.command_seconds),
             log: String::new(),
             runs: 0,
+            spent: Duration::ZERO,
             tests: BTreeSet::new(),
             never_whole: false,
         };
@@ -529,6 +533,7 @@ impl Making<'_> {
     ) -> Result<Run, ServiceError> {
         // A number: the name of a run may hold a path of any length.
         let folder = format!("run-{}", self.runs);
+        let started = Instant::now();
         let checkout = self.activities.check_out(&self.area, &self.mirror, &folder, tree, &self.base).await?;
         for note in &checkout.prepared.notes {
             let _ = writeln!(self.log, "== {note}");
@@ -536,12 +541,21 @@ impl Making<'_> {
         let run = suite.run(self.activities, &self.area, &checkout, &folder, self.limit, only).await?;
         drop(checkout);
         self.area.discard(&folder);
+        // The first one waits for the set-up, which has time of its own.
+        self.spent += if self.runs == 0 { Duration::ZERO } else { started.elapsed() };
         self.runs += 1;
         let what = if only.is_some() { ", new tests only" } else { "" };
         let _ = writeln!(self.log, "== {} on {name}{what}: {:?}", suite.command, run.exit);
         self.log.push_str(&shortened(run.output.trim_end()));
         self.log.push('\n');
         Ok(run)
+    }
+
+    /// Whether the runs so far leave no time for one that takes as long as it may.
+    pub(super) fn is_late(&self) -> bool {
+        // One for the first, one for the next, and one to spare.
+        let runs = u32::try_from(PROOF_RUNS.saturating_sub(3)).unwrap_or_default();
+        self.spent > self.limit.saturating_mul(runs)
     }
 
     /// Whether this file is one of tests, by its name or by what the runner reported.

@@ -99,7 +99,7 @@ impl Runner for Python {
                 // The name of a test that was found, with more after it: the repository's own patterns find this too.
                 let name = self.title(id);
                 let test =
-                    |word: &str, left, right| format!("\n\ndef {name}_{word}():\n    assert {left} == {right}\n");
+                    |word: &str, left, right| format!("def {name}_{word}():\n    assert {left} == {right}\n\n\n");
                 nonce.in_any_order(&test(&a, x, y), &test(&b, y, y))
             }
             None => {

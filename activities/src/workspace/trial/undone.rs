@@ -28,7 +28,7 @@ impl Making<'_> {
         let of_tests = |path: &str| self.is_test(path);
         for hunk in hunks::chosen(hunks::of_diff(trial.diff, &of_tests)) {
             // What one run may take is enough for all of these.
-            if tried > 0 && started.elapsed() > self.limit {
+            if tried > 0 && (started.elapsed() > self.limit || self.is_late()) {
                 break;
             }
             let content = self.content(trial.head_tree, &hunk.path, true).await?;
