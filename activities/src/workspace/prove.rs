@@ -326,6 +326,10 @@ impl Making<'_> {
             Err(refusal) if demand == Demand::RedToGreen => return Ok(Err(refusal)),
             Err(refusal) => vec![refusal],
         };
+        match self.emptied(&suite, &base, &known, (base_tree, head_tree)).await? {
+            Ok(notes) => look_at.extend(notes),
+            Err(refusal) => return Ok(Err(refusal)),
+        }
         let edits = Edits {
             files: &known,
             touched: &touched,
@@ -342,10 +346,6 @@ impl Making<'_> {
         let told = judged.moved;
         let mended: BTreeSet<String> = judged.mended.into_iter().collect();
         let new_tests = judged.tests;
-        match self.emptied(&suite, &base, &known, (base_tree, head_tree)).await? {
-            Ok(notes) => look_at.extend(notes),
-            Err(refusal) => return Ok(Err(refusal)),
-        }
         let mut evidence = Evidence::default();
         if demand == Demand::RedToGreen {
             let trial = Trial {
