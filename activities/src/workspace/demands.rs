@@ -18,8 +18,23 @@ const SHOWN: usize = 12;
 /// Characters of the line with which an old version fails.
 const WIDTH: usize = 160;
 
+/// Old tests that a change edits.
+pub(super) struct Edits<'a> {
+    /// Old files with tests.
+    pub(super) files: &'a [&'a str],
+    /// The tests whose own source differs.
+    pub(super) touched: &'a BTreeSet<String>,
+    /// Those that follow another name or parameter.
+    pub(super) adapted: &'a BTreeSet<String>,
+    /// The head with the base's tests.
+    pub(super) old: Option<&'a Run>,
+    /// What the change adds outside the tests, and what it takes away.
+    pub(super) added: &'a Additions,
+    pub(super) removed: &'a Additions,
+}
+
 impl Making<'_> {
-    /// Ids of old tests whose own source differs between the trees, or was not found.
+    /// Ids of old tests whose own source differs between the trees, or was not found, and of all that stand in the same files.
     pub(super) async fn touched(
         &self,
         suite: &Suite,
@@ -27,8 +42,8 @@ impl Making<'_> {
         edited: &[&Changed],
         inline: &[Inline],
         (base_tree, head_tree): (&str, &str),
-    ) -> Result<BTreeSet<String>, ServiceError> {
-        let mut touched = BTreeSet::new();
+    ) -> Result<(BTreeSet<String>, BTreeSet<String>), ServiceError> {
+        let (mut touched, mut near) = (BTreeSet::new(), BTreeSet::new());
         let beside = inline.iter().filter(|file| !file.is_new).map(|file| (&file.path, 'M'));
         let files = edited.iter().map(|it| (&it.path, it.status)).chain(beside);
         for (path, status) in files {
@@ -36,12 +51,13 @@ impl Making<'_> {
             let before = self.content(base_tree, path, true).await?;
             let after = self.content(head_tree, path, status != 'D').await?;
             for id in base.report.tests.keys().filter(|id| suite.runner.holds(path, &before, id)) {
+                near.insert(id.clone());
                 if !assertions::is_same(language, &before, &after, suite.runner.title(id)) {
                     touched.insert(id.clone());
                 }
             }
         }
-        Ok(touched)
+        Ok((touched, near))
     }
 
     /// Runs the old tests that the change makes green on the base once more: one that is red now and then proves nothing.
@@ -102,6 +118,41 @@ impl Making<'_> {
         Ok(Ok(told))
     }
 
+    /// A file of tests that could not be loaded on the base is not taken away, and not left without tests.
+    pub(super) async fn none_unloaded(
+        &self,
+        suite: &Suite,
+        (base, head): (&Run, &Run),
+        changed: &[Changed],
+        (base_tree, head_tree): (&str, &str),
+    ) -> Result<Result<(), Refusal>, ServiceError> {
+        if base.report.broken.is_empty() {
+            return Ok(Ok(()));
+        }
+        for change in changed.iter().filter(|change| change.status != 'A' && self.is_test(&change.path)) {
+            let path = &change.path;
+            let Some(language) = Language::of(path) else { continue };
+            let own = base.report.broken.iter().find(|broken| is_of(&broken.name, path));
+            let gone = change.status == 'D';
+            let of_all = || base.report.broken.iter().find(|broken| is_above(&broken.name, path)).filter(|_| gone);
+            let Some(broken) = own.or_else(of_all) else { continue };
+            if head.report.broken.iter().any(|known| known.name == broken.name && !gone) {
+                continue;
+            }
+            let before = self.content(base_tree, path, true).await?;
+            let after = self.content(head_tree, path, !gone).await?;
+            let had = !assertions::texts(language, &before).is_empty();
+            let has = head.report.tests.keys().any(|id| suite.runner.holds(path, &after, id));
+            if had && (gone || !has) {
+                return Ok(Err(format!(
+                    "{path} cannot be loaded on the base, and with your change none of its tests runs. Tests may not be \
+                     deleted, renamed or skipped: bring it back."
+                )));
+            }
+        }
+        Ok(Ok(()))
+    }
+
     /// The language of a file, and its text on the base and on the head.
     async fn sides(
         &self,
@@ -142,6 +193,57 @@ impl Making<'_> {
             }
         }
         Ok(gone)
+    }
+
+    /// Old tests that were edited although nothing asked for it, or beyond the name that they follow, demand no less. Tells which
+    /// of their assertions are others now. `old`: the head with the base's tests.
+    pub(super) async fn loosened(
+        &self,
+        suite: &Suite,
+        edits: &Edits<'_>,
+        (base_tree, head_tree): (&str, &str),
+    ) -> Result<Result<Vec<String>, Refusal>, ServiceError> {
+        let mut told = Vec::new();
+        let renamed = |word: &str| edits.removed.bring(word) || edits.added.bring(word);
+        let same = |_: &str| false;
+        for path in edits.files {
+            let Some((language, before, after)) = self.sides(path, (base_tree, head_tree)).await? else { continue };
+            let mut seen = BTreeSet::new();
+            for id in edits.touched.iter().filter(|id| suite.runner.holds(path, &before, id)) {
+                let follows = edits.adapted.contains(id);
+                let passes = edits.old.is_some_and(|old| old.report.passed(id));
+                let title = suite.runner.title(id);
+                if !(follows || passes) || !seen.insert(title) {
+                    continue;
+                }
+                let (Some(was), Some(is)) =
+                    (assertions::demanded(language, &before, title), assertions::demanded(language, &after, title))
+                else {
+                    continue;
+                };
+                let is_other: &dyn Fn(&str) -> bool = if follows { &renamed } else { &same };
+                let bare = |line: &String| assertions::without_names(language, line, is_other);
+                let known = |lines: &[String], line: &String| lines.iter().any(|known| bare(known) == bare(line));
+                let lost: Vec<&String> = was.lines.iter().filter(|line| !known(&is.lines, line)).collect();
+                let new = is.lines.iter().find(|line| !known(&was.lines, line)).map_or("nothing", String::as_str);
+                let Some(line) = lost.first() else { continue };
+                let (line, new) = (text::cap_line(line, WIDTH / 2), text::cap_line(new, WIDTH / 2));
+                if is.is_less_than(&was) {
+                    let why = if follows { "only follows another name" } else { "passes with your change as it was" };
+                    return Ok(Err(format!(
+                        "{title} in {path} demands less than before, and it {why}: `{line}` -> `{new}`. Keep what it demands."
+                    )));
+                }
+                let how = if follows { "demands something else beside a name" } else { "was edited and need not be" };
+                told.push(format!("{} {how}: `{line}` -> `{new}`", text::cap_line(id, WIDTH / 2)));
+            }
+        }
+        let more = told.len().saturating_sub(SHOWN);
+        told.truncate(SHOWN);
+        if more > 0 {
+            told.push(format!("{more} more old tests were edited"));
+        }
+        Ok(Ok(told))
     }
 
     /// Old tests still assert something: one that was emptied passes as long as it is there. Tells of tests that assert less
@@ -185,6 +287,19 @@ impl Making<'_> {
         }
         Ok(Ok(notes))
     }
+}
+
+/// Whether a file of tests is what a runner calls `name`: by its path, or as a module.
+fn is_of(name: &str, path: &str) -> bool {
+    let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem).replace('/', ".");
+    !name.is_empty() && (path == name || stem == name || stem.ends_with(&format!(".{name}")))
+}
+
+/// Whether a file of tests lies in what a runner calls `name`: all of them, or a package that is compiled as a whole.
+fn is_above(name: &str, path: &str) -> bool {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let compiled = matches!(Language::of(path), Some(Language::Go | Language::Rust | Language::Java));
+    compiled && (name.is_empty() || folder.is_empty() || name == folder || name.ends_with(&format!("/{folder}")))
 }
 
 impl Run {

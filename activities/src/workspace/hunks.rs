@@ -36,6 +36,25 @@ impl Hunk {
         lines.contains(&self.start) || self.lines > 0 && lines.contains(&(self.start + self.lines - 1))
     }
 
+    /// Whether it adds lines and takes none away.
+    pub(super) fn only_adds(&self) -> bool {
+        self.lines > 0 && self.before.iter().all(|line| line.trim().is_empty())
+    }
+
+    /// Whether it does no more than name things: imports and exports. `content`: the file's new form.
+    pub(super) fn only_names(&self, content: &str) -> bool {
+        const WORDS: [&str; 9] =
+            ["import ", "from ", "export {", "export *", "module.exports", "use ", "pub use ", "mod ", "pub mod "];
+        let names = |line: &str| {
+            let line = line.trim();
+            let listed =
+                line.chars().all(|c| c.is_alphanumeric() || "_,{}()[]; '\"".contains(c)) && !line.contains(' ');
+            listed || WORDS.iter().any(|word| line.starts_with(word)) || line.starts_with("__all__")
+        };
+        let mut now = content.lines().skip(self.start.saturating_sub(1)).take(self.lines);
+        now.all(names) && self.before.iter().all(|line| names(line))
+    }
+
     /// The file's new form without this part.
     pub(super) fn undone(&self, content: &str) -> String {
         let mut lines: Vec<&str> = content.split('\n').collect();

@@ -50,8 +50,12 @@ pub(super) struct Symbols<'a> {
     pub(super) removed: &'a Additions,
     /// Ids of old tests whose own source differs.
     pub(super) touched: &'a BTreeSet<String>,
+    /// Ids of old tests in files that differ.
+    pub(super) near: &'a BTreeSet<String>,
     /// A snapshot was changed.
     pub(super) snapshots: bool,
+    /// A snapshot or other data of the tests was changed.
+    pub(super) data: bool,
     /// Old tests that are reported under other ids.
     pub(super) moves: &'a Moves,
 }
@@ -65,6 +69,8 @@ pub(super) struct Judged {
     pub(super) other: Vec<(String, String)>,
     /// Old tests that were red on the base and are green, as they stand.
     pub(super) mended: Vec<String>,
+    /// Old tests that only follow another name or parameter.
+    pub(super) adapted: BTreeSet<String>,
     /// What a person is told of tests that are reported under other ids.
     pub(super) moved: Vec<String>,
 }
@@ -139,6 +145,7 @@ pub(super) fn green(base: &Run, head: &Run, command: &str, found_again: &Moves) 
         ));
     }
     none_lost(base, head, found_again)?;
+    none_silenced(base, head, found_again)?;
     Ok(notes)
 }
 
@@ -179,20 +186,28 @@ fn none_lost(base: &Run, head: &Run, found_again: &Moves) -> Result<(), Refusal>
     Err(reason)
 }
 
+/// Every test that failed on the base still runs on the head, or is `found_again` there: one that is taken away shows no mending.
+fn none_silenced(base: &Run, head: &Run, found_again: &Moves) -> Result<(), Refusal> {
+    let runs = |id: &str| match head.report.tests.get(id) {
+        Some(fate) => *fate != Fate::Skipped,
+        None => found_again.has(id),
+    };
+    match failures(base).find(|(id, _)| !runs(id)) {
+        Some((id, _)) => Err(format!(
+            "{id} fails on the base, and with your change it does not run any more. Tests may not be deleted, renamed or \
+             skipped: bring it back."
+        )),
+        None => Ok(()),
+    }
+}
+
 /// A fix of red checks leaves the tests what they were: what passed still passes, what failed is not gone or skipped, and what
 /// failed by an assertion does not pass for the only reason that it was edited. `old`: the head with the base's tests, when
 /// old test files were edited.
 pub(super) fn kept(base: &Run, head: &Run, old: Option<&Run>, command: &str) -> Result<(), Refusal> {
     whole(head, "with your change", command)?;
     none_lost(base, head, &Moves::default())?;
-    let mut silenced = failures(base).map(|(id, _)| id);
-    let silenced = silenced.find(|id| !matches!(head.report.tests.get(*id), Some(Fate::Passed | Fate::Failed(_))));
-    if let Some(id) = silenced {
-        return Err(format!(
-            "{id} fails on the base, and with your change it does not run any more. Tests may not be deleted, renamed or \
-             skipped: bring it back."
-        ));
-    }
+    none_silenced(base, head, &Moves::default())?;
     let Some(old) = old else { return Ok(()) };
     let asserts =
         |run: &Run, id: &str| matches!(run.report.tests.get(id), Some(Fate::Failed(failure)) if failure.asserted);
@@ -242,9 +257,12 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
     let sharpened = runs.base.report.with(|fate| *fate == Fate::Passed);
     let sharpened: Vec<_> =
         sharpened.into_iter().filter_map(|id| Some(ProvenTest { id: id.to_owned(), red: asserted(id)? })).collect();
-    // A snapshot is written by the code itself: a new one is shown to a person, and proves nothing.
-    let rewritten =
-        |test: &ProvenTest| by_snapshot(&test.red) || symbols.snapshots && !symbols.touched.contains(&test.id);
+    // A snapshot is written by the code itself: a new one is shown to a person, and proves nothing. The same holds for whatever
+    // else a test compares with; what stands beside it in its own file is its own.
+    let rewritten = |test: &ProvenTest| {
+        let own = symbols.touched.contains(&test.id) || !symbols.data && symbols.near.contains(&test.id);
+        by_snapshot(&test.red) || !own
+    };
     let (rewritten, sharpened): (Vec<_>, Vec<_>) = sharpened.into_iter().partition(rewritten);
 
     // A test that was red before and that the change makes green, as it stands.
@@ -283,11 +301,18 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
         && demand == Demand::RedToGreen
         && nothing
     {
-        return Err(format!(
-            "Only snapshots tell your change from the base, as in {}. What a snapshot expects was written by the code itself: \
-             assert in a test what should come out.",
-            test.id
-        ));
+        let id = &test.id;
+        return Err(if symbols.snapshots || by_snapshot(&test.red) {
+            format!(
+                "Only snapshots tell your change from the base, as in {id}. What a snapshot expects was written by the code \
+                 itself: assert in a test what should come out."
+            )
+        } else {
+            format!(
+                "Only data or helpers of the tests tell your change from the base, as in {id}, whose own text is what it was. \
+                 Assert in a test what should come out."
+            )
+        });
     }
     if demand == Demand::RedToGreen && nothing {
         return Err(
@@ -297,6 +322,13 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
         );
     }
 
+    let mut told = settled.told;
+    if !symbols.snapshots {
+        let others = rewritten.iter().filter(|test| !by_snapshot(&test.red)).take(NAMED);
+        told.extend(
+            others.map(|test| format!("{} compares with other data or helpers now", text::cap_line(&test.id, 200))),
+        );
+    }
     let mut tests = Vec::new();
     let mut faults = Vec::new();
     for id in new {
@@ -323,10 +355,11 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
         return Err(reason);
     }
     tests.extend(sharpened);
+    let adapted_ids = adapted.iter().map(|test| test.id.clone()).collect();
     tests.extend(adapted);
     let mended_ids = mended.iter().map(|test| test.id.clone()).collect();
     tests.extend(mended);
-    Ok(Judged { tests, other, mended: mended_ids, moved: settled.told })
+    Ok(Judged { tests, other, mended: mended_ids, adapted: adapted_ids, moved: told })
 }
 
 /// The line with which an old test is red on the base in its new form, if both forms only follow the code: the new one needs
@@ -388,7 +421,7 @@ fn reason_of(failure: &Failure, additions: &Additions) -> Result<String, String>
         }
         None => Err(format!(
             "fails on the base with `{line}`, which is no assertion. If this very error is the fault, catch it in the test \
-             and fail with a message."
+             and assert that there was none, as with `assert!(false, ..)`, `expect(error).toBeUndefined()` or `fail(..)`."
         )),
     }
 }

@@ -54,6 +54,9 @@ impl WorkspaceActivities {
 
 impl Making<'_> {
     async fn keeps_tests(&mut self, base_tree: &str, head_tree: &str) -> Result<Result<(), Refusal>, ServiceError> {
+        if let Err(refusal) = self.unnamed(base_tree, head_tree).await? {
+            return Ok(Err(refusal));
+        }
         let changed = self.changed(base_tree, head_tree).await?;
         let tests: Vec<_> = changed.iter().filter(|change| is_test(&change.path)).collect();
         if let Some(gone) = tests.iter().find(|change| change.status == 'D') {

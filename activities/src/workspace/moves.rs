@@ -8,6 +8,7 @@ use super::beside::Inline;
 use super::judge::Refusal;
 use super::prove::Making;
 use super::suite::{Fate, Run, Runner, Suite};
+use super::symbols;
 use super::text;
 use super::trees::Changed;
 use crate::failure::ServiceError;
@@ -17,7 +18,7 @@ const SHOWN: usize = 12;
 /// Characters of an id in such a sentence.
 const WIDTH: usize = 120;
 
-/// Where tests are found again that passed on the base and are not reported on the head.
+/// Where tests are found again that ran on the base and are not reported on the head.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     /// The old id and the new one of a test with the same text.
@@ -47,6 +48,28 @@ struct Text {
     path: String,
     is_new: bool,
     words: Vec<String>,
+    /// What its words are bound to in its file.
+    bound: BTreeMap<String, Bound>,
+}
+
+/// What a name stands for in a file of tests.
+#[derive(Debug, PartialEq, Eq)]
+enum Bound {
+    /// What the file itself defines.
+    Here,
+    /// What it imports: the last part of where from, if that can be told.
+    From(String),
+}
+
+impl Text {
+    /// Whether this test means by all its names what `other` means by them. Where a module lies may change with the test.
+    fn means_the_same(&self, other: &Self) -> bool {
+        other.bound.iter().all(|(name, now)| match (self.bound.get(name), now) {
+            (None | Some(Bound::From(_)), Bound::Here) => false,
+            (Some(Bound::From(from)), Bound::From(to)) => from.is_empty() || to.is_empty() || from == to,
+            _ => true,
+        })
+    }
 }
 
 impl Moves {
@@ -120,7 +143,7 @@ impl Making<'_> {
         inline: &[Inline],
         (base_tree, head_tree): (&str, &str),
     ) -> Result<Moves, ServiceError> {
-        let gone = base.report.with(|fate| *fate == Fate::Passed).into_iter();
+        let gone = base.report.with(|fate| *fate != Fate::Skipped).into_iter();
         let gone: BTreeSet<&str> = gone.filter(|id| !head.report.tests.contains_key(*id)).collect();
         let mut moves = Moves::default();
         if gone.is_empty() || !head.is_whole() {
@@ -149,7 +172,10 @@ impl Making<'_> {
         for text in &before {
             let same = |other: &&Text| {
                 let (from, to) = (family(&text.id), family(&other.id));
-                from != to && text.words == other.words && text.id[from.len()..] == other.id[to.len()..]
+                from != to
+                    && text.words == other.words
+                    && text.means_the_same(other)
+                    && text.id[from.len()..] == other.id[to.len()..]
             };
             let free = |other: &&Text| !moves.moved.values().any(|taken| *taken == other.id);
             if let Some(other) = after.iter().filter(same).find(free) {
@@ -183,7 +209,44 @@ fn texts(
         let title = runner.title(id);
         let words = bodies.iter().find(|(name, _)| assertions::is_title(language, title, name)).map(|(_, words)| words);
         let Some(words) = words.cloned() else { continue };
-        found.push(Text { id: (*id).to_owned(), path: path.to_owned(), is_new, words });
+        let bound = bound(content, &words);
+        found.push(Text { id: (*id).to_owned(), path: path.to_owned(), is_new, words, bound });
+    }
+}
+
+/// What the words of a test are bound to in the lines of its file.
+fn bound(content: &str, words: &[String]) -> BTreeMap<String, Bound> {
+    let name = |word: &&String| word.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    let words: BTreeSet<&String> = words.iter().filter(name).collect();
+    let mut bound = BTreeMap::new();
+    for line in content.lines().map(str::trim) {
+        let imports = ["import ", "from ", "use ", "pub use "].iter().any(|word| line.starts_with(word))
+            || line.contains("require(")
+            || line.contains("} from ");
+        let has = |word: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word);
+        for word in words.iter().filter(|word| has(word)) {
+            if imports {
+                bound.entry((*word).clone()).or_insert_with(|| Bound::From(source(line, word)));
+            } else if symbols::defines(line, word) {
+                bound.insert((*word).clone(), Bound::Here);
+            }
+        }
+    }
+    bound
+}
+
+/// The last part of where an import takes `word` from: `pricing` of `from shop.pricing import total` and of
+/// `import { total } from '../shop/pricing.js'`. Empty: it cannot be told.
+fn source(line: &str, word: &str) -> String {
+    let quoted = line.rsplit(['\'', '"', '`']).nth(1).filter(|_| line.contains(['\'', '"']));
+    if let Some(path) = quoted {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        return name.split('.').next().unwrap_or(name).to_owned();
+    }
+    let python = line.strip_prefix("from ").and_then(|rest| rest.split_once(" import "));
+    match python {
+        Some((module, _)) if !module.ends_with(word) => module.rsplit('.').next().unwrap_or(module).trim().to_owned(),
+        _ => String::new(),
     }
 }
 

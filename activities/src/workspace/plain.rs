@@ -1,6 +1,7 @@
 //! Files that a change without a test may touch: documents and settings, never code and never what decides about tests.
 
 use super::repository::{self, is_test};
+use super::setup::plan;
 use super::support;
 
 /// How the names of documents and settings end.
@@ -149,11 +150,51 @@ pub(super) fn forbidden(path: &str) -> Option<&'static str> {
         Some("is a setting of the tests")
     } else if is_test(path) {
         Some("belongs to the tests")
+    } else if plan::is_program(path) && !path.ends_with(".versions.toml") {
+        Some("may start programs")
     } else if !is_plain(path) {
         Some("is code")
     } else {
         None
     }
+}
+
+/// Names of settings that say which programs a tool, an editor or a git hook starts.
+const STARTING: [&str; 20] = [
+    "gradle-wrapper.properties",
+    "maven-wrapper.properties",
+    "gradle.properties",
+    ".yarnrc.yml",
+    ".yarnrc",
+    ".npmrc",
+    ".pnpmfile.cjs",
+    "pip.conf",
+    "uv.toml",
+    "lefthook.yml",
+    "lefthook.yaml",
+    ".lefthook.yml",
+    "devcontainer.json",
+    ".devcontainer.json",
+    "nx.json",
+    "turbo.json",
+    "renovate.json",
+    "package.json5",
+    "pom.xml",
+    "mise.toml",
+];
+
+/// Whether a setting says which programs are started.
+fn starts_programs(path: &str, name: &str) -> bool {
+    let folder = path.rsplit('/').nth(1).unwrap_or_default();
+    let composed = ["compose", "docker-compose"]
+        .iter()
+        .any(|start| name.strip_prefix(start).is_some_and(|rest| rest.starts_with('.')))
+        && [".yml", ".yaml"].iter().any(|end| name.ends_with(end));
+    STARTING.contains(&name)
+        || name.starts_with(".lintstagedrc")
+        || name.starts_with(".huskyrc")
+        || matches!(folder, ".vscode" | ".husky" | ".idea" | ".mvn" | ".devcontainer")
+        || composed
 }
 
 /// What a person should know about a document or setting that changed.
@@ -165,11 +206,15 @@ pub(super) fn to_look_at(path: &str) -> Option<String> {
             .any(|file| name == *file || name.strip_prefix(file).is_some_and(|rest| rest.starts_with('.')))
         || name.starts_with("azure-pipelines")
         || name.ends_with(".gitlab-ci.yml");
-    let installed = INSTALLED.contains(&name) || name.starts_with("requirements") && name.ends_with(".txt");
+    let installed = INSTALLED.contains(&name)
+        || name.starts_with("requirements") && name.ends_with(".txt")
+        || name.ends_with(".versions.toml");
     if checks {
         Some(format!("{path} changes what CI runs"))
     } else if support::shapes_tests(path) {
         Some(format!("{path} may change how tests are built and run"))
+    } else if starts_programs(path, name) {
+        Some(format!("{path} may start programs"))
     } else if installed {
         Some(format!("{path} may change what is installed, built or started"))
     } else {
@@ -211,6 +256,25 @@ mod tests {
             assert_eq!(forbidden(path), Some(why), "{path}");
         }
         assert_eq!(forbidden("CMakeLists.txt"), Some("is code"));
+        for path in ["gradle.properties", "a/.yarnrc.yml", "uv.toml"] {
+            assert_eq!(forbidden(path), Some("may start programs"), "{path}");
+        }
+        for path in [
+            "gradle/wrapper/gradle-wrapper.properties",
+            "lefthook.yml",
+            ".lintstagedrc.json",
+            ".devcontainer/devcontainer.json",
+            ".vscode/tasks.json",
+            "nx.json",
+            "renovate.json",
+            "compose.yml",
+            "docker-compose.dev.yml",
+        ] {
+            assert!(to_look_at(path).is_some_and(|it| it.ends_with("may start programs")), "{path}");
+            assert_eq!(forbidden(path), None, "{path}");
+        }
+        assert!(forbidden("gradle/libs.versions.toml").is_none() && to_look_at("gradle/libs.versions.toml").is_some());
+        assert!(to_look_at("config/compose.txt").is_none());
         assert_eq!(forbidden(".cargo/config.toml"), Some("is a setting of the tests"));
         assert!(to_look_at("requirements-dev.txt").is_some() && to_look_at("a/Jenkinsfile").is_some());
         for path in [

@@ -7,16 +7,18 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{CommitSha, Digest};
 use workflows::contract::workspace::{
     Evidence, MARKS, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace, mark,
 };
+use workflows::policy::PROOF_RUNS;
 
 use super::area::{Area, Claim};
 use super::assertions::Language;
+use super::demands::Edits;
 use super::judge::{Demand, Refusal, Symbols};
 use super::mirror::Mirror;
 use super::moves::Moves;
@@ -53,8 +55,12 @@ pub(super) struct Making<'a> {
     /// Output of every run so far.
     pub(super) log: String,
     runs: u32,
+    /// How long these runs took, without the first.
+    spent: Duration,
     /// Files that hold tests which the runner reported, and whose names do not tell.
     pub(super) tests: BTreeSet<String>,
+    /// The suite ran to its end neither on the base nor on the head.
+    never_whole: bool,
 }
 
 /// What a proof rests on.
@@ -76,9 +82,19 @@ impl WorkspaceActivities {
         let (mut making, base_tree, head_tree) = self.making(claim, &request).await?;
         let red_on = commit_of(&request.base);
         let without_tests = request.without_tests.filter(|reason| !reason.trim().is_empty());
-        let outcome = match &without_tests {
-            Some(reason) => making.make_without(&base_tree, &head_tree, reason).await?,
-            None => making.make(&base_tree, &head_tree, demand).await?,
+        let outcome = match making.unnamed(&base_tree, &head_tree).await? {
+            Err(refusal) => Err(refusal),
+            Ok(unnamed) => {
+                let made = match &without_tests {
+                    Some(reason) => making.make_without(&base_tree, &head_tree, reason).await?,
+                    None if demand == Demand::Green => making.make_green(&base_tree, &head_tree).await?,
+                    None => making.make(&base_tree, &head_tree, demand).await?,
+                };
+                made.map(|mut made| {
+                    made.evidence.look_at.splice(0..0, unnamed);
+                    made
+                })
+            }
         };
         let _ = writeln!(making.log, "== {} runs", making.runs);
         let log = self.blobs.put(making.log).await?;
@@ -127,7 +143,9 @@ impl WorkspaceActivities {
             limit: Duration::from_secs(request.command_seconds),
             log: String::new(),
             runs: 0,
+            spent: Duration::ZERO,
             tests: BTreeSet::new(),
+            never_whole: false,
         };
         Ok((making, base_tree, head_tree))
     }
@@ -214,6 +232,7 @@ impl Making<'_> {
 
         let base = self.run(&suite, "base", base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
+        self.never_whole = !base.is_whole() && !head.is_whole();
         self.reported(&suite, [&base, &head], &changed, head_tree).await?;
         let moves = self.moves(&suite, (&base, &head), &changed, &inline, (base_tree, head_tree)).await?;
         let green =
@@ -222,6 +241,9 @@ impl Making<'_> {
             Ok(notes) => notes,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if let Err(refusal) = self.none_unloaded(&suite, (&base, &head), &changed, (base_tree, head_tree)).await? {
+            return Ok(Err(refusal));
+        }
         let tests: Vec<&Changed> = changed.iter().filter(|change| self.is_test(&change.path)).collect();
         let tested = !inline.is_empty() || tests.iter().any(|change| change.status != 'D');
         let edited: Vec<&Changed> = tests.iter().copied().filter(|change| change.status != 'A').collect();
@@ -270,10 +292,19 @@ impl Making<'_> {
         };
         let additions = Additions::of_diff(&code, &of_tests);
         let removals = Additions::of_diff(&taken, &of_tests);
-        let touched = self.touched(&suite, &base, &edited, &inline, (base_tree, head_tree)).await?;
+        let (touched, near) = self.touched(&suite, &base, &edited, &inline, (base_tree, head_tree)).await?;
         let runs = judge::Runs { base: &base, head: &head, red: &red, old: old.as_ref() };
         let snapshots = changed.iter().any(|change| lint::is_snapshot(&change.path));
-        let symbols = Symbols { added: &additions, removed: &removals, touched: &touched, snapshots, moves: &moves };
+        let data = snapshots || tests.iter().any(|change| Language::of(&change.path).is_none());
+        let symbols = Symbols {
+            added: &additions,
+            removed: &removals,
+            touched: &touched,
+            near: &near,
+            snapshots,
+            data,
+            moves: &moves,
+        };
         let judged = match judge::proven(&runs, &symbols, demand) {
             Ok(judged) => judged,
             Err(_) if demand == Demand::RedToGreen && !tested => {
@@ -290,18 +321,31 @@ impl Making<'_> {
             let files = edited.iter().filter(|change| change.status == 'M').map(|change| change.path.as_str());
             files.chain(beside).collect()
         };
-        let demands = match self.demands(&suite, &judged, &known, (base_tree, head_tree), &removals).await? {
+        let mut demands = match self.demands(&suite, &judged, &known, (base_tree, head_tree), &removals).await? {
             Ok(demands) => demands,
             Err(refusal) if demand == Demand::RedToGreen => return Ok(Err(refusal)),
             Err(refusal) => vec![refusal],
         };
-        let told = judged.moved;
-        let mended: BTreeSet<String> = judged.mended.into_iter().collect();
-        let new_tests = judged.tests;
         match self.emptied(&suite, &base, &known, (base_tree, head_tree)).await? {
             Ok(notes) => look_at.extend(notes),
             Err(refusal) => return Ok(Err(refusal)),
         }
+        let edits = Edits {
+            files: &known,
+            touched: &touched,
+            adapted: &judged.adapted,
+            old: old.as_ref(),
+            added: &additions,
+            removed: &removals,
+        };
+        match self.loosened(&suite, &edits, (base_tree, head_tree)).await? {
+            Ok(notes) => demands.extend(notes),
+            Err(refusal) if demand == Demand::RedToGreen => return Ok(Err(refusal)),
+            Err(refusal) => demands.push(refusal),
+        }
+        let told = judged.moved;
+        let mended: BTreeSet<String> = judged.mended.into_iter().collect();
+        let new_tests = judged.tests;
         let mut evidence = Evidence::default();
         if demand == Demand::RedToGreen {
             let trial = Trial {
@@ -332,15 +376,13 @@ impl Making<'_> {
         Ok(Ok(Made { command: suite.command, new_tests, suite: counted(&head), evidence }))
     }
 
-    /// A change to documents and settings: the suite stays as it is. A repository without one is no obstacle.
-    async fn make_without(
-        &mut self,
-        base_tree: &str,
-        head_tree: &str,
-        reason: &str,
-    ) -> Result<Result<Made, Refusal>, ServiceError> {
-        let changed = self.changed(base_tree, head_tree).await?;
-        for change in &changed {
+    /// What keeps a change from being one of documents and settings: a path, and a clause about it.
+    async fn no_document(
+        &self,
+        changed: &[Changed],
+        (base_tree, head_tree): (&str, &str),
+    ) -> Result<Option<(String, &'static str)>, ServiceError> {
+        for change in changed {
             let path = &change.path;
             let mut why = plain::forbidden(path);
             if why.is_none() && support::is_mixed(path) {
@@ -356,12 +398,60 @@ impl Making<'_> {
                 why = Some("leads to other files");
             }
             if let Some(why) = why {
-                return Ok(Err(format!(
-                    "{path} {why}: the plan says that this task has no test because {}, so write a test or leave it alone.",
-                    text::cap_line(reason.trim().trim_end_matches('.'), 300)
-                )));
+                return Ok(Some((path.clone(), why)));
             }
         }
+        Ok(None)
+    }
+
+    /// A change that somebody asked for by itself: it needs no new test. Documents and settings are held to what they can break;
+    /// where there is no suite, or none that runs, code that leaves the tests alone is shown as what nobody has run.
+    async fn make_green(&mut self, base_tree: &str, head_tree: &str) -> Result<Result<Made, Refusal>, ServiceError> {
+        let changed = self.changed(base_tree, head_tree).await?;
+        if self.no_document(&changed, (base_tree, head_tree)).await?.is_none() {
+            return self.make_documents(&changed, (base_tree, head_tree)).await;
+        }
+        let made = self.make(base_tree, head_tree, Demand::Green).await?;
+        let Err(refusal) = made else { return Ok(made) };
+        let leaves_tests = |change: &Changed| {
+            let path = &change.path;
+            let settings = path == repository::FILE || support::is_support(path) || support::is_mixed(path);
+            !settings && !self.is_test(path) && !matches!(change.mode.as_str(), "120000" | "160000")
+        };
+        if !(refusal == NO_SUITE || self.never_whole) || !changed.iter().all(leaves_tests) {
+            return Ok(Err(refusal));
+        }
+        let first = refusal.lines().next().unwrap_or_default();
+        let mut evidence = Evidence::default();
+        evidence.look_at.push(format!("nothing was run: {first}"));
+        evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
+        let (command, suite) = (String::new(), SuiteCount::default());
+        Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence }))
+    }
+
+    /// A change that the plan says has no test: nothing but documents and settings.
+    async fn make_without(
+        &mut self,
+        base_tree: &str,
+        head_tree: &str,
+        reason: &str,
+    ) -> Result<Result<Made, Refusal>, ServiceError> {
+        let changed = self.changed(base_tree, head_tree).await?;
+        if let Some((path, why)) = self.no_document(&changed, (base_tree, head_tree)).await? {
+            return Ok(Err(format!(
+                "{path} {why}: the plan says that this task has no test because {}, so write a test or leave it alone.",
+                text::cap_line(reason.trim().trim_end_matches('.'), 300)
+            )));
+        }
+        self.make_documents(&changed, (base_tree, head_tree)).await
+    }
+
+    /// A change to documents and settings: the suite stays as it is. A repository without one is no obstacle.
+    async fn make_documents(
+        &mut self,
+        changed: &[Changed],
+        (base_tree, head_tree): (&str, &str),
+    ) -> Result<Result<Made, Refusal>, ServiceError> {
         let mut evidence = Evidence::default();
         evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
         let programs = changed.iter().filter(|change| change.mode == "100755");
@@ -443,6 +533,7 @@ impl Making<'_> {
     ) -> Result<Run, ServiceError> {
         // A number: the name of a run may hold a path of any length.
         let folder = format!("run-{}", self.runs);
+        let started = Instant::now();
         let checkout = self.activities.check_out(&self.area, &self.mirror, &folder, tree, &self.rules).await?;
         for note in &checkout.prepared.notes {
             let _ = writeln!(self.log, "== {note}");
@@ -450,12 +541,21 @@ impl Making<'_> {
         let run = suite.run(self.activities, &self.area, &checkout, &folder, self.limit, only).await?;
         drop(checkout);
         self.area.discard(&folder);
+        // The first one waits for the set-up, which has time of its own.
+        self.spent += if self.runs == 0 { Duration::ZERO } else { started.elapsed() };
         self.runs += 1;
         let what = if only.is_some() { ", new tests only" } else { "" };
         let _ = writeln!(self.log, "== {} on {name}{what}: {:?}", suite.command, run.exit);
         self.log.push_str(&shortened(run.output.trim_end()));
         self.log.push('\n');
         Ok(run)
+    }
+
+    /// Whether the runs so far leave no time for one that takes as long as it may.
+    pub(super) fn is_late(&self) -> bool {
+        // One for the first, one for the next, and one to spare.
+        let runs = u32::try_from(PROOF_RUNS.saturating_sub(3)).unwrap_or_default();
+        self.spent > self.limit.saturating_mul(runs)
     }
 
     /// Whether this file is one of tests, by its name or by what the runner reported.

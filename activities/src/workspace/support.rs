@@ -281,20 +281,26 @@ fn of_package(package: &Value, member: &str) -> Option<Value> {
 
 /// The lines of the tables for tests, or all others.
 fn lines(content: &str, of_tests: bool) -> String {
-    let (mut inside, mut in_tool, mut out) = (false, false, String::new());
+    let (mut inside, mut in_tool, mut opened, mut out) = (false, false, false, String::new());
     for line in content.lines() {
         let header = line.split('#').next().unwrap_or_default().trim();
         // `[tool.pytest.ini_options]`, `[tool:pytest]`, `[testenv:py3]`; a list in a table never ends in a bracket of its own.
         if line.starts_with('[') && header.ends_with(']') && !header.contains([',', '"', '=']) {
             let words = header.trim_matches(['[', ']']);
-            in_tool = words == "tool";
+            (in_tool, opened) = (words == "tool", false);
             inside =
                 TABLES.iter().any(|table| words.split(['.', ' ', ':']).any(|word| word == *table) || words == *table)
                     || CARGO_TABLES.contains(&words);
         }
         // `pytest.ini_options = { ... }` below `[tool]`
         let dotted = in_tool && line.trim_start().starts_with("pytest.");
-        if (inside || dotted) == of_tests {
+        if dotted && of_tests {
+            // As a table of its own: below another one it would belong to that.
+            let line = line.trim_start().trim_start_matches("pytest.");
+            out.push_str(if std::mem::replace(&mut opened, true) { "" } else { "[tool.pytest]\n" });
+            out.push_str(line);
+            out.push('\n');
+        } else if (inside || dotted) == of_tests {
             out.push_str(line);
             out.push('\n');
         }
@@ -338,6 +344,11 @@ mod tests {
 
         let dotted = "[tool]\npytest.ini_options = { addopts = \"-q\" }\n";
         assert!(part("pyproject.toml", dotted).contains("addopts"));
+        let base = format!("{dotted}\n[tool.ruff]\nx = 1\n");
+        let head = base.replace("-q", "--deselect x");
+        let merged = with_part_of("pyproject.toml", &head, &base).parse::<toml::Table>().unwrap();
+        assert_eq!(merged["tool"]["pytest"]["ini_options"]["addopts"].as_str(), Some("-q"), "{merged:?}");
+        assert!(merged["tool"]["ruff"].get("x").is_some() && merged["tool"]["ruff"].get("pytest").is_none());
         let cargo = "[package]\nname = \"a\"\n\n[[test]]\nname = \"b\"\nharness = false\n";
         assert!(part("Cargo.toml", cargo).contains("harness") && !part("Cargo.toml", cargo).contains("package"));
 

@@ -260,7 +260,7 @@ fn declares(line: &str, name: &str) -> bool {
 }
 
 /// Whether a line brings `name` into being: a definition, an assignment, a parameter, a field, an import.
-fn defines(line: &str, name: &str) -> bool {
+pub(super) fn defines(line: &str, name: &str) -> bool {
     let line = line.trim();
     if name.is_empty() || ["#", "//", "*", "/*"].iter().any(|comment| line.starts_with(comment)) {
         return false;

@@ -3,7 +3,7 @@
 use super::git::GitFailed;
 use super::judge::Refusal;
 use super::prove::Making;
-use super::repository;
+use super::{plain, repository, text};
 use crate::failure::ServiceError;
 
 /// Bytes of one file that are looked at. A longer one ends in a mark that no text has, like one that is no UTF-8.
@@ -99,7 +99,7 @@ impl Making<'_> {
         let mut fields = raw.split_terminator('\0');
         let mut changed = Vec::new();
         while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
-            // Not UTF-8: no other part of a proof could name it.
+            // Told of by `unnamed`.
             if path.contains('\u{fffd}') {
                 continue;
             }
@@ -110,6 +110,31 @@ impl Making<'_> {
             changed.push(Changed { path: path.into(), mode: mode.into(), object: object.into(), status });
         }
         Ok(changed)
+    }
+
+    /// Files that differ under names which no other part of a proof can tell: they are not UTF-8, or look as if they were not.
+    /// Documents go before a person.
+    pub(super) async fn unnamed(&self, from: &str, to: &str) -> Result<Result<Vec<String>, Refusal>, ServiceError> {
+        let args = ["diff-tree", "-r", "-z", "--no-renames", "--raw", from, to];
+        let raw = self.mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
+        let raw = String::from_utf8_lossy(&raw);
+        let mut fields = raw.split_terminator('\0');
+        let mut told = Vec::new();
+        while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
+            if !path.contains('\u{fffd}') {
+                continue;
+            }
+            let shown = text::cap_line(path, 200);
+            let is_file = [" 100644 ", " 000000 "].iter().any(|mode| meta.contains(mode));
+            if plain::forbidden(path).is_some() || !is_file {
+                return Ok(Err(format!(
+                    "{shown} is changed, and its name is not plain text, so nothing can be said about it. Leave it as it is, or \
+                     give it a name in UTF-8."
+                )));
+            }
+            told.push(format!("{shown} has a name that is not plain text; nothing in it was looked at"));
+        }
+        Ok(Ok(told))
     }
 
     /// The files at the paths of `edited`, as `tree` has them.

@@ -199,6 +199,63 @@ pub(super) fn texts(language: Language, source: &str) -> Vec<(String, Vec<String
     texts.collect()
 }
 
+/// What a test demands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Demanded {
+    /// The literals that it expects, as they are written.
+    pub(super) literals: Vec<String>,
+    /// The lines of its assertions.
+    pub(super) lines: Vec<String>,
+    /// All words that stand in other lines of it.
+    pub(super) elsewhere: BTreeSet<String>,
+}
+
+impl Demanded {
+    /// Whether `self` expects fewer literals than `before`, and one of those that it lost is not even bound to a name there.
+    pub(super) fn is_less_than(&self, before: &Self) -> bool {
+        let mut left = self.literals.clone();
+        let lost = before.literals.iter().filter(|literal| match left.iter().position(|known| known == *literal) {
+            Some(at) => {
+                left.swap_remove(at);
+                false
+            }
+            None => !literal.is_empty(),
+        });
+        let lost: Vec<&String> = lost.collect();
+        let bound = |literal: &str| self.elsewhere.contains(literal.trim_start_matches('-'));
+        self.literals.len() < before.literals.len() && lost.into_iter().any(|literal| !bound(literal))
+    }
+}
+
+/// What the test of this title demands; `None`: it is not found.
+pub(super) fn demanded(language: Language, source: &str, title: &str) -> Option<Demanded> {
+    let tokens = lex(language, source);
+    let lines: Vec<&str> = source.lines().collect();
+    let mut demanded: Option<Demanded> = None;
+    for (_, body) in bodies(language, &tokens).into_iter().filter(|(name, _)| is_title(language, title, name)) {
+        let found = match language {
+            Language::Python => python::assertions(&tokens, body.clone()),
+            _ => braces::assertions(language, &tokens, body.clone()),
+        };
+        let demanded = demanded.get_or_insert_with(Demanded::default);
+        let literals = found.iter().flat_map(|assertion| &assertion.literals);
+        demanded.literals.extend(literals.map(|edit| source[edit.at.clone()].to_owned()));
+        let asserting: BTreeSet<usize> = found.iter().map(|assertion| assertion.line).collect();
+        let line = |at: &usize| lines.get(at.checked_sub(1)?).map(|line| line.trim().to_owned());
+        demanded.lines.extend(asserting.iter().filter_map(line));
+        let others = tokens[body].iter().filter(|token| !asserting.contains(&token.line));
+        demanded.elsewhere.extend(others.map(|token| token.text.to_owned()));
+    }
+    demanded
+}
+
+/// The source with other names in place of some: white space and the names that `is_other` tells do not count.
+pub(super) fn without_names(language: Language, line: &str, is_other: &dyn Fn(&str) -> bool) -> String {
+    let tokens = lex(language, line);
+    let words = tokens.iter().map(|token| if is_other(token.text) { "_" } else { token.text });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Whether the source has a test of this title.
 pub(super) fn has(language: Language, source: &str, title: &str) -> bool {
     bodies(language, &lex(language, source)).iter().any(|(name, _)| is_title(language, title, name))

@@ -12,7 +12,7 @@ mod install;
 mod layers;
 mod lockfiles;
 mod pinned;
-mod plan;
+pub(super) mod plan;
 mod proxy;
 mod stage;
 mod tooling;

@@ -155,7 +155,7 @@ pub(super) fn is_manifest(path: &str) -> bool {
 
 /// Whether a manifest is, or names, a program that its tool runs while it installs. What the base has of these counts, as its
 /// `ticketwright.toml` does, since the tree's are a model's.
-pub(super) fn is_program(path: &str) -> bool {
+pub(in crate::workspace) fn is_program(path: &str) -> bool {
     let (folders, file) = split(path);
     let folder = folders.rsplit('/').next();
     let settings = [".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs"];

@@ -26,6 +26,12 @@ impl Nonce {
         (0..12).map(|_| letter(&mut rest)).collect()
     }
 
+    /// Two texts one after the other, the first of them sometimes the second.
+    pub(in crate::workspace) fn in_any_order(&self, one: &str, other: &str) -> String {
+        let (first, second) = if mixed(self.seed, 255) & 1 == 0 { (one, other) } else { (other, one) };
+        format!("{first}{second}")
+    }
+
     /// A number of five digits; the same for the same `n`.
     pub(in crate::workspace) fn number(&self, n: u8) -> u64 {
         10_000 + mixed(self.seed, n) % 80_000
@@ -64,6 +70,8 @@ mod tests {
         assert_ne!(one.word(1), one.word(2));
         assert_ne!(one.word(1), two.word(1));
         assert!(one.word(3).len() == 12 && one.word(3).chars().all(|c| c.is_ascii_lowercase()));
+        let orders: std::collections::BTreeSet<String> = (0..64).map(|_| Nonce::new().in_any_order("a", "b")).collect();
+        assert_eq!(orders.len(), 2);
         assert!((10_000..90_000).contains(&one.number(1)));
     }
 }

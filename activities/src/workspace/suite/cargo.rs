@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::{Broken, CACHE, Canary, Failure, Fate, Left, Nonce, Only, Report, Runner};
 use crate::sandbox::ROOT;
-use crate::workspace::repository::Repository;
+use crate::workspace::assertions::inline;
+use crate::workspace::repository::{Repository, is_test};
 use crate::workspace::symbols::Missing;
 
 /// cargo with the standard test harness.
@@ -83,12 +84,12 @@ impl Runner for Cargo {
         let (a, b, x, y) = (nonce.word(1), nonce.word(2), nonce.number(1), nonce.number(2));
         let test =
             |name: &str, left, right| format!("\n#[test]\nfn {name}() {{\n    assert_eq!({left}, {right});\n}}\n");
-        let content = format!("{}\n{}{}", content.trim_end(), test(&a, x, y), test(&b, y, y));
+        let content = format!("{}\n{}", content.trim_end(), nonce.in_any_order(&test(&a, x, y), &test(&b, y, y)));
         Some(Canary { path: path.to_owned(), content, passes: b, fails: a })
     }
 
     fn read(&self, left: &Left<'_>) -> Report {
-        read(left.output)
+        read(left.output, &|path, line| path.ends_with(".rs") && panics_at(path, &left.file(path), line))
     }
 
     /// What people read of it: without cargo's account of what it built.
@@ -121,7 +122,9 @@ struct Target {
 
 /// The source of each program from the repository's root, by the program's file name, which has a hash of its crate in it.
 fn programs(output: &str) -> BTreeMap<String, String> {
-    let artifacts = output.lines().filter(|line| line.starts_with("{\"reason\":\"compiler-artifact\""));
+    // Everything is built before anything runs; what comes later was printed by a test.
+    let built = output.lines().take_while(|line| !line.starts_with("{\"reason\":\"build-finished\""));
+    let artifacts = built.filter(|line| line.starts_with("{\"reason\":\"compiler-artifact\""));
     let artifacts = artifacts.filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
     artifacts
         .filter_map(|artifact| {
@@ -141,12 +144,34 @@ fn source(target: &str) -> &str {
     place.split_once(" (").map_or(place, |(place, _)| place)
 }
 
-/// The command without a choice of its own of what cargo prints.
+/// The command without choices of its own of what cargo and the harness print, as far as the arguments of `cargo test` go.
 fn without_format(command: &str) -> String {
-    let Some((before, after)) = command.split_once("--message-format") else { return command.to_owned() };
-    let value = after.trim_start_matches(['=', ' ']);
-    let rest = value.find(char::is_whitespace).map_or("", |end| &value[end..]);
-    format!("{}{rest}", before.trim_end())
+    let Some((before, after)) = command.split_once("cargo test") else { return command.to_owned() };
+    let end = after.find(['&', ';', '|', '\n', ')']).unwrap_or(after.len());
+    let (arguments, rest) = after.split_at(end);
+    let mut kept = String::new();
+    let (mut of_harness, mut value_follows) = (false, false);
+    for word in arguments.split_inclusive(char::is_whitespace) {
+        let bare = word.trim_end();
+        of_harness |= bare == "--";
+        let name = bare.split_once('=').map_or(bare, |(name, _)| name);
+        // `-Z` stands for other things before the harness.
+        let with_value = name == "--message-format"
+            || of_harness && (matches!(name, "--format" | "--logfile" | "--color") || bare == "-Z");
+        let quiet = matches!(bare, "-q" | "--quiet" | "--nocapture" | "--no-capture" | "--show-output")
+            || of_harness && bare.starts_with("-Z");
+        if bare.is_empty() || !(with_value || quiet || value_follows) {
+            kept.push_str(word);
+        }
+        if !bare.is_empty() {
+            value_follows = with_value && !bare.contains('=');
+        }
+    }
+    let gap = if rest.is_empty() || kept.ends_with(char::is_whitespace) { "" } else { " " };
+    let kept = if rest.is_empty() { kept.trim_end() } else { &kept };
+    // Nothing is left for the harness.
+    let kept = kept.strip_suffix(" --").unwrap_or(kept);
+    format!("{before}cargo test{kept}{gap}{rest}")
 }
 
 /// A test's name as the harness finds it by, for the command line; `None`: it has what no name has.
@@ -209,30 +234,43 @@ fn example(name: &str) -> Option<(usize, String)> {
     Some((line.parse().ok()?, format!("{item}{rest}")))
 }
 
-/// Reads the text. A binary without its result line died: `exit(0)` in a test looks like that.
-fn read(output: &str) -> Report {
-    let programs = programs(output);
-    let mut report = Report { ended: true, ..Report::default() };
-    let mut binary = String::new();
-    let mut open = false;
-    let mut seen = false;
-    let mut block: Option<(String, String)> = None;
-    for line in output.lines() {
-        let trimmed = line.trim();
-        let starts = trimmed.strip_prefix("Running ").or_else(|| trimmed.strip_prefix("Doc-tests "));
-        if let Some(what) = starts {
-            report.ended &= !open;
-            open = false;
-            binary = program(what, &programs);
-        } else if line.starts_with("running ") {
-            open = true;
-            seen = true;
-        } else if line.starts_with("test result: ") {
-            open = false;
-            close(&mut report, &binary, block.take());
-        } else if let Some((name, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) {
-            let id = format!("{binary}::{name}");
-            match outcome {
+/// The lines of one program about its tests, until its result tells how many there are.
+#[derive(Default)]
+struct Program {
+    /// Its target.
+    target: String,
+    /// It said how many tests it runs, and has not said what became of them.
+    open: bool,
+    /// How many it runs.
+    announced: usize,
+    /// Names of tests, and what became of them.
+    outcomes: Vec<(String, String)>,
+    /// Names with what these tests printed.
+    failures: Vec<(String, String)>,
+}
+
+impl Program {
+    /// Notes its tests. Tells what contradicts what it said itself: whatever a test prints looks like a line of its program.
+    fn close(&mut self, report: &mut Report, result: Option<&str>, place: &InPlace<'_>) {
+        if self.outcomes.len() > self.announced {
+            // Lines of tools that run in a test and write as the harness does, of files.
+            self.outcomes.retain(|(name, _)| !name.contains('/') || name.contains(" - "));
+        }
+        let counted = |outcome: &str| self.outcomes.iter().filter(|(_, known)| known.starts_with(outcome)).count();
+        let told = |word: &str| {
+            let before = result?.split(word).next()?.trim_end();
+            before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok()
+        };
+        let more = [("ok", " passed"), ("FAILED", " failed"), ("ignored", " ignored")]
+            .into_iter()
+            .any(|(outcome, word)| told(word).is_some_and(|told| counted(outcome) > told));
+        if more || self.outcomes.len() > self.announced {
+            let what = format!("{} tells of more tests than it ran", self.target);
+            report.doubt.get_or_insert(what);
+        }
+        for (name, outcome) in std::mem::take(&mut self.outcomes) {
+            let id = format!("{}::{name}", self.target);
+            match outcome.as_str() {
                 "ok" => report.note(&id, Fate::Passed),
                 "FAILED" => report.note(&id, Fate::Failed(Failure::default())),
                 _ if outcome.starts_with("ignored") => report.note(&id, Fate::Skipped),
@@ -240,17 +278,57 @@ fn read(output: &str) -> Report {
                     report.unfinished.insert(id);
                 }
             }
+        }
+        for (name, text) in std::mem::take(&mut self.failures) {
+            if let Some(fate @ Fate::Failed(_)) = report.tests.get_mut(&format!("{}::{name}", self.target)) {
+                *fate = Fate::Failed(failure(text, place));
+            }
+        }
+        (self.open, self.announced) = (false, 0);
+    }
+}
+
+/// Whether a test itself fails with a message at this line of this file, from the repository's root.
+type InPlace<'a> = dyn Fn(&str, usize) -> bool + 'a;
+
+/// Reads the text. A binary without its result line died: `exit(0)` in a test looks like that.
+fn read(output: &str, place: &InPlace<'_>) -> Report {
+    let programs = programs(output);
+    let mut report = Report { ended: true, ..Report::default() };
+    let mut program = Program::default();
+    let mut seen = false;
+    let mut in_block = false;
+    for line in output.lines() {
+        if let Some(target) = starts(line.trim(), &programs, program.open) {
+            report.ended &= !program.open;
+            program.close(&mut report, None, place);
+            (program, in_block) = (Program { target, ..Program::default() }, false);
+        } else if let Some(count) = announced(line) {
+            // The program before it died, or a test printed this.
+            report.ended &= !program.open;
+            program.open = true;
+            program.announced += count;
+            seen = true;
+        } else if line.starts_with("test result: ") {
+            if !program.open {
+                report.doubt.get_or_insert_with(|| format!("{} ended twice", program.target));
+            }
+            program.close(&mut report, Some(line), place);
+            in_block = false;
+        } else if let Some((name, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) {
+            program.outcomes.push((name.to_owned(), outcome.to_owned()));
         } else if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
-            close(&mut report, &binary, block.take());
-            block = Some((name.to_owned(), String::new()));
+            program.failures.push((name.to_owned(), String::new()));
+            in_block = true;
         } else if line == "failures:" {
-            close(&mut report, &binary, block.take());
-        } else if let Some((_, text)) = &mut block {
+            in_block = false;
+        } else if let (true, Some((_, text))) = (in_block, program.failures.last_mut()) {
             text.push_str(line);
             text.push('\n');
         }
     }
-    report.ended &= seen && !open;
+    report.ended &= seen && !program.open;
+    program.close(&mut report, None, place);
     report.tests = without_lines(std::mem::take(&mut report.tests));
     if let Some(line) = compile_error(output) {
         // One error blocks the package: no test of it ran.
@@ -260,6 +338,25 @@ fn read(output: &str) -> Report {
         report.broken.push(Broken { name: String::new(), failure });
     }
     report
+}
+
+/// How many tests a program says that it runs.
+fn announced(line: &str) -> Option<usize> {
+    let rest = line.strip_prefix("running ")?;
+    let count = rest.strip_suffix(" tests").or_else(|| rest.strip_suffix(" test"))?;
+    count.parse().ok()
+}
+
+/// The target of the program that cargo begins with this line. Tests may print the like: a program is one that cargo told of, and
+/// documented examples come when no program is open.
+fn starts(line: &str, programs: &BTreeMap<String, String>, open: bool) -> Option<String> {
+    if let Some(what) = line.strip_prefix("Running ") {
+        let (_, file) = what.rsplit_once(" (")?;
+        let file = file.strip_suffix(')')?.rsplit('/').next()?;
+        return (programs.is_empty() || programs.contains_key(file)).then(|| program(what, programs));
+    }
+    let name = line.strip_prefix("Doc-tests ").filter(|_| !open)?;
+    name.chars().all(|c| c.is_alphanumeric() || "_-".contains(c)).then(|| name.to_owned())
 }
 
 /// The target of the program that cargo says it runs: `unittests src/lib.rs (target/debug/deps/shop-1a2b)`.
@@ -317,22 +414,42 @@ fn compile_error(output: &str) -> Option<String> {
     errors.iter().find(decides).or_else(|| errors.first()).cloned()
 }
 
-/// Adds to a failed test what it printed.
-fn close(report: &mut Report, binary: &str, block: Option<(String, String)>) {
-    let Some((name, text)) = block else { return };
+/// How a test failed that printed this.
+fn failure(text: String, place: &InPlace<'_>) -> Failure {
     let panic = text.lines().skip_while(|line| !line.contains("panicked at")).collect::<Vec<_>>();
     let message = panic.get(1).copied().unwrap_or_default().trim().to_owned();
-    let asserted = message.starts_with("assertion ") || message.contains("assertion failed");
-    let values = panic.iter().skip(2).take(2).map(|line| line.trim()).filter(|line| line.contains(": "));
-    let line = values.fold(message, |line, value| format!("{line} {value}"));
-    if let Some(fate) = report.tests.get_mut(&format!("{binary}::{name}")) {
-        *fate = Fate::Failed(Failure { asserted, line, text });
+    let asserts = message.starts_with("assertion ") || message.contains("assertion failed");
+    // `thread 'x' (7) panicked at tests/cart.rs:3:5:`
+    let at = panic.first().and_then(|line| line.rsplit_once("panicked at ")).map(|(_, at)| at);
+    let mut at = at.unwrap_or_default().trim_end_matches(':').rsplitn(3, ':');
+    let (_, line, file) = (at.next(), at.next(), at.next());
+    let at = file.zip(line.and_then(|line| line.parse().ok()));
+    let asserted = asserts || at.is_some_and(|(file, line)| place(file, line));
+    let values = panic.iter().skip(2).take(2).map(|line| line.trim()).filter(|line| asserts && line.contains(": "));
+    let mut line = values.fold(message, |line, value| format!("{line} {value}"));
+    if panic.is_empty() {
+        // A test that returns an error.
+        line = text.lines().find(|line| line.starts_with("Error: ")).unwrap_or_default().to_owned();
     }
+    Failure { asserted, line, text }
+}
+
+/// Whether a test of the source fails with words of its own at this line: by `panic!`, and not by what some code does there.
+fn panics_at(path: &str, content: &str, line: usize) -> bool {
+    let words = ["panic!(", "unreachable!("];
+    let there = line.checked_sub(1).and_then(|at| content.lines().nth(at));
+    let of_tests =
+        is_test(path) || inline::is_all_for_tests(content) || inline::has_line(&inline::blocks(content), line);
+    of_tests && there.is_some_and(|there| words.iter().any(|word| there.contains(word)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn nowhere(_: &str, _: usize) -> bool {
+        false
+    }
 
     const TEXT: &str = "   Compiling shop v0.1.0
      Running unittests src/lib.rs (target/debug/deps/shop-1a2b)
@@ -359,7 +476,7 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
 
     #[test]
     fn the_text_is_read() {
-        let report = read(TEXT);
+        let report = read(TEXT, &nowhere);
         assert!(report.ended && report.passed("unittests src/lib.rs::tests::adds"));
         assert_eq!(report.tests["unittests src/lib.rs::tests::slow"], Fate::Skipped);
         let Fate::Failed(failure) = &report.tests["unittests src/lib.rs::tests::clamps"] else { panic!("{report:?}") };
@@ -368,21 +485,72 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
     }
 
     #[test]
+    fn choices_of_what_is_printed_are_left_out() {
+        for (command, plain) in [
+            ("cargo test -q", "cargo test"),
+            ("cargo test --quiet --offline", "cargo test --offline"),
+            ("cargo test -- --nocapture --test-threads=1", "cargo test -- --test-threads=1"),
+            ("cargo test -- -Z unstable-options --format json --ignored", "cargo test -- --ignored"),
+            ("cargo test --message-format=short -Z build-std -- --show-output", "cargo test -Z build-std"),
+            ("A=1 cargo test -q && tool -q", "A=1 cargo test && tool -q"),
+            ("cargo test --offline", "cargo test --offline"),
+        ] {
+            assert_eq!(without_format(command), plain, "{command}");
+        }
+    }
+
+    #[test]
+    fn what_a_test_prints_is_no_report() {
+        let doubt = |text: &str| read(text, &nowhere).doubt;
+        assert_eq!(doubt(TEXT), None);
+        let forged = TEXT.replace("test tests::slow", "test gone ... ok\ntest tests::slow");
+        assert!(doubt(&forged).unwrap().contains("more tests than it ran"));
+        let again = TEXT.replace(
+            "ignored\n\nfailures",
+            "ignored\ntest result: ok. 9 passed; 0 failed\nrunning 1 test\ntest gone ... ok\n\nfailures",
+        );
+        assert!(doubt(&again).is_some());
+        let of_files = TEXT.replace("test tests::slow", "test tests/ui/a.rs ... ok\ntest tests::slow");
+        assert_eq!(doubt(&of_files), None, "tools write like this of files");
+        assert!(!read(&of_files, &nowhere).tests.keys().any(|id| id.contains("ui")));
+        // What a child process prints begins no program.
+        let child = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"shop\",\"src_path\":\"/w/src/lib.rs\"},\"executable\":\"/x/shop-1a2b\"}\n{\"reason\":\"build-finished\"}\n";
+        let text = TEXT.replace(
+            "test tests::slow",
+            " Running migrations\n Running all (of them)\n Doc-tests soon\ntest tests::slow",
+        );
+        let report = read(&format!("{child}{text}"), &nowhere);
+        assert!(report.ended && report.doubt.is_none() && report.tests.len() == 3, "{report:?}");
+    }
+
+    #[test]
+    fn a_test_may_fail_with_its_own_words() {
+        let text = "thread 'x' (7) panicked at tests/cart.rs:3:9:\nexpected an error\nnote: run with\n".to_owned();
+        let own = "fn x() {\n    let Err(_) = f() else {\n        panic!(\"expected an error\")\n    };\n}\n";
+        let found = failure(text.clone(), &|path, line| panics_at(path, own, line));
+        assert!(found.asserted && found.line == "expected an error", "{found:?}");
+        let calls = own.replace("panic!(", "f().expect(");
+        assert!(!failure(text, &|path, line| panics_at(path, &calls, line)).asserted);
+        assert!(!panics_at("src/lib.rs", own, 3), "the code's own panic");
+        assert_eq!(failure("Error: \"no\"\n".to_owned(), &nowhere).line, "Error: \"no\"");
+    }
+
+    #[test]
     fn a_binary_that_died_did_not_end() {
         let cut = TEXT.split("test tests::slow").next().unwrap();
-        assert!(!read(cut).ended);
-        assert!(!read("").ended);
+        assert!(!read(cut, &nowhere).ended);
+        assert!(!read("", &nowhere).ended);
     }
 
     #[test]
     fn a_compile_error_breaks_all() {
-        let report = read("error[E0425]: cannot find function `clamp` in this scope\n --> tests/a.rs:3:5\n");
+        let report = read("error[E0425]: cannot find function `clamp` in this scope\n --> tests/a.rs:3:5\n", &nowhere);
         assert!(report.broken_for("tests/a.rs::x").unwrap().failure.line.contains("`clamp`"));
         let two =
             "error[E0432]: unresolved import `shop::clamp`\n --> tests/a.rs:1:5\n\nerror[E0308]: mismatched types\n";
-        assert_eq!(read(two).broken[0].failure.line, "error[E0308]: mismatched types");
+        assert_eq!(read(two, &nowhere).broken[0].failure.line, "error[E0308]: mismatched types");
         let other = "error[E0061]: this function takes 3 arguments but 2 arguments were supplied\n --> tests/cart.rs:5:16\n  |\n5 |     assert_eq!(total(100, 0), 100);\n  |                ^^^^^-------- argument #3 is missing\n  |\nnote: function defined here\n --> src/lib.rs:1:8\n  |\n1 | pub fn total(price: i64, discount: i64, tax: i64) -> i64 {\n";
-        assert!(read(other).broken[0].failure.line.ends_with("supplied: `total`"));
+        assert!(read(other, &nowhere).broken[0].failure.line.ends_with("supplied: `total`"));
     }
 
     #[test]
@@ -413,7 +581,7 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
             run("tests/other.rs", "contract-55", "ok"),
         ]
         .concat();
-        let report = read(&output);
+        let report = read(&output, &nowhere);
         let ids: Vec<&str> = report.tests.keys().map(String::as_str).collect();
         let expected = [
             "a/tests/it.rs::new",
@@ -443,8 +611,11 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
                  ... ok\ntest src/lib.rs - Cart::new (line {c}) - compile fail ... ok\n\ntest result: FAILED.\n"
             )
         };
-        let report = read(&text(9, 11, 30));
-        assert_eq!(report.tests.keys().collect::<Vec<_>>(), read(&text(1, 20, 3)).tests.keys().collect::<Vec<_>>());
+        let report = read(&text(9, 11, 30), &nowhere);
+        assert_eq!(
+            report.tests.keys().collect::<Vec<_>>(),
+            read(&text(1, 20, 3), &nowhere).tests.keys().collect::<Vec<_>>()
+        );
         assert!(
             report.passed("shop::src/lib.rs - add") && report.passed("shop::src/lib.rs - Cart::new - compile fail")
         );
@@ -468,7 +639,7 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
         );
         assert_eq!(
             script("cargo test --message-format short -- --nocapture", &["unittests src/main.rs::t::x"]),
-            "cargo test --bins --no-fail-fast --message-format=json-render-diagnostics -- abc t::x --nocapture"
+            "cargo test --bins --no-fail-fast --message-format=json-render-diagnostics -- abc t::x"
         );
         assert!(Cargo.holds("tests/a.rs", "fn x() {", "tests/a.rs::x"));
         assert!(Cargo.holds("src/cart.rs", "mod tests { fn x() {", "unittests src/lib.rs::cart::tests::x"));

@@ -62,7 +62,8 @@ impl Runner for Go {
         let test = |name: &str, left, right| {
             format!("\nfunc Test_{name}(t *testing.T) {{\n\tif {left} != {right} {{\n\t\tt.Error({right})\n\t}}\n}}\n")
         };
-        let content = format!("package {package}\n\nimport \"testing\"\n{}{}", test(&a, x, y), test(&b, y, y));
+        let tests = nonce.in_any_order(&test(&a, x, y), &test(&b, y, y));
+        let content = format!("package {package}\n\nimport \"testing\"\n{tests}");
         let path = format!("{folder}{}_test.go", nonce.word(3));
         Some(Canary { path, content, passes: format!("Test_{b}"), fails: format!("Test_{a}") })
     }

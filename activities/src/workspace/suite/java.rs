@@ -114,7 +114,8 @@ impl Runner for Java {
         let case = |name: &str, left, right| {
             format!("\n    @{test}\n    public void {name}() {{\n        {assert}({left}, {right});\n    }}\n")
         };
-        let content = format!("{}\n{}{}}}\n", body.trim_end(), case(&a, x, y), case(&b, y, y));
+        let cases = nonce.in_any_order(&case(&a, x, y), &case(&b, y, y));
+        let content = format!("{}\n{cases}}}\n", body.trim_end());
         Some(Canary { path: path.to_owned(), content, passes: b, fails: a })
     }
 

@@ -126,7 +126,8 @@ impl Runner for Node {
         };
         let case =
             |name: &str, left, right| format!("{test}('{name}', () => {{\n  {};\n}});\n", assertion(&own, left, right));
-        let content = format!("{}\n\n{import}{}{}", content.trim_end(), case(&a, x, y), case(&b, y, y));
+        let cases = nonce.in_any_order(&case(&a, x, y), &case(&b, y, y));
+        let content = format!("{}\n\n{import}{cases}", content.trim_end());
         Some(Canary { path: path.to_owned(), content, passes: b, fails: a })
     }
 

@@ -98,14 +98,18 @@ impl Runner for Python {
             Some(id) => {
                 // The name of a test that was found, with more after it: the repository's own patterns find this too.
                 let name = self.title(id);
-                format!("def {name}_{a}():\n    assert {x} == {y}\n\n\ndef {name}_{b}():\n    assert {y} == {y}\n")
+                let test =
+                    |word: &str, left, right| format!("def {name}_{word}():\n    assert {left} == {right}\n\n\n");
+                nonce.in_any_order(&test(&a, x, y), &test(&b, y, y))
             }
-            None => format!(
-                "import unittest as _{a}\n\n\nclass Test{b}(_{a}.TestCase):\n    def test_{a}(self):\n        \
-                 self.assertEqual({x}, {y})\n\n    def test_{b}(self):\n        self.assertEqual({y}, {y})\n",
-            ),
+            None => {
+                let test = |word: &str, left, right| {
+                    format!("\n    def test_{word}(self):\n        self.assertEqual({left}, {right})\n")
+                };
+                let tests = nonce.in_any_order(&test(&a, x, y), &test(&b, y, y));
+                format!("import unittest as _{a}\n\n\nclass Test{b}(_{a}.TestCase):{tests}")
+            }
         };
-        // In which order they stand says nothing either.
         let (fails, passes) = match function {
             Some(id) => (format!("{}_{a}", self.title(id)), format!("{}_{b}", self.title(id))),
             None => (format!("test_{a}"), format!("test_{b}")),

@@ -40,10 +40,32 @@ async fn tests_that_meet_nothing_of_the_change_are_refused() {
                 vec![("shop/pricing.py", broken), ("tests/test_pricing.py", presence)],
                 "test_discount no longer tests what it tested",
             ),
+            (
+                "an assertion of mere presence",
+                vec![
+                    ("shop/pricing.py", with(PRICING, "\n\ndef floor():\n    pass\n")),
+                    tests("\n\ndef test_new():\n    import shop.pricing\n    assert hasattr(shop.pricing, 'floor')\n"),
+                ],
+                "they still pass when every function that you add does nothing",
+            ),
             ("a file that reads itself", vec![zero, tests(watches)], "With other expectations in the new tests"),
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_test_of_mere_presence_beside_others_is_shown() {
+    let bench = pytest_bench(&[]).await;
+    let code = ("shop/pricing.py", with(FIXED, "\n\ndef floor():\n    return 0\n"));
+    let asks =
+        "\n\ndef test_there():\n    import shop.pricing\n    assert callable(getattr(shop.pricing, 'floor', None))\n";
+    let proof = proof_of(&bench, &[code.clone(), tests(&with(NEW_FUNCTION, asks))], None).await.unwrap();
+    let told = &proof.evidence.look_at;
+    assert!(told.iter().any(|it| it.contains("test_there only asks whether something exists")), "{told:?}");
+    let asserts = with(asks, "    assert shop.pricing.floor() == 0\n");
+    let proof = proof_of(&bench, &[code, tests(&with(NEW_FUNCTION, &asserts))], None).await.unwrap();
+    assert!(!proof.evidence.look_at.iter().any(|it| it.contains("exists")), "{:?}", proof.evidence);
 }
 
 #[tokio::test]
@@ -210,7 +232,7 @@ async fn cases_and_places_of_old_tests_may_change_and_are_shown() {
             (
                 "moved and cut off from the code",
                 vec![less, ("tests/test_pricing.py", String::new()), ("tests/unit/test_pricing.py", with(&stub, "\n\ndef test_new():\n    import shop.pricing\n    assert shop.pricing.total(100, 0) == 99\n"))],
-                "does not pass with your change",
+                "is gone",
             ),
         ],
     )
@@ -245,4 +267,121 @@ async fn files_that_the_settings_name_are_those_of_the_base() {
     let told = &proof.evidence.look_at;
     assert!(told.contains(&"tests/plugin.py changes how tests are run".to_owned()), "{told:?}");
     assert!(told.contains(&"tests/helper.py holds no test and stands among them".to_owned()), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_fails_on_the_base_is_not_taken_away() {
+    let fault = "\n\ndef test_known_fault():\n    assert total(100, 700) == 0\n\n\ndef test_other_fault():\n    assert total(1, 1) == 5\n";
+    let unloadable = "from shop.absent import x\n\n\ndef test_x():\n    assert x() == 1\n";
+    let bench =
+        pytest_bench(&[("tests/test_pricing.py", &with(FUNCTIONS, fault)), ("tests/test_absent.py", unloadable)]).await;
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let new = fault.replace("known_fault", "more").replace("700", "600");
+    let without = with(FUNCTIONS, &new);
+    let skipped =
+        with(FUNCTIONS, &fault.replace("def test_other", "import pytest\n\n\n@pytest.mark.skip\ndef test_other"));
+    let all = || with(&with(FUNCTIONS, fault), NEW_FUNCTION);
+    all_refused(
+        &bench,
+        &[
+            ("gone", vec![fixed.clone(), ("tests/test_pricing.py", without)], "test_known_fault fails on the base"),
+            (
+                "skipped",
+                vec![fixed.clone(), ("tests/test_pricing.py", with(&skipped, NEW_FUNCTION))],
+                "test_other_fault fails on the base",
+            ),
+            (
+                "a file that cannot be loaded",
+                vec![fixed.clone(), ("tests/test_pricing.py", all()), ("tests/test_absent.py", String::new())],
+                "tests/test_absent.py cannot be loaded on the base",
+            ),
+        ],
+    )
+    .await;
+    let moved = [fixed, ("tests/test_pricing.py", all().replace("test_known_fault", "test_mended"))];
+    let proof = proof_of(&bench, &moved, None).await.unwrap();
+    let told = &proof.evidence.look_at;
+    assert!(told.iter().any(|it| it.ends_with("test_mended now, with the same text")), "{told:?}");
+}
+
+#[tokio::test]
+async fn old_tests_that_need_no_edit_demand_no_less() {
+    let bench = pytest_bench(&[]).await;
+    let fixed = ("shop/pricing.py", FIXED.to_owned());
+    let edited = |line: &str| {
+        let text = FUNCTIONS.replace("assert total(100, 30) == 70", line);
+        vec![fixed.clone(), ("tests/test_pricing.py", with(&text, NEW_FUNCTION))]
+    };
+    let renamed = |text: &str| text.replace("total(", "compute_total(").replace("import total", "import compute_total");
+    let empty = ("shop/pricing.py", "def compute_total(price, discount):\n    return 0\n".to_owned());
+    let follows = renamed(FUNCTIONS).replace("== 70", "is not None").replace("== 100", "is not None");
+    let stub = "def total(price, discount):\n    return max(price - discount, 0)";
+    let stub = FUNCTIONS.replace("from shop.pricing import total", stub);
+    let new = with("from shop.pricing import total\n", NEW_FUNCTION);
+    all_refused(
+        &bench,
+        &[
+            (
+                "a bound",
+                edited("assert total(100, 30) <= 70"),
+                "demands less than before, and it passes with your change",
+            ),
+            ("anything", edited("assert total(100, 30) is not None"), "demands less than before"),
+            (
+                "behind a new name",
+                vec![empty, ("tests/test_pricing.py", follows)],
+                "demands less than before, and it only follows another name",
+            ),
+            (
+                "moved onto a stub",
+                vec![
+                    fixed.clone(),
+                    ("tests/test_pricing.py", String::new()),
+                    ("tests/test_stub.py", stub),
+                    ("tests/test_new.py", new),
+                ],
+                "is gone",
+            ),
+        ],
+    )
+    .await;
+    for line in ["assert total(100, 30) == 70, 'thirty off'", "expected = 70\n    assert total(100, 30) == expected"] {
+        let proof = proof_of(&bench, &edited(line), None).await.unwrap();
+        let told = &proof.evidence.look_at;
+        let shown = told.iter().find(|it| it.contains("test_discount was edited and need not be"));
+        assert!(shown.is_some_and(|it| it.contains("`assert total(100, 30) == 70` -> `assert total")), "{told:?}");
+    }
+    let proof = proof_of(&bench, &edited("# thirty off\n    assert total(100,  30) == 70"), None).await.unwrap();
+    assert!(proof.evidence.look_at.is_empty(), "{:?}", proof.evidence);
+    // Another parameter, and with it another demand.
+    let taxed = ("shop/pricing.py", "def total(price, discount, tax):\n    return price - discount + tax\n".to_owned());
+    let sharp = FUNCTIONS.replace("30) == 70", "30, 7) == 77").replace("0) == 100", "0, 1) == 101");
+    let proof = proof_of(&bench, &[taxed, ("tests/test_pricing.py", sharp)], None).await.unwrap();
+    let told = &proof.evidence.look_at;
+    assert!(told.iter().any(|it| it.contains("test_discount demands something else beside a name")), "{told:?}");
+}
+
+#[tokio::test]
+async fn data_that_old_tests_compare_with_is_no_proof_alone() {
+    let code =
+        "def total(price, discount):\n    return price - discount\n\n\ndef label(price):\n    return f'{price} EUR'\n";
+    let tests = "import json\n\nfrom shop.pricing import label, total\n\nCASES = [(100, 30, 70)]\n\n\ndef test_cases():\n    for price, discount, left in CASES:\n        assert total(price, discount) == left\n\n\ndef test_label():\n    with open('tests/data/expected.json') as expected:\n        assert label(5) == json.load(expected)['label']\n";
+    let bench = pytest_bench(&[
+        ("shop/pricing.py", code),
+        ("tests/test_pricing.py", tests),
+        ("tests/data/expected.json", "{\"label\": \"5 EUR\"}\n"),
+    ])
+    .await;
+    let other = || ("shop/pricing.py", code.replace("EUR", "USD"));
+    let data = || ("tests/data/expected.json", "{\"label\": \"5 USD\"}\n".to_owned());
+    all_refused(&bench, &[("data", vec![other(), data()], "Only data or helpers of the tests tell")]).await;
+    let new = with(tests, "\n\ndef test_new():\n    assert label(6) == '6 USD'\n");
+    let proof = proof_of(&bench, &[other(), data(), ("tests/test_pricing.py", new)], None).await.unwrap();
+    let told = &proof.evidence.look_at;
+    assert!(told.iter().any(|it| it.ends_with("test_label compares with other data or helpers now")), "{told:?}");
+
+    // A table beside its test is part of it.
+    let less = ("shop/pricing.py", code.replace("price - discount", "price - discount - 1"));
+    let table = ("tests/test_pricing.py", tests.replace("30, 70)", "30, 69)"));
+    assert_eq!(proof_of(&bench, &[less, table], None).await.unwrap().new_tests.len(), 1);
 }

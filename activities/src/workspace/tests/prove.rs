@@ -64,6 +64,51 @@ async fn a_change_that_needs_no_new_test_is_checked_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_change_that_somebody_asked_for_needs_no_suite() {
+    let check = async |bench: &Bench, path: &str, content: &str| {
+        let head = bench.write(&bench.base(), path, content).await;
+        let request = Prove { base: bench.base(), head, command_seconds: 60, without_tests: None };
+        match bench.worker.prove_for(&bench.claim(), request, Demand::Green).await.unwrap() {
+            ProofOutcome::Proven(proof) => Ok(proof.evidence.look_at),
+            ProofOutcome::Refused { reason, .. } => Err(reason),
+        }
+    };
+    let bench = Bench::with(&[("README.md", "Prizes\n"), ("shop/pricing.py", PRICING)]).await;
+    assert_eq!(check(&bench, "README.md", "Prices\n").await.unwrap(), Vec::<String>::new());
+    let told = check(&bench, "shop/pricing.py", FIXED).await.unwrap();
+    assert!(told[0].starts_with("nothing was run: I found no test command"), "{told:?}");
+    assert!(check(&bench, "conftest.py", "x = 1\n").await.unwrap_err().contains("no test command"));
+
+    let dies = TESTS.replace("self.assertEqual(total(100, 0), 100)", "import os; os._exit(0)");
+    let bench =
+        Bench::with(&[("README.md", "Prizes\n"), ("shop/pricing.py", PRICING), ("tests/test_pricing.py", &dies)]).await;
+    assert!(check(&bench, "README.md", "Prices\n").await.unwrap()[0].contains("neither before nor after"));
+    let told = check(&bench, "shop/pricing.py", FIXED).await.unwrap();
+    assert!(told[0].starts_with("nothing was run: "), "{told:?}");
+    let weaker = dies.replace("total(100, 30), 70", "1, 1");
+    assert!(check(&bench, "tests/test_pricing.py", &weaker).await.is_err());
+}
+
+#[tokio::test]
+async fn names_that_are_no_text_are_no_way_around_a_proof() {
+    let bench = Bench::new().await;
+    let make = async |command: &str| {
+        let head = bench.write(&bench.base(), "shop/pricing.py", FIXED).await;
+        let head = bench.write(&head, "tests/test_pricing.py", &format!("{TESTS}{NEW_TEST}")).await;
+        bench.call(&head, "run_command", json!({"command": command})).await.0
+    };
+    for command in [
+        "printf 'x = 1\\n' > \"$(printf 'shop/a\\357\\277\\275.py')\"",
+        "printf 'x = 1\\n' > \"$(printf 'shop/a\\377.py')\"",
+        "ln -s /etc \"$(printf 'docs\\377.md')\"",
+    ] {
+        bench.refused(&make(command).await, "its name is not plain text").await;
+    }
+    let proof = bench.prove(&make("printf 'Notes\\n' > \"$(printf 'notes\\377.md')\"").await).await.unwrap();
+    assert!(proof.evidence.look_at[0].contains("name that is not plain text"), "{:?}", proof.evidence);
+}
+
+#[tokio::test]
 async fn an_honest_change_is_proven() {
     let bench = Bench::new().await;
     let head = bench.write(&bench.base(), "shop/pricing.py", FIXED).await;

@@ -8,7 +8,7 @@ use super::super::prove::Making;
 use super::super::suite::{Fate, Only, Run};
 use super::super::symbols::Missing;
 use super::super::trees::Changed;
-use super::super::{hunks, lint, plain};
+use super::super::{hunks, lint, plain, text};
 use super::{NAMED, Refusal, Seen, Trial};
 use crate::failure::ServiceError;
 use crate::sandbox::Exit;
@@ -28,7 +28,7 @@ impl Making<'_> {
         let of_tests = |path: &str| self.is_test(path);
         for hunk in hunks::chosen(hunks::of_diff(trial.diff, &of_tests)) {
             // What one run may take is enough for all of these.
-            if tried > 0 && started.elapsed() > self.limit {
+            if tried > 0 && (started.elapsed() > self.limit || self.is_late()) {
                 break;
             }
             let content = self.content(trial.head_tree, &hunk.path, true).await?;
@@ -52,6 +52,14 @@ impl Making<'_> {
             }
             tried += 1;
             seen.asserted |= run.asserted(&only.ids);
+            let empty = |language| assertions::hollow(language, &content, &|line| hunk.has_line(line)).is_some();
+            let adds = hunk.only_adds() && Language::of(&hunk.path).is_some_and(empty);
+            for id in only.ids.iter().filter(|id| noticed && !run.report.passed(id)) {
+                // What cannot be built any more says nothing about one test.
+                if adds || run.report.tests.contains_key(*id) && !hunk.only_names(&content) {
+                    *seen.only_added.entry((*id).to_owned()).or_insert(true) &= adds;
+                }
+            }
             if noticed {
                 evidence.undone += 1;
             } else if evidence.unnoticed.len() < lint::SHOWN {
@@ -102,6 +110,7 @@ impl Making<'_> {
         &mut self,
         trial: &Trial<'_>,
         evidence: &mut Evidence,
+        seen: &Seen,
     ) -> Result<Result<(), Refusal>, ServiceError> {
         let of_tests = |path: &str| self.is_test(path);
         let hunks = hunks::of_diff(trial.diff, &of_tests);
@@ -118,21 +127,34 @@ impl Making<'_> {
             contents.extend(hollow.map(|hollow| (path.to_owned(), Some(hollow))));
         }
         let unseen = "the new tests were red only because something did not exist; no assertion was seen to fail";
+        let asserted = trial.asserted() || seen.asserted;
         if contents.is_empty() {
-            evidence.look_at.push(unseen.to_owned());
+            evidence.look_at.extend((!asserted).then(|| unseen.to_owned()));
             return Ok(Ok(()));
         }
         let tree = self.with_contents(trial.head_tree, &contents).await?;
         let only = Only { ids: trial.ids(), ..Only::default() };
         let run = self.run_only(trial.suite, "head with functions that do nothing", &tree, Some(&only)).await?;
         if !run.is_whole() || !run.report.broken.is_empty() {
-            evidence.look_at.push(unseen.to_owned());
-        } else if only.ids.iter().all(|id| run.report.passed(id)) {
+            evidence.look_at.extend((!asserted).then(|| unseen.to_owned()));
+            return Ok(Ok(()));
+        }
+        // Where a test asserts that something is there, its absence looks like any other fault.
+        let asks = |id: &&&str| run.report.passed(id) && (!asserted || seen.only_added.get(**id) == Some(&true));
+        let asking: Vec<&&str> = only.ids.iter().filter(asks).collect();
+        if asking.len() == only.ids.len() {
             return Ok(Err(
                 "Your new tests are red on the base only because something does not exist there: they still pass when every \
                  function that you add does nothing. Assert what it returns or changes."
                     .to_owned(),
             ));
+        }
+        let named = asking.into_iter().filter(|_| asserted).take(NAMED);
+        evidence.look_at.extend(named.map(|id| {
+            format!("{} only asks whether something exists: it passes when that does nothing", text::cap_line(id, 200))
+        }));
+        if !asserted && evidence.flipped == 0 && !run.asserted(&only.ids) {
+            evidence.look_at.push(unseen.to_owned());
         }
         Ok(Ok(()))
     }
