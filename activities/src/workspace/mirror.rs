@@ -204,10 +204,19 @@ fn is_whole(directory: &Path) -> bool {
     ["HEAD", "config", "info/attributes", "objects", "refs"].iter().all(|name| directory.join(name).exists())
 }
 
+/// A directory, told from all before and after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Which {
+    device: u64,
+    number: u64,
+    /// Systems give a number that is free to the next directory.
+    made: Option<SystemTime>,
+}
+
 /// Which directory the copy of a repository is now; a copy that was made anew is another.
-pub(super) fn which(settings: &Settings, repository: &RepositoryName) -> Option<(u64, u64)> {
+pub(super) fn which(settings: &Settings, repository: &RepositoryName) -> Option<Which> {
     let found = place(settings, repository).metadata().ok()?;
-    Some((found.dev(), found.ino()))
+    Some(Which { device: found.dev(), number: found.ino(), made: found.created().ok() })
 }
 
 /// Takes a copy that is not whole out of the way, so that the next call makes it anew. Calls that work with it now fail, and
@@ -215,7 +224,7 @@ pub(super) fn which(settings: &Settings, repository: &RepositoryName) -> Option<
 pub(super) async fn discard(
     settings: &Settings,
     repository: &RepositoryName,
-    seen: Option<(u64, u64)>,
+    seen: Option<Which>,
 ) -> Result<(), ServiceError> {
     let directory = place(settings, repository);
     let _held = lock::wait(directory.with_extension("lock")).await?;

@@ -42,7 +42,8 @@ pub(in crate::workspace) fn detect(names: &[&str]) -> Option<String> {
     if has("pom.xml") {
         return Some("mvn -q test".to_owned());
     }
-    if !has("build.gradle") && !has("build.gradle.kts") {
+    // `gradle init` writes no build file at the root, only settings that name the projects below.
+    if !["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"].into_iter().any(has) {
         return None;
     }
     Some(if has("gradlew") { "./gradlew test" } else { "gradle test" }.to_owned())
@@ -358,6 +359,7 @@ mod tests {
         assert_eq!(detect(&["pom.xml"]).unwrap(), "mvn -q test");
         assert_eq!(detect(&["build.gradle.kts", "gradlew"]).unwrap(), "./gradlew test");
         assert_eq!(detect(&["build.gradle"]).unwrap(), "gradle test");
+        assert_eq!(detect(&["settings.gradle.kts", "app/build.gradle.kts", "gradlew"]).unwrap(), "./gradlew test");
         assert_eq!(detect(&["src/A.java"]), None);
         assert!(recognise(&Repository::default(), "./mvnw -q verify").is_some());
         assert!(recognise(&Repository::default(), "make test").is_none());

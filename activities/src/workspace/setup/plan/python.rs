@@ -113,18 +113,19 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
         places.push(below("/w", &below(root, "src")));
     }
     let places: Vec<String> = places.iter().map(|place| quote(place.trim_end_matches('/'))).collect();
+    // A package may run code whenever this interpreter starts, so that none is started any more, as long as the registries are in
+    // reach: pytest comes first, in the version that the packages want if they want another.
+    let begin = format!("{ENVIRONMENT}python -m pip install --quiet --only-binary :all: pytest=={}\n", pinned::PYTEST);
     let end = format!(
-        "\npython -c 'import pytest' 2>/dev/null || python -m pip install --quiet --only-binary :all: pytest=={}\n\
-         printf '%s\\n' {} > \"$(python -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))')/workspace.pth\"\n",
-        pinned::PYTEST,
+        "\nfor site in {PYTHON}/lib/python3*/site-packages; do printf '%s\\n' {} > \"$site/workspace.pth\"; done\n",
         places.join(" ")
     );
     if has("uv.lock") {
         part.title = "uv sync".into();
         part.tools.push("uv".into());
         part.online = format!(
-            "set -e\n{}\nexport VIRTUAL_ENV={PYTHON}\n{ENVIRONMENT}\
-             sync='sync --no-install-project --no-install-workspace --no-install-local --no-build --quiet'\n\
+            "set -e\n{}\nexport VIRTUAL_ENV={PYTHON}\n{begin}\
+             sync='sync --inexact --no-install-project --no-install-workspace --no-install-local --no-build --quiet'\n\
              $tool $sync --locked --all-extras --all-groups \\\n\
              || {{ $tool $sync --all-extras --all-groups && {AHEAD}; }} || $tool $sync --frozen{end}",
             uv(tooling)
@@ -136,7 +137,7 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
         part.title = "poetry install".into();
         part.tools.push("poetry".into());
         part.online = format!(
-            "set -e\n{}\n{ENVIRONMENT}export VIRTUAL_ENV={PYTHON} POETRY_INSTALLER_ONLY_BINARY=:all:\n\
+            "set -e\n{}\n{begin}export VIRTUAL_ENV={PYTHON} POETRY_INSTALLER_ONLY_BINARY=:all:\n\
              install='install --no-root --no-directory --no-interaction --all-extras --quiet'\n\
              $tool $install || {{ $tool lock --no-interaction --quiet && $tool $install && {AHEAD}; }}{end}",
             poetry(tooling)
@@ -190,7 +191,7 @@ fn part(files: &Files, root: &str, tooling: &Tooling) -> Option<Result<Part, Str
     let shown = if listed.is_empty() { arguments.join(" ") } else { "of the project's dependencies".to_owned() };
     part.title = format!("pip install {shown}");
     part.online =
-        format!("set -e\n{ENVIRONMENT}python -m pip install --quiet --only-binary :all: {}{end}", arguments.join(" "));
+        format!("set -e\n{begin}python -m pip install --quiet --only-binary :all: {}{end}", arguments.join(" "));
     Some(Ok(part))
 }
 

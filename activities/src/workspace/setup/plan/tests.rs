@@ -41,6 +41,9 @@ fn python_is_found_by_lock_files_lists_and_tables() {
         part.online.contains("--only-binary :all: -r .ticketwright-requirements.txt")
             && part.online.contains("'/w' '/w/src'")
     );
+    // No package runs where the registries are in reach: nothing starts the interpreter after they are there.
+    let (_, after) = part.online.split_once("-r .ticketwright-requirements.txt").unwrap();
+    assert!(!after.contains("python -") && part.online.contains("pytest=="), "{}", part.online);
     assert_eq!((part.deps, part.root.as_str()), (vec![PYTHON.to_owned()], ""));
 
     let cfg = "[options]\ninstall_requires =\n    six\n    attrs>=20\n[options.extras_require]\ndev = pytest\ndocs = sphinx\n";
