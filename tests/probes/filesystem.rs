@@ -9,7 +9,7 @@ const ROOT: &[crate::weaken::Weakness] = &[Remount];
 pub(crate) const PROBES: &[Probe] = &[
     Probe::new("to write to /", r#"must_fail write_to /; echo held"#, ROOT).root(),
     Probe::new("to write to /usr", r#"for d in /usr /usr/bin /usr/lib /usr/local; do must_fail write_to $d; done; echo held"#, &[]).root(),
-    Probe::new("to write to /etc", r#"must_fail write_to /etc; must_fail sh -c 'echo x >> /etc/passwd.probe && rm /etc/passwd.probe'; echo held"#, ROOT).root(),
+    Probe::new("to write to /etc", r#"must_fail write_to /etc; must_fail sh -c 'echo x >> /etc/passwd.probe && rm /etc/passwd.probe'; echo held"#, &[]).root(),
     Probe::new("to write to /run", r#"must_fail write_to /run; echo held"#, ROOT).root(),
     Probe::new("to write to /home", r#"must_fail write_to /home; echo held"#, ROOT).root(),
     Probe::new("to write to /dev", r#"must_fail write_to /dev; echo held"#, &[RemountDev]).root(),

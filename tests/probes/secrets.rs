@@ -25,7 +25,7 @@ at = libc.shmat(found, None, 0o10000) if found >= 0 else None
 print(ctypes.string_at(at, 64).decode(errors="replace") if at else "none")' 2>&1; echo held"#, &[Ipc]),
     Probe::new("the list of what the host shares", r#"[ "$(wc -l < /proc/sysvipc/shm)" -le 1 ] || leak "$(cat /proc/sysvipc/shm)"; echo held"#, &[Ipc]),
     Probe::new("the host's users", r#"[ "$(wc -l < /etc/passwd)" = 2 ] || leak "$(head -3 /etc/passwd)"; echo held"#, &[]).perhaps(&[System]),
-    Probe::new("keys of the host's own TLS", r#"must_fail ls /etc/ssl/private; [ "$(ls /etc/ssl)" ] && [ "$(ls /etc/ssl | grep -v -x -e certs -e openssl.cnf)" ] && leak "$(ls /etc/ssl)"; echo held"#, &[]).untold(),
+    Probe::new("keys of the host's own TLS", r#"must_fail ls /etc/ssl/private; [ "$(ls /etc/ssl)" ] && [ "$(ls /etc/ssl | grep -v -x -e certs -e openssl.cnf)" ] && leak "$(ls /etc/ssl)"; echo held"#, &[]).untold().perhaps(&[System]),
     Probe::new("home directories", r#"[ -z "$(ls -d /root/.[a-z]* /home/[!u]* 2>/dev/null)" ] || leak "$(ls -d /root /home/*)"; echo held"#, &[]).root().perhaps(&[System]),
     Probe::new("control sockets of the host", r#"
         for path in /var/run /run/docker.sock /run/dbus /run/systemd /run/user; do [ -e $path ] && leak $path; done; echo held"#, &[System]),

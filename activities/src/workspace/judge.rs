@@ -231,6 +231,32 @@ pub(super) fn kept(base: &Run, head: &Run, old: Option<&Run>, command: &str) -> 
     Err(reason)
 }
 
+/// Why a proof is none whose only witness compares with what the change has written anew.
+fn only_rewritten(id: &str, by_snapshot: bool) -> Refusal {
+    if by_snapshot {
+        format!(
+            "Only snapshots tell your change from the base, as in {id}. What a snapshot expects was written by the code itself: \
+             assert in a test what should come out."
+        )
+    } else {
+        format!(
+            "Only data or helpers of the tests tell your change from the base, as in {id}, whose own text is what it was. Assert \
+             in a test what should come out."
+        )
+    }
+}
+
+/// Why new tests prove nothing: a line for each of the first of them.
+fn not_red(faults: &[String]) -> Refusal {
+    let mut reason = "Every new test must fail without your change, by an assertion or because it uses something that your change \
+                      adds. These do not:\n"
+        .to_owned();
+    reason.push_str(&faults[..faults.len().min(NAMED)].join("\n"));
+    reason.push('\n');
+    more(&mut reason, faults.len());
+    reason
+}
+
 /// Every new test is red on the base for the right reason, and old tests demand no less than before. Where only a green
 /// suite is asked for, new tests may be green on the base too; they are not listed then.
 pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> Result<Judged, Refusal> {
@@ -301,18 +327,7 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
         && demand == Demand::RedToGreen
         && nothing
     {
-        let id = &test.id;
-        return Err(if symbols.snapshots || by_snapshot(&test.red) {
-            format!(
-                "Only snapshots tell your change from the base, as in {id}. What a snapshot expects was written by the code \
-                 itself: assert in a test what should come out."
-            )
-        } else {
-            format!(
-                "Only data or helpers of the tests tell your change from the base, as in {id}, whose own text is what it was. \
-                 Assert in a test what should come out."
-            )
-        });
+        return Err(only_rewritten(&test.id, symbols.snapshots || by_snapshot(&test.red)));
     }
     if demand == Demand::RedToGreen && nothing {
         return Err(
@@ -345,14 +360,7 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
         }
     }
     if demand == Demand::RedToGreen && !faults.is_empty() {
-        let mut reason =
-            "Every new test must fail without your change, by an assertion or because it uses something that \
-                          your change adds. These do not:\n"
-                .to_owned();
-        reason.push_str(&faults[..faults.len().min(NAMED)].join("\n"));
-        reason.push('\n');
-        more(&mut reason, faults.len());
-        return Err(reason);
+        return Err(not_red(&faults));
     }
     tests.extend(sharpened);
     let adapted_ids = adapted.iter().map(|test| test.id.clone()).collect();

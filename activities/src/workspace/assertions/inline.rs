@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn code_and_tests_of_a_file_are_told_apart() {
-        assert_eq!(lines(BASE), [5..10]);
+        assert_eq!(lines(BASE), [Range { start: 5, end: 10 }]);
         assert!(lines("pub fn f() {}\n").is_empty());
         let head = BASE.replace("    1\n", "    2\n").replace("fn one", "fn two");
         assert_eq!(combined(BASE, &head), BASE.replace("fn one", "fn two"));
@@ -217,7 +217,7 @@ mod tests {
             let count = tests.lines().count();
             let source = format!("{code}\n{tests}\n{code}\n");
             let from = code.lines().count() + 1;
-            assert_eq!(lines(&source), [from..from + count], "{source}");
+            assert_eq!(lines(&source), [Range { start: from, end: from + count }], "{source}");
         }
         let two = "#[cfg(test)]\nmod tests {\n    // one\n}\nfn f() {}\n#[cfg(test)]\nmod more {\n}\n";
         assert_eq!(lines(two), [1..5, 6..9]);

@@ -429,7 +429,7 @@ fn failure(text: String, place: &InPlace<'_>) -> Failure {
     let mut line = values.fold(message, |line, value| format!("{line} {value}"));
     if panic.is_empty() {
         // A test that returns an error.
-        line = text.lines().find(|line| line.starts_with("Error: ")).unwrap_or_default().to_owned();
+        text.lines().find(|line| line.starts_with("Error: ")).unwrap_or_default().clone_into(&mut line);
     }
     Failure { asserted, line, text }
 }

@@ -186,7 +186,7 @@ async fn node_and_mocha_are_believed_when_they_are_honest() {
         (TEST, &old),
         ("test/helper.js", "exports.one = 1;\n"),
     ];
-    let node = bench_with(&files, &[modules.clone()]).await;
+    let node = bench_with(&files, std::slice::from_ref(&modules)).await;
     let tests = format!("{old}{new}");
     let proof = proof_of(&node, &owned(&[(CODE, FIXED), (TEST, &tests)]), None).await.unwrap();
     assert_eq!(proof.new_tests.len(), 1);
