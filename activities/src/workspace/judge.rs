@@ -248,9 +248,10 @@ fn only_rewritten(id: &str, by_snapshot: bool) -> Refusal {
 
 /// Why new tests prove nothing: a line for each of the first of them.
 fn not_red(faults: &[String]) -> Refusal {
-    let mut reason = "Every new test must fail without your change, by an assertion or because it uses something that your change \
+    let mut reason =
+        "Every new test must fail without your change, by an assertion or because it uses something that your change \
                       adds. These do not:\n"
-        .to_owned();
+            .to_owned();
     reason.push_str(&faults[..faults.len().min(NAMED)].join("\n"));
     reason.push('\n');
     more(&mut reason, faults.len());

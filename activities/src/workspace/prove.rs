@@ -212,7 +212,10 @@ fn commit_of(workspace: &Workspace) -> CommitSha {
 }
 
 impl Making<'_> {
-    #[expect(clippy::too_many_lines, reason = "the steps of a proof in their order, each on what those before it found")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the steps of a proof in their order, each on what those before it found"
+    )]
     async fn make(
         &mut self,
         base_tree: &str,

@@ -51,11 +51,7 @@ impl WorkspaceActivities {
     ///
     /// # Errors
     /// As of the activity `workspace.call_tool`, which makes `claim` of itself.
-    pub async fn call_tool_for(
-        &self,
-        claim: &Claim,
-        request: WorkspaceCall,
-    ) -> Result<WorkspaceReply, ServiceError> {
+    pub async fn call_tool_for(&self, claim: &Claim, request: WorkspaceCall) -> Result<WorkspaceReply, ServiceError> {
         let WorkspaceCall { workspace, call, command_seconds } = request;
         let input = self.blobs.get(&call.input).await?;
         let area = Area::claim(&self.settings, claim).await?;
