@@ -129,7 +129,7 @@ impl Git {
 
     /// Runs a command, returns what it prints.
     pub(super) async fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Vec<u8>, GitFailed> {
-        finish(self.command(args), &[], LOCAL_LIMIT).await
+        self.run_within(LOCAL_LIMIT, args).await
     }
 
     /// Runs a command that may take `limit`, returns what it prints.
@@ -147,21 +147,15 @@ impl Git {
         cap: u64,
         args: impl IntoIterator<Item = S>,
     ) -> Result<Vec<u8>, GitFailed> {
-        let mut command = self.command(args);
-        command.stdin(Stdio::null());
-        let what = subcommand(&command);
-        let outcome = async {
-            let mut child = start(&mut command)?;
-            let (out, errors) = (child.stdout.take(), child.stderr.take());
-            // Having enough closes the pipe, which ends git at its next word.
-            let (stdout, said) = tokio::try_join!(read(out, cap), read(errors, cap))?;
-            io::Result::Ok((child.wait().await?, stdout, said))
+        let cap = usize::try_from(cap).unwrap_or(usize::MAX);
+        let mut printed = Vec::new();
+        let fill = |piece: &[u8]| {
+            let room = cap - printed.len();
+            printed.extend_from_slice(&piece[..piece.len().min(room)]);
+            if printed.len() == cap { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        match within(LOCAL_LIMIT, outcome).await {
-            Ok((_, stdout, _)) if u64::try_from(stdout.len()).is_ok_and(|read| read == cap) => Ok(stdout),
-            Ok((status, stdout, said)) => ended(what, status, stdout, &said),
-            Err(error) => Err(not_run(what, &error)),
-        }
+        self.run_through(args, fill).await?;
+        Ok(printed)
     }
 
     /// Runs a command and hands on what it prints, piece by piece, until `take` has enough.
@@ -176,6 +170,7 @@ impl Git {
         let outcome = async {
             let mut child = start(&mut command)?;
             let (out, errors) = (child.stdout.take(), child.stderr.take());
+            // Having enough closes the pipe, which ends git at its next word.
             let taking = async {
                 let Some(mut out) = out else { return Ok(true) };
                 let mut piece = vec![0; PIECE];

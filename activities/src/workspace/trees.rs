@@ -92,10 +92,15 @@ impl Making<'_> {
         self.overlay(tree, files.iter()).await
     }
 
-    pub(super) async fn changed(&self, from: &str, to: &str) -> Result<Vec<Changed>, ServiceError> {
+    /// What differs between two trees: for each file `:100644 100755 <old> <new> M` and its path, each ended by a NUL.
+    async fn raw_changes(&self, from: &str, to: &str) -> Result<String, ServiceError> {
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--raw", from, to];
         let raw = self.mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
-        let raw = String::from_utf8_lossy(&raw);
+        Ok(String::from_utf8_lossy(&raw).into_owned())
+    }
+
+    pub(super) async fn changed(&self, from: &str, to: &str) -> Result<Vec<Changed>, ServiceError> {
+        let raw = self.raw_changes(from, to).await?;
         let mut fields = raw.split_terminator('\0');
         let mut changed = Vec::new();
         while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
@@ -115,9 +120,7 @@ impl Making<'_> {
     /// Files that differ under names which no other part of a proof can tell: they are not UTF-8, or look as if they were not.
     /// Documents go before a person.
     pub(super) async fn unnamed(&self, from: &str, to: &str) -> Result<Result<Vec<String>, Refusal>, ServiceError> {
-        let args = ["diff-tree", "-r", "-z", "--no-renames", "--raw", from, to];
-        let raw = self.mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
-        let raw = String::from_utf8_lossy(&raw);
+        let raw = self.raw_changes(from, to).await?;
         let mut fields = raw.split_terminator('\0');
         let mut told = Vec::new();
         while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
