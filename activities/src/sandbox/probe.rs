@@ -1,12 +1,14 @@
 //! Whether this host can run the sandbox: the real profile run once, and what is missing said by name.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::Uid;
 use workflows::contract::failure::FailureKind;
 
 use super::command::{Command, Exit};
@@ -42,7 +44,8 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
         .map_err(|error| unsupported("the system-call filter does not compile here".into()).caused_by(error))?;
     let launcher = Launcher::start()
         .map_err(|error| unsupported("the sandbox launcher cannot start a thread".into()).caused_by(error))?;
-    let (state, etc) = state(&settings)?;
+    let helper = inside::find(&settings);
+    let (state, etc) = state(&settings, helper.as_deref().ok())?;
     let slots = Slots::new(settings.first_uid, settings.slots, &state);
 
     let mut warnings = Vec::new();
@@ -56,7 +59,6 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
             if groups.count_memory() { "limits per process hold" } else { "memory is watched four times a second" };
         warnings.push(format!("No control groups ({}); {then}.", missing.join("; ")));
     }
-    let helper = inside::find(&settings);
     if let Err(why) = &helper {
         warnings.push(format!("No Landlock ({why}); the other layers hold."));
     }
@@ -64,8 +66,15 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
     warnings.push(format!(
         "Disk is a soft cap: a command is stopped a quarter of a second to some seconds after {mib} MB."
     ));
-    let mut sandbox =
-        Sandbox::new(Inner { settings, filter, launcher, slots, groups: Arc::new(groups), etc, helper: helper.ok() });
+    let mut sandbox = Sandbox::new(Inner {
+        settings,
+        filter,
+        launcher,
+        slots,
+        groups: Arc::new(groups),
+        etc,
+        helper: helper.is_ok(),
+    });
 
     look(&sandbox).await?;
     if sandbox.has_helper()
@@ -79,11 +88,11 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
     Ok(sandbox)
 }
 
-/// The directory for the sandbox's own files, and the copy of `/etc` in it.
-fn state(settings: &Settings) -> Result<(PathBuf, Etc), ServiceError> {
+/// The directory for the sandbox's own files, and its `/etc` in it.
+fn state(settings: &Settings, helper: Option<&Path>) -> Result<(PathBuf, Etc), ServiceError> {
     let mut failed = None;
     for state in settings.states() {
-        match open_state(&state).and_then(|()| Etc::make(&state, &settings.read_only)) {
+        match open_state(&state).and_then(|()| Etc::make(&state, &settings.read_only, helper)) {
             Ok(etc) => return Ok((state, etc)),
             Err(error) => failed = Some((state, error)),
         }
@@ -107,22 +116,31 @@ fn open_state(state: &Path) -> io::Result<()> {
     }
     match fs::DirBuilder::new().mode(mode).create(state) {
         // Whatever our umask is.
-        Ok(()) => return fs::set_permissions(state, Permissions::from_mode(mode)),
+        Ok(()) => fs::set_permissions(state, Permissions::from_mode(mode))?,
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Err(_) => {}
     }
-    let found = state.metadata()?;
-    let refused = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    match why_not(&state.metadata()?, us, statvfs(state)?.flags()) {
+        Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
+        None => Ok(()),
+    }
+}
+
+/// Why a directory that is there cannot be the sandbox's own.
+fn why_not(found: &Metadata, us: Uid, mounted: FsFlags) -> Option<String> {
     if !found.is_dir() {
-        refused("it is no directory".into())
+        Some("it is no directory".into())
     } else if found.uid() != us.as_raw() {
-        refused(format!("it belongs to user {}, the worker is {us}", found.uid()))
+        Some(format!("it belongs to user {}, the worker is {us}", found.uid()))
     } else if found.mode() & 0o022 != 0 {
-        refused("others may write to it".into())
+        Some("others may write to it".into())
     } else if us.is_root() && found.mode() & 0o001 == 0 {
-        refused("others may not pass through it; chmod o+x lets them".into())
+        Some("others may not pass through it; chmod o+x lets them".into())
+    } else if mounted.contains(FsFlags::ST_NOEXEC) {
+        // The helper in it has to run.
+        Some("its file system is mounted noexec".into())
     } else {
-        Ok(())
+        None
     }
 }
 
@@ -239,6 +257,15 @@ mod tests {
         let file = directory.path().join("file");
         fs::write(&file, "x").unwrap();
         assert!(open_state(&file).unwrap_err().to_string().contains("no directory"));
+    }
+
+    #[test]
+    fn a_file_system_without_programs_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let why = |mounted| why_not(&directory.path().metadata().unwrap(), nix::unistd::geteuid(), mounted);
+        assert_eq!(why(FsFlags::ST_NOSUID | FsFlags::ST_NOEXEC), Some("its file system is mounted noexec".into()));
+        assert_eq!(why(FsFlags::ST_NOSUID), None);
     }
 
     #[test]
