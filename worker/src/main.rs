@@ -9,6 +9,7 @@ mod remote;
 mod runs;
 mod schedule;
 mod secrets;
+mod store;
 mod supervise;
 mod telemetry;
 mod temporal;
