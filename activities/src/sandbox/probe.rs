@@ -23,6 +23,10 @@ use crate::failure::ServiceError;
 /// The oldest bubblewrap that can close the user namespace behind itself (`--disable-userns`).
 const OLDEST_BUBBLEWRAP: (u32, u32) = (0, 8);
 
+/// How a worker comes to control groups. In a container (Docker 28, moby/moby#48828) its own is mounted read-only otherwise.
+const GROUPS: &str = " To have them: run the worker as root, or as a systemd service with Delegate=memory pids; in a container as \
+                      root with docker run --security-opt writable-cgroups=true (Docker 28 or later).";
+
 /// What a command must find inside; prints one line for each that it does not find.
 const LOOK: &str = r#"
 status() { grep -q "^$1:.$2\$" /proc/self/status; }
@@ -57,7 +61,11 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
     if !missing.is_empty() {
         let then =
             if groups.count_memory() { "limits per process hold" } else { "memory is watched four times a second" };
-        warnings.push(format!("No control groups ({}); {then}.", missing.join("; ")));
+        let what = if groups.count_memory() { "Not all control groups" } else { "No control groups" };
+        // What a worker does for itself when it starts needs nobody.
+        let by_itself = missing.iter().any(|why| why.contains("moves itself"));
+        let remedy = if settings.control_groups && !by_itself { GROUPS } else { "" };
+        warnings.push(format!("{what} ({}); {then}.{remedy}", missing.join("; ")));
     }
     if let Err(why) = &helper {
         warnings.push(format!("No Landlock ({why}); the other layers hold."));
@@ -156,7 +164,7 @@ async fn look(sandbox: &Sandbox) -> Result<(), ServiceError> {
         }
         Exit::LaunchFailed(why) => Err(unsupported(format!("the sandbox does not start: {why}{}", hint(&why)))),
         other => Err(unsupported(format!(
-            "the sandbox starts but bash does not work in it ({other:?}): {}. It needs bash, grep, ls and git in /usr",
+            "the sandbox starts but bash does not work in it ({other}): {}. It needs bash, grep, ls and git in /usr",
             said.trim_end()
         ))),
     }
@@ -181,7 +189,7 @@ impl Sandbox {
                 None
             }
             (Exit::Code(0), Answer::None) => Some("this kernel has none, it came with 5.13".to_owned()),
-            (exit, _) => Some(format!("{INSIDE} does not run: {exit:?}, {}", said.trim())),
+            (exit, _) => Some(format!("{INSIDE} does not run: {exit}, {}", said.trim())),
         })
     }
 }
@@ -231,7 +239,7 @@ fn hint(complaint: &str) -> &'static str {
     } else if complaint.contains("seccomp") || complaint.contains("SECCOMP") {
         ". The kernel needs CONFIG_SECCOMP_FILTER"
     } else if complaint.contains("Permission denied") {
-        ". Every directory above the workspaces must be open to other users (chmod o+x)"
+        ". Every directory above what it names must let other users pass (chmod o+x); ticketwright check says which does not"
     } else {
         ""
     }

@@ -186,8 +186,8 @@ impl WorkspaceActivities {
             Exit::Code(0) if files.join("seen").exists() => {}
             other => {
                 return Err(unsupported(format!(
-                    "the sandbox cannot work in {directory} ({other:?}): its user must be able to pass through every \
-                     directory above (chmod o+x), or choose another directory"
+                    "the sandbox cannot work in {directory} ({other}): its user must be able to pass through every \
+                     directory above; ticketwright check names those that are closed. Open them (chmod o+x), or choose another directory"
                 )));
             }
         }

@@ -549,7 +549,7 @@ impl Making<'_> {
         self.spent += if self.runs == 0 { Duration::ZERO } else { started.elapsed() };
         self.runs += 1;
         let what = if only.is_some() { ", new tests only" } else { "" };
-        let _ = writeln!(self.log, "== {} on {name}{what}: {:?}", suite.command, run.exit);
+        let _ = writeln!(self.log, "== {} on {name}{what}: {}", suite.command, run.exit);
         self.log.push_str(&shortened(run.output.trim_end()));
         self.log.push('\n');
         Ok(run)

@@ -72,7 +72,8 @@ impl WorkspaceActivities {
         }
         survey.notes.extend(absent(&mirror, &workspace.base, area.path()).await?);
         let tree = mirror.tree_of(&workspace.base).await?;
-        survey.notes.extend(self.set_up(&area, &mirror, &tree, workspace.approved()).await?);
+        survey.set_up = self.set_up(&area, &mirror, &tree, workspace.approved()).await?;
+        survey.notes.extend(survey.set_up.iter().cloned());
         survey.notes.truncate(NOTES);
         Ok(survey)
     }

@@ -17,8 +17,13 @@ const INSTRUCTION: &str = "@agent show thousands with a comma";
 /// How often the run is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Plays the scenario and ends with the reply, the diff and the checks.
-pub(crate) async fn tell(stack: &Stack, observer: &Observer, screen: &Screen, scripted: bool) -> anyhow::Result<()> {
+/// Plays the scenario and ends with the reply, the diff and the checks. Returns what `ticketwright` can show of it.
+pub(crate) async fn tell(
+    stack: &Stack,
+    observer: &Observer,
+    screen: &Screen,
+    scripted: bool,
+) -> anyhow::Result<Vec<String>> {
     let github = &stack.world.github;
     github.add_user("ana", Permission::Write);
     github.add_user("mallory", Permission::Read);
@@ -66,7 +71,7 @@ pub(crate) async fn tell(stack: &Stack, observer: &Observer, screen: &Screen, sc
     screen.line(&format!("  {}", pull_request.url));
     screen.line("  Try next: a whole ticket, with a plan that you approve: make demo");
     anyhow::ensure!(status.answered.iter().any(|answer| answer.outcome.contains("CI is green")), "CI is not green");
-    Ok(())
+    Ok(vec![format!("transcript {run}/execution/acme.shop-api/1")])
 }
 
 /// What was told so far.

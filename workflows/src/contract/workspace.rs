@@ -96,6 +96,9 @@ pub struct Survey {
     /// What is out of the ordinary, one line each: submodules that are not there, pointers instead of large files, a set-up
     /// that failed. At most 20.
     pub notes: Vec<String>,
+    /// Those of the notes that are about what could not be installed: tests that need it cannot run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_up: Vec<String>,
 }
 
 /// One `AGENTS.md`.

@@ -1,5 +1,6 @@
 //! Runs a set-up: first with the registries in reach, then the packages' own scripts without them, and collects the result.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io;
@@ -7,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::allow::NOT_LISTED;
 use super::environment::{self, CACHES, Certificates, DEPENDENCIES, PORT, SOCKET_DIRECTORY};
 use super::layers::{self, Layer, Making};
 use super::plan::{Part, quote};
@@ -314,24 +316,21 @@ fn in_place(root: &str, name: &str) -> String {
 pub(super) fn why(finished: &Finished, traffic: &Traffic, seconds: u64) -> (String, bool) {
     let output = finished.stdout.text();
     let said = match &finished.exit {
+        Exit::Code(code) if output.trim().is_empty() => format!("exit code {code}, and nothing printed"),
         Exit::TimedOut => format!("it was stopped after {seconds} s"),
         Exit::OverLimit(which) => format!("it was stopped, over its limit of {which}"),
         Exit::NotStarted(why) => format!("it could not be started: {why}"),
         _ => last_words(&output),
     };
-    let list = |of: &std::collections::BTreeMap<String, String>| {
-        of.iter().take(5).map(|(host, why)| format!("{host}: {why}")).collect::<Vec<_>>().join("; ")
-    };
+    if !traffic.refused.is_empty() {
+        return (format!("{} It ended so: {said}", refusal(&traffic.refused)), false);
+    }
     if matches!(finished.exit, Exit::TimedOut | Exit::OverLimit(_) | Exit::NotStarted(_)) {
         return (said, false);
     }
-    if !traffic.refused.is_empty() {
-        let asked = list(&traffic.refused);
-        let told = "An operator can add hosts to `allow` under [workspace.setup].";
-        return (format!("{said} (refused: {asked}). {told}"), false);
-    }
     if !traffic.unreachable.is_empty() {
-        return (format!("{said} ({})", list(&traffic.unreachable)), true);
+        let list = traffic.unreachable.iter().take(5).map(|(host, why)| format!("{host}: {why}"));
+        return (format!("{said} ({})", list.collect::<Vec<_>>().join("; ")), true);
     }
     let out_of_order = [
         "502 Bad Gateway",
@@ -346,6 +345,23 @@ pub(super) fn why(finished: &Finished, traffic: &Traffic, seconds: u64) -> (Stri
     ];
     let transient = out_of_order.iter().any(|mark| output.contains(mark));
     (said, transient)
+}
+
+/// What the proxy did not let through, and what an operator can do about it.
+fn refusal(refused: &BTreeMap<String, String>) -> String {
+    let (unlisted, others): (Vec<_>, Vec<_>) = refused.iter().take(5).partition(|(_, why)| why.ends_with(NOT_LISTED));
+    let hosts: Vec<&str> = unlisted.into_iter().map(|(host, _)| host.strip_suffix(":443").unwrap_or(host)).collect();
+    let mut told = Vec::new();
+    if !hosts.is_empty() {
+        let values: Vec<String> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
+        told.push(format!(
+            "a set-up may not reach {}. An operator can let it: allow = [{}] under [workspace.setup] of the worker's ticketwright.toml.",
+            hosts.join(", "),
+            values.join(", ")
+        ));
+    }
+    told.extend(others.into_iter().map(|(host, why)| format!("{host} was refused: {why}.")));
+    told.join(" ")
 }
 
 /// The lines that say what went wrong: those marked as errors, else the last ones.
@@ -367,6 +383,26 @@ fn last_words(output: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::Output;
+
+    #[test]
+    fn what_was_refused_comes_first_with_the_setting_that_allows_it() {
+        let refused = |host: &str, why: String| (host.to_owned(), why);
+        let not_listed = |host: &str| refused(&format!("{host}:443"), format!("{host} {NOT_LISTED}"));
+        let inside = refused("npm.acme.example:443", "npm.acme.example: 10.0.0.7 is not public".into());
+        let all =
+            [not_listed("git.acme.example"), refused("a.example:8443", format!("a.example {NOT_LISTED}")), inside];
+        let traffic = Traffic { refused: all.into_iter().collect(), ..Traffic::default() };
+        for exit in [Exit::Code(1), Exit::TimedOut] {
+            let finished =
+                Finished { exit, stdout: Output::default(), stderr: Output::default(), duration: Duration::ZERO };
+            let (told, later) = why(&finished, &traffic, 420);
+            let first = "a set-up may not reach a.example:8443, git.acme.example. An operator can let it: allow = \
+                         [\"a.example:8443\", \"git.acme.example\"] under [workspace.setup]";
+            assert!(told.starts_with(first) && !later, "{told}");
+            assert!(told.contains(" npm.acme.example:443 was refused: ") && told.contains(" It ended so: "), "{told}");
+        }
+    }
 
     #[test]
     fn the_lines_that_say_what_went_wrong_are_told() {

@@ -263,10 +263,11 @@ async fn a_repositorys_own_commands_see_everything_and_reach_only_registries() {
     let notes = bench.notes(&bench.base()).await.unwrap();
     let [note] = &notes[..] else { panic!("{notes:?}") };
     assert!(
-        note.starts_with("Set-up failed") && note.contains("example.com:443: example.com is not on the list"),
+        note.starts_with("Set-up failed")
+            && note.contains("a set-up may not reach example.com. An operator can let it: allow = [\"example.com\"]"),
         "{note}"
     );
-    assert!(note.contains("127.0.0.1:443: the request does not name a host by its name"), "{note}");
+    assert!(note.contains("127.0.0.1:443 was refused: the request does not name a host by its name"), "{note}");
 
     let none =
         Bench::set_up(&[("ticketwright.toml", "setup = []\n"), ("requirements.txt", "six\n")], registries()).await;
