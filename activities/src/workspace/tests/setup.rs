@@ -286,6 +286,15 @@ async fn a_repositorys_own_commands_see_the_bases_manifests() {
     assert_eq!(bench.notes(&changed).await.unwrap(), [""; 0]);
     assert!(bench.said_by(&changed, "cat build/prepared.txt").await.unwrap().contains("prepared"));
     assert_eq!(bench.layers().len(), 1, "it did not run again");
+
+    // A change that ignores less takes nothing of what was installed with it.
+    let shown = bench.write(&changed, ".gitignore", "!build/\n").await;
+    let command = json!({"command": "cat build/prepared.txt && echo x > other.txt && rm run.sh && mkdir run.sh && echo y > run.sh/z"});
+    let (after, said) = bench.call(&shown, "run_command", command).await;
+    let said = said.unwrap();
+    assert!(said.starts_with("Files changed: A other.txt, D run.sh, A run.sh/z\n"), "{said}");
+    let (same, _) = bench.call(&after, "run_command", json!({"command": "ls build"})).await;
+    assert_eq!(same, after);
 }
 
 #[tokio::test]
