@@ -306,7 +306,7 @@ impl WorkspaceActivities {
             if let Some(note) = layers.failure(key, retry) {
                 return Ok(Outcome::Failed(note));
             }
-            let making = layers.make(key).await?;
+            let making = Arc::new(layers.make(key).await?);
             // Somebody else may have made it while we waited for the place.
             if layers.there(key) || layers.failure(key, retry).is_some() {
                 continue;
