@@ -90,6 +90,11 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
     {
         sandbox.warn(format!("No Landlock ({why}); the other layers hold."));
     }
+    let us = nix::unistd::geteuid();
+    if !sandbox.counts_alone && !us.is_root() {
+        // As root each sandbox has a user of its own; the helper sets the limit inside, where it counts that sandbox only.
+        sandbox.warn(format!("Processes of user {us} are counted together: commands side by side share one limit."));
+    }
     for warning in warnings {
         sandbox.warn(warning);
     }

@@ -83,7 +83,7 @@ pub(super) async fn take_walked(
     if let Some(why) = walked.refused(checkout).await? {
         return Ok((refused(why), walked));
     }
-    let Noted { submodules, changed } = noted(checkout).await?;
+    let Noted { submodules, changed, installed } = noted(checkout).await?;
     if let Some((path, _)) = submodules.iter().find(|(path, _)| has_files(&checkout.files.join(path))) {
         let path = text::shown(path.as_os_str().as_bytes());
         let why = format!("{path} is a submodule: files in it would be lost. Remove them, and write elsewhere.");
@@ -98,7 +98,11 @@ pub(super) async fn take_walked(
     if let Some(why) = too_much(checkout, changed.clone()).await? {
         return Ok((refused(why), walked));
     }
-    match checkout.git.run(["add", "--all", "."]).await {
+    let added = match installed {
+        false => checkout.git.run(["add", "--all", "."]).await,
+        true => add_own(checkout, &changed).await,
+    };
+    match added {
         Err(failed) if failed.is_about_files(&changed) => {
             let said: String = failed.said.lines().take(3).collect::<Vec<_>>().join("; ");
             let why = format!("git cannot keep these files: {said}. Remove or rename them.");
@@ -197,18 +201,25 @@ struct Noted {
     submodules: Vec<(PathBuf, String)>,
     /// Files that are not what the index has, and files that it does not have; none that is ignored.
     changed: Vec<PathBuf>,
+    /// Of the latter, some are left out: the set-up put them there.
+    installed: bool,
 }
 
 /// Asks git once for all of it: each question goes through all files.
 async fn noted(checkout: &Checkout) -> Result<Noted, ServiceError> {
     let args = ["ls-files", "-z", "-t", "--stage", "--modified", "--others", "--exclude-standard"];
     let listed = checkout.git.run_up_to(LIST, args).await.map_err(GitFailed::unexpected)?;
-    let (mut submodules, mut changed) = (Vec::new(), Vec::new());
+    let (mut submodules, mut changed, mut installed) = (Vec::new(), Vec::new(), false);
     for line in listed.split(|byte| *byte == 0) {
         // `H <mode> <object> 0 TAB <path>` of all, `C` and the same of what is not as noted, `? <path>` of what is not noted.
         let Some((tag, rest)) = line.split_at_checked(2) else { continue };
         if tag == b"? " {
-            changed.push(PathBuf::from(OsStr::from_bytes(rest)));
+            let path = Path::new(OsStr::from_bytes(rest));
+            if is_installed(checkout, path) {
+                installed = true;
+            } else {
+                changed.push(path.to_owned());
+            }
             continue;
         }
         let Some(tab) = rest.iter().position(|byte| *byte == b'\t') else { continue };
@@ -224,7 +235,30 @@ async fn noted(checkout: &Checkout) -> Result<Noted, ServiceError> {
             submodules.push((path.to_owned(), object.to_owned()));
         }
     }
-    Ok(Noted { submodules, changed })
+    Ok(Noted { submodules, changed, installed })
+}
+
+/// Whether the set-up put something there.
+fn is_installed(checkout: &Checkout, path: &Path) -> bool {
+    checkout.prepared.copies().any(|copied| path.starts_with(copied))
+}
+
+/// `git add` for a change that no longer ignores all that the set-up put there: of that, it takes only what is tracked already.
+async fn add_own(checkout: &Checkout, changed: &[PathBuf]) -> Result<Vec<u8>, GitFailed> {
+    let mut paths = b":(top)\0".to_vec();
+    for copied in checkout.prepared.copies() {
+        paths.extend_from_slice(b":(top,exclude,literal)");
+        paths.extend_from_slice(copied.as_os_str().as_bytes());
+        paths.push(0);
+    }
+    let add = ["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"];
+    let added = checkout.git.feed(add, &[("GIT_LITERAL_PATHSPECS", "0")], &paths).await?;
+    let tracked = changed.iter().filter(|path| is_installed(checkout, path));
+    let tracked: Vec<u8> = tracked.flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
+    if !tracked.is_empty() {
+        checkout.git.feed(["update-index", "--remove", "-z", "--stdin"], &[], &tracked).await?;
+    }
+    Ok(added)
 }
 
 /// Why what changed is more than can be kept, if it is. Files that were there before and are as they were do not count.

@@ -33,8 +33,7 @@ fn with_closed(found: Finding, settings: &Settings, others_run: bool) -> Finding
     }
     let state = settings.state.iter().map(|path| (path, "state"));
     let tools = settings.read_only.iter().map(|path| (path, "read_only"));
-    let helper = settings.inside.iter().map(|path| (path, "inside"));
-    state.chain(tools).chain(helper).fold(found, |found, (path, name)| match closed(path) {
+    state.chain(tools).fold(found, |found, (path, name)| match closed(path) {
         closed if closed.is_empty() => found,
         closed => passage::tell(found, &format!("[sandbox] {name} = {}", path.display()), &closed),
     })

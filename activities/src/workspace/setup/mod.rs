@@ -139,7 +139,15 @@ pub(super) struct Prepared {
     /// What people and models should know, one line each: what could not be installed, and why.
     pub(super) notes: Vec<String>,
     /// Layers that must not go while the check-out is used.
-    _held: Vec<Held>,
+    held: Vec<Held>,
+}
+
+impl Prepared {
+    /// Files that were copied into the check-out, by their path there, and directories of such. They belong to no change, whatever
+    /// its `.gitignore` says of them.
+    pub(super) fn copies(&self) -> impl Iterator<Item = &Path> {
+        self.held.iter().flat_map(|held| &held.layer.copies).map(Path::new)
+    }
 }
 
 /// What became of one part.
@@ -219,7 +227,7 @@ impl WorkspaceActivities {
         notes.extend(shown.notes);
         checkout.binds.extend(shown.binds);
         checkout.env.extend(shown.env);
-        checkout.prepared = Prepared { notes, _held: held };
+        checkout.prepared = Prepared { notes, held };
         Ok(())
     }
 
@@ -298,7 +306,7 @@ impl WorkspaceActivities {
             if let Some(note) = layers.failure(key, retry) {
                 return Ok(Outcome::Failed(note));
             }
-            let making = layers.make(key).await?;
+            let making = Arc::new(layers.make(key).await?);
             // Somebody else may have made it while we waited for the place.
             if layers.there(key) || layers.failure(key, retry).is_some() {
                 continue;
