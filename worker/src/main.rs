@@ -49,11 +49,15 @@ enum Command {
         no_sandbox_queue: bool,
     },
     /// Print the conversation of an agent's run as Markdown.
+    ///
+    /// Needs a running worker (not for a digest), Temporal's variables and the worker's configuration; no secret of a service.
     Transcript {
         /// Workflow id of the run, such as ticket-SHOP-1/planning/1, or the digest of a conversation.
         run: String,
     },
     /// Print what was proven of a ticket's tasks, with the output of every run.
+    ///
+    /// Needs a running worker (not for a digest), Temporal's variables and the worker's configuration; no secret of a service.
     Proof {
         /// Key of the ticket, such as SHOP-1, or the digest of a proof, as a pull request names it.
         what: String,

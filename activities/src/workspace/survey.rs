@@ -72,8 +72,9 @@ impl WorkspaceActivities {
         }
         survey.notes.extend(absent(&mirror, &workspace.base, area.path()).await?);
         let tree = mirror.tree_of(&workspace.base).await?;
-        survey.set_up = self.set_up(&area, &mirror, &tree, workspace.approved()).await?;
-        survey.notes.extend(survey.set_up.iter().cloned());
+        let set_up = self.set_up(&area, &mirror, &tree, workspace.approved()).await?;
+        survey.notes.extend(set_up.all);
+        survey.set_up = set_up.failed;
         survey.notes.truncate(NOTES);
         Ok(survey)
     }

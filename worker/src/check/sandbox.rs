@@ -13,17 +13,20 @@ const SERVICE: &str = "Sandbox";
 const PATIENCE: Duration = Duration::from_secs(6);
 
 pub(super) async fn look(settings: &Settings, set_up: &SetupSettings) -> Finding {
+    let others_run = passage::others_run();
     let found = match Sandbox::look(settings.clone()).await {
         Ok(sandbox) => {
             let found = Finding::good(SERVICE, "a command ran without network, capabilities and the worker's files");
             let found = sandbox.warnings().iter().fold(found, |found, warning| found.note(warning.as_str()));
-            tools(set_up, &sandbox, found).await
+            with_closed(tools(set_up, &sandbox, found).await, settings, others_run)
         }
-        Err(error) => Finding::bad(SERVICE, "commands cannot run on this host")
-            .note(format!("✗ {error}"))
-            .note("  Or run ticketwright run --no-sandbox-queue here, and another worker where it works."),
+        Err(error) => {
+            let found = Finding::bad(SERVICE, "commands cannot run on this host").note(format!("✗ {error}"));
+            with_closed(found, settings, others_run)
+                .note("  Or run ticketwright run --no-sandbox-queue here, and another worker where it works.")
+        }
     };
-    with_missing(with_closed(found, settings, passage::others_run()), &settings.read_only)
+    with_missing(found, &settings.read_only)
 }
 
 /// Names the directories that keep the sandbox's users from what the settings name. `others_run`: commands run as other users.

@@ -110,6 +110,20 @@ impl Bench {
     }
 }
 
+#[tokio::test]
+async fn people_who_approve_are_told_what_is_not_installed_and_nothing_else() {
+    let survey = async |setup: &str| {
+        let file = format!("setup = \"{setup}\"\n");
+        let bench = Bench::set_up(&[("ticketwright.toml", &file)], registries()).await;
+        bench.worker.survey_for(&bench.claim(), bench.base()).await.unwrap()
+    };
+    let failed = survey("exit 7").await;
+    assert_eq!((failed.set_up.len(), &failed.set_up), (1, &failed.notes));
+    assert!(failed.set_up[0].ends_with("exit code 7, and nothing printed"), "{failed:?}");
+    let worked = survey("echo x > built.txt").await;
+    assert!(worked.set_up.is_empty() && worked.notes[0].contains("built.txt"), "{worked:?}");
+}
+
 /// Ways to other computers, none of which may work in `run_command`.
 const NO_NETWORK: &str = "getent hosts pypi.org && echo found; (exec 3<>/dev/tcp/203.0.113.80/443) && echo connected; \
     (exec 3<>/dev/tcp/127.0.0.1/3128) && echo connected; python3 -m pip download six -d /tmp/six && echo fetched; \
