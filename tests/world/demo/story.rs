@@ -53,8 +53,7 @@ impl<'a> Story<'a> {
     pub(crate) async fn tell(&mut self, approve: bool, crash: bool) -> anyhow::Result<()> {
         let summary = self.stack.world.jira.issue(&self.key).map(|issue| issue.summary).unwrap_or_default();
         self.screen.heading(&format!("{}  \"{summary}\"      labelled AI in Jira", self.key));
-        let title =
-            "In another terminal, while this runs (its plan's conversation soon, its proof when a task is done):";
+        let title = "In another terminal, while this runs: what planning said, and when a task is done, its proof:";
         beside::show(self.stack, self.screen, title, &beside::of_ticket(&self.key))?;
         self.webhook().await?;
         let killed = crash;
