@@ -178,14 +178,14 @@ pub(super) async fn proof_of(
         };
     }
     let without_tests = without_tests.map(str::to_owned);
-    let request = Prove { base: bench.base(), head, command_seconds: 120, without_tests };
+    let request = Prove { base: bench.base(), head, command_seconds: 120, without_tests, removed_tests: Vec::new() };
     match bench.worker.prove_for(&bench.claim(), request, Demand::RedToGreen).await.unwrap() {
         ProofOutcome::Proven(proof) => {
             let log = bench.text(&proof.log).await;
             assert!(log.contains(" runs\n"), "{log}");
             Ok(proof)
         }
-        ProofOutcome::Refused { reason, log } => {
+        ProofOutcome::Refused { reason, log, .. } => {
             assert!(reason.len() <= 4096);
             eprintln!("{}", bench.text(&log).await);
             Err(reason)
