@@ -2,7 +2,7 @@
 //! what only looks like one is refused with the reason.
 
 use super::proving::{
-    FIXED, FUNCTIONS, NEW_FUNCTION, all_refused, bench_with, cargo, proof_of, pytest_bench, toolchain, with,
+    FIXED, FUNCTIONS, NEW_FUNCTION, all_refused, bench_with, cargo, go, proof_of, pytest_bench, toolchain, with,
 };
 use super::*;
 
@@ -238,7 +238,10 @@ const GO: [(&str, &str); 3] = [
 
 #[tokio::test]
 async fn go_proves_an_honest_change_and_refuses_cheats() {
-    let bench = bench_with(&GO, &[]).await;
+    let (cache, settings) = go().await;
+    let mut files = GO.to_vec();
+    files.push(("ticketwright.toml", &settings));
+    let bench = bench_with(&files, &[cache]).await;
     let fixed = (
         GO[1].0,
         GO[1]

@@ -3,6 +3,7 @@
 use workflows::contract::plan::RemovedTest;
 use workflows::contract::workspace::Proof;
 
+use super::proving::{bench_with, go};
 use super::*;
 
 const CODE: &str =
@@ -147,4 +148,37 @@ async fn tests_that_the_plan_names_may_go_and_no_others() {
             Err(reason) => assert!(reason.contains(because), "{name}: {reason}"),
         }
     }
+}
+
+/// In a package that is compiled, an old test of what is gone would keep all others from running.
+#[tokio::test]
+async fn a_test_goes_from_a_file_of_go_that_stays() {
+    let test = |name: &str, call: &str, value: u32| {
+        format!(
+            "\nfunc Test{name}(t *testing.T) {{\n\tif got := {call}; got != {value} {{\n\t\tt.Errorf(\"got %v\", got)\n\t}}\n}}\n"
+        )
+    };
+    let code = "package cart\n\nfunc Total(price, discount int) int {\n\treturn price - discount\n}\n\nfunc Coupon(price int) int {\n\treturn Total(price, 5)\n}\n";
+    let head = "package cart\n\nimport \"testing\"\n";
+    let (plain, coupon) = (test("Plain", "Total(100, 0)", 100), test("Coupon", "Coupon(100)", 95));
+    let tests = format!("{head}{plain}{coupon}");
+    let (cache, settings) = go().await;
+    let files = [
+        ("go.mod", "module example.com/shop\n\ngo 1.21\n"),
+        ("ticketwright.toml", &settings),
+        ("cart/cart.go", code),
+        ("cart/cart_test.go", &tests),
+    ];
+    let bench = bench_with(&files, &[cache]).await;
+    let left = code
+        .split("\nfunc Coupon")
+        .next()
+        .unwrap()
+        .replace("\treturn price - discount", "\tif discount > price {\n\t\treturn 0\n\t}\n\treturn price - discount");
+    let new = format!("{head}{}", test("Over", "Total(100, 600)", 0));
+    let change = [("cart/cart.go", left), ("cart/cart_test.go", format!("{head}{plain}")), ("cart/over_test.go", new)];
+    let proof = prove(&bench, &change, vec![named("cart/cart_test.go", "TestCoupon")]).await.unwrap();
+    assert_eq!((proof.new_tests.len(), proof.removed[0].count), (1, 1), "{proof:?}");
+    let reason = prove(&bench, &change, vec![named("cart/cart_test.go", "TestPlain")]).await.unwrap_err();
+    assert!(reason.contains("TestCoupon is gone"), "{reason}");
 }
