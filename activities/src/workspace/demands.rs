@@ -7,6 +7,7 @@ use super::assertions::{self, Fault, Language};
 use super::beside::Inline;
 use super::judge::{Demand, Judged, Refusal};
 use super::prove::Making;
+use super::removed::Removed;
 use super::suite::{Fate, Only, Run, Suite};
 use super::symbols::Additions;
 use super::text;
@@ -123,7 +124,7 @@ impl Making<'_> {
         &self,
         suite: &Suite,
         (base, head): (&Run, &Run),
-        changed: &[Changed],
+        (changed, removed): (&[Changed], &Removed),
         (base_tree, head_tree): (&str, &str),
     ) -> Result<Result<(), Refusal>, ServiceError> {
         if base.report.broken.is_empty() {
@@ -131,7 +132,7 @@ impl Making<'_> {
         }
         for change in changed.iter().filter(|change| change.status != 'A' && self.is_test(&change.path)) {
             let path = &change.path;
-            let Some(language) = Language::of(path) else { continue };
+            let Some(language) = Language::of(path).filter(|_| !removed.files.contains(path)) else { continue };
             let own = base.report.broken.iter().find(|broken| is_of(&broken.name, path));
             let gone = change.status == 'D';
             let of_all = || base.report.broken.iter().find(|broken| is_above(&broken.name, path)).filter(|_| gone);

@@ -75,9 +75,10 @@ pub(super) struct Judged {
     pub(super) moved: Vec<String>,
 }
 
-/// The suite ran to its end on the base. A base without any test may end as it likes.
+/// The suite ran to its end on the base. A base without any test may end as it likes, but in time.
 pub(super) fn whole_base(base: &Run, command: &str) -> Result<(), Refusal> {
-    if base.report.tests.is_empty() && base.report.broken.is_empty() && base.report.unfinished.is_empty() {
+    let nothing = base.report.tests.is_empty() && base.report.broken.is_empty() && base.report.unfinished.is_empty();
+    if nothing && base.exit != Exit::TimedOut {
         return Ok(());
     }
     whole(base, "on the base, without your change", command)
@@ -179,8 +180,8 @@ fn none_lost(base: &Run, head: &Run, found_again: &Moves) -> Result<(), Refusal>
     more(&mut reason, lost.len());
     if gone {
         reason.push_str(
-            "If the task takes away what a test is for, a person must first remove that test on the base branch; a change cannot \
-             remove its own judges.\n",
+            "If the task takes away what a test is for, the plan must name that test and a person approve it, or a person remove it on \
+             the base branch; a change cannot remove its own judges.\n",
         );
     }
     Err(reason)
@@ -262,6 +263,12 @@ fn not_red(faults: &[String]) -> Refusal {
 /// suite is asked for, new tests may be green on the base too; they are not listed then.
 pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> Result<Judged, Refusal> {
     let additions = symbols.added;
+    if runs.red.exit == Exit::TimedOut {
+        return Err(too_long(runs.red, "on the base with your tests"));
+    }
+    if let Some(old) = runs.old.filter(|old| old.exit == Exit::TimedOut) {
+        return Err(too_long(old, "with your change and the old tests"));
+    }
     if let Some(doubt) = &runs.red.report.doubt {
         return Err(format!(
             "The runner's report cannot be trusted on the base with your tests: {doubt}. A test must not end the process or write \
@@ -305,8 +312,9 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
     let mut adapted = Vec::new();
     if let Some(old) = runs.old {
         let fallen = runs.base.report.with(|fate| *fate == Fate::Passed).into_iter();
+        let may_fall = |id: &str| symbols.moves.has_case(id) || symbols.moves.let_go.contains(id);
         let mut weakened = Vec::new();
-        for id in fallen.filter(|id| !old.report.passed(id) && !symbols.moves.has_case(id)) {
+        for id in fallen.filter(|id| !old.report.passed(id) && !may_fall(id)) {
             let known = sharpened.iter().chain(&rewritten).any(|test| test.id == id);
             let red = if known { None } else { follows(id, runs, symbols) };
             if !known && red.is_none() {
@@ -464,6 +472,21 @@ fn old_versions(reason: &mut String, weakened: &[&str], old: &Run) {
 }
 
 impl Run {
+    /// The runner told of no test and of nothing that keeps one from running.
+    pub(super) fn told_nothing(&self) -> bool {
+        let report = &self.report;
+        !report.ended && report.tests.is_empty() && report.broken.is_empty() && report.unfinished.is_empty()
+    }
+
+    /// The command that runs the tests is not there, so nothing was run.
+    pub(super) fn has_no_runner(&self) -> bool {
+        let missing = |line: &str| {
+            ["pytest", "unittest"].iter().any(|name| line.trim_end().ends_with(&format!("No module named {name}")))
+        };
+        let gone = matches!(self.exit, Exit::Code(126 | 127));
+        self.told_nothing() && (gone || matches!(self.exit, Exit::Code(1..)) && self.output.lines().any(missing))
+    }
+
     /// The suite ran to its end and reported.
     pub(super) fn is_whole(&self) -> bool {
         whole(self, "", "").is_ok()
@@ -500,10 +523,7 @@ pub(super) fn canaries(run: &Run, canaries: &[Canary]) -> Result<(), Refusal> {
 
 pub(super) fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal> {
     let why = match &run.exit {
-        Exit::TimedOut if !run.report.unfinished.is_empty() => {
-            format!("it ran longer than a command may, in {}", unfinished(run))
-        }
-        Exit::TimedOut => "it ran longer than a command may".to_owned(),
+        Exit::TimedOut => return Err(too_long(run, place)),
         Exit::OverLimit(which) => format!("it was over its limit of {which}"),
         Exit::NotStarted(why) => format!("it could not be started: {why}"),
         _ if run.report.doubt.is_some() => {
@@ -521,6 +541,18 @@ pub(super) fn whole(run: &Run, place: &str, command: &str) -> Result<(), Refusal
         _ => return Ok(()),
     };
     Err(format!("`{command}` did not run to its end {place}: {why}. Its last lines:\n{}", run.tail(QUOTED_LINES)))
+}
+
+/// Why a run that was ended by its limit says nothing.
+pub(super) fn too_long(run: &Run, place: &str) -> Refusal {
+    let within = if run.report.unfinished.is_empty() { String::new() } else { format!(", in {}", unfinished(run)) };
+    format!(
+        "The suite takes more than {} s {place}{within}; a command may take no longer. If a test hangs or waits, mend it. If the \
+         suite is slow by itself, a person must put a faster command into `test` of ticketwright.toml on the base branch, or give \
+         commands more time in `execution.command_seconds` of the policy. Its last lines:\n{}",
+        run.limit.as_secs(),
+        run.tail(QUOTED_LINES)
+    )
 }
 
 /// Tests that began and never ended, for a sentence.

@@ -29,6 +29,7 @@ mod pool;
 mod prove;
 mod push;
 mod remote;
+mod removed;
 mod repository;
 mod reviewed;
 mod rules;

@@ -29,6 +29,8 @@ pub(super) struct Moves {
     new_cases: BTreeMap<String, BTreeSet<String>>,
     /// Test files that are gone, and new ones that have their tests.
     pub(super) files: Vec<String>,
+    /// Old ids that are gone because the approved plan names them.
+    pub(super) let_go: BTreeSet<String>,
 }
 
 /// What the runs say about them.
@@ -73,9 +75,9 @@ impl Text {
 }
 
 impl Moves {
-    /// Whether this test is found again.
+    /// Whether this test is found again, or may be gone.
     pub(super) fn has(&self, id: &str) -> bool {
-        self.moved.contains_key(id) || self.cases.values().any(|ids| ids.contains(id))
+        self.moved.contains_key(id) || self.has_case(id) || self.let_go.contains(id)
     }
 
     /// Whether it is an old case of a test that has other cases now.
@@ -251,7 +253,7 @@ fn source(line: &str, word: &str) -> String {
 }
 
 /// The id of a test without what tells its cases apart: `tests/a.py::test_a` of `tests/a.py::test_a[1-2]`.
-fn family<'a>(runner: &dyn Runner, id: &'a str) -> &'a str {
+pub(super) fn family<'a>(runner: &dyn Runner, id: &'a str) -> &'a str {
     let title = runner.title(id);
     // The title is a part of the id; where it stands tells more than what it says.
     let start = (title.as_ptr() as usize).wrapping_sub(id.as_ptr() as usize);

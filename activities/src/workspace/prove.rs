@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{CommitSha, Digest};
+use workflows::contract::plan::RemovedTest;
 use workflows::contract::workspace::{
-    Evidence, MARKS, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace, mark,
+    Evidence, GoneTests, MARKS, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace, mark,
 };
 use workflows::policy::PROOF_RUNS;
 
@@ -29,6 +30,7 @@ use super::trees::Changed;
 use super::trial::Trial;
 use super::{WorkspaceActivities, judge, lint, plain, support, text};
 use crate::failure::ServiceError;
+use crate::sandbox::Exit;
 
 /// Longest reason.
 pub(super) const REASON_CAP: usize = 4 * 1024;
@@ -61,6 +63,16 @@ pub(super) struct Making<'a> {
     pub(super) tests: BTreeSet<String>,
     /// The suite ran to its end neither on the base nor on the head.
     never_whole: bool,
+    /// Old tests that the approved plan lets go.
+    pub(super) named: Vec<RemovedTest>,
+    /// The refusal to come is one that no change of the agent's can mend.
+    unmendable: bool,
+    /// The set-up told of something, so that what does not run may run another time.
+    troubled: bool,
+    /// Some run has told of tests.
+    told: bool,
+    /// How long the suite took on the base.
+    base_took: Duration,
 }
 
 /// What a proof rests on.
@@ -69,6 +81,7 @@ struct Made {
     new_tests: Vec<ProvenTest>,
     suite: SuiteCount,
     evidence: Evidence,
+    removed: Vec<GoneTests>,
 }
 
 impl WorkspaceActivities {
@@ -97,12 +110,12 @@ impl WorkspaceActivities {
             }
         };
         let _ = writeln!(making.log, "== {} runs", making.runs);
-        let log = self.blobs.put(making.log).await?;
+        let log = self.blobs.put(std::mem::take(&mut making.log)).await?;
         Ok(match outcome {
             Ok(made) => {
                 let all_new = u32::try_from(made.new_tests.len()).unwrap_or(u32::MAX);
                 let marks = made.new_tests.iter().take(MARKS).map(|test| mark(&test.id)).collect();
-                let Made { command, new_tests, suite, evidence } = made.bounded();
+                let Made { command, new_tests, suite, evidence, removed } = made.bounded();
                 let mut proof = Proof {
                     command,
                     base: red_on,
@@ -112,6 +125,7 @@ impl WorkspaceActivities {
                     suite,
                     evidence,
                     without_tests,
+                    removed,
                     log,
                     kept: None,
                 };
@@ -121,7 +135,9 @@ impl WorkspaceActivities {
                 proof.kept = Some(self.blobs.put(text).await?);
                 ProofOutcome::Proven(proof)
             }
-            Err(reason) => ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log },
+            Err(reason) => {
+                ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log, unmendable: making.unmendable }
+            }
         })
     }
 
@@ -146,6 +162,11 @@ impl WorkspaceActivities {
             spent: Duration::ZERO,
             tests: BTreeSet::new(),
             never_whole: false,
+            named: request.removed_tests.clone(),
+            unmendable: false,
+            troubled: false,
+            told: false,
+            base_took: Duration::ZERO,
         };
         Ok((making, base_tree, head_tree))
     }
@@ -234,18 +255,34 @@ impl Making<'_> {
         self.declared(&changed, (base_tree, head_tree)).await?;
         let inline = self.inline(&changed, (base_tree, head_tree)).await?;
 
-        let base = self.run(&suite, "base", base_tree).await?;
+        let base = self.run_base(&suite, base_tree).await?;
+        if demand == Demand::RedToGreen
+            && let Err(refusal) = judge::whole_base(&base, &suite.command)
+        {
+            // Nothing of the change is in it.
+            self.unmendable = !self.troubled;
+            return Ok(Err(refusal));
+        }
         let head = self.run(&suite, "head", head_tree).await?;
         self.never_whole = !base.is_whole() && !head.is_whole();
+        self.unmendable = !self.troubled && base.has_no_runner() && head.has_no_runner();
         self.reported(&suite, [&base, &head], &changed, head_tree).await?;
-        let moves = self.moves(&suite, (&base, &head), &changed, &inline, (base_tree, head_tree)).await?;
+        let mut moves = self.moves(&suite, (&base, &head), &changed, &inline, (base_tree, head_tree)).await?;
+        let seen = (&changed[..], &inline[..], &moves);
+        let removed = match self.removed(&suite, (&base, &head), seen, (base_tree, head_tree)).await? {
+            Ok(removed) => removed,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        moves.let_go.clone_from(&removed.ids);
         let green =
             judge::whole_base(&base, &suite.command).and_then(|()| judge::green(&base, &head, &suite.command, &moves));
         let mut look_at = match green {
             Ok(notes) => notes,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if let Err(refusal) = self.none_unloaded(&suite, (&base, &head), &changed, (base_tree, head_tree)).await? {
+        if let Err(refusal) =
+            self.none_unloaded(&suite, (&base, &head), (&changed, &removed), (base_tree, head_tree)).await?
+        {
             return Ok(Err(refusal));
         }
         let tests: Vec<&Changed> = changed.iter().filter(|change| self.is_test(&change.path)).collect();
@@ -262,7 +299,8 @@ impl Making<'_> {
         };
         // With nothing but new files, nothing but new tests can be red.
         let only = Only { ids: new.clone(), ..Only::default() };
-        let old_stay = edited.is_empty() && inline.iter().all(|file| file.is_new);
+        let old_stay = edited.iter().all(|change| removed.is_settled(&change.path))
+            && inline.iter().all(|file| file.is_new || removed.is_settled(&file.path));
         let only = old_stay.then_some(&only);
         let red = if tested && (only.is_none() || !new.is_empty()) {
             let with_tests =
@@ -278,11 +316,14 @@ impl Making<'_> {
         let old = if old_stay {
             None
         } else {
-            let originals = self.originals(base_tree, &edited).await?;
+            let whole: Vec<&Changed> = edited.iter().copied().filter(|change| !removed.has(&change.path)).collect();
+            let originals = self.originals(base_tree, &whole).await?;
             let with_old = self.overlay(head_tree, originals.iter()).await?;
-            let edited = inline.iter().filter(|file| !file.is_new);
+            let edited = inline.iter().filter(|file| !file.is_new && !removed.has(&file.path));
             let beside = edited.map(|file| (file.path.clone(), Some(file.head_with_old_tests.clone())));
-            let beside: Vec<_> = beside.chain(elsewhere('A')).collect();
+            let partly = removed.partly.iter().filter(|(_, old)| old.is_some());
+            let partly = partly.map(|(path, old)| (path.clone(), old.clone()));
+            let beside: Vec<_> = beside.chain(elsewhere('A')).chain(partly).collect();
             let with_old = self.with_contents(&with_old, &beside).await?;
             Some(self.run(&suite, "your change with the old tests", &with_old).await?)
         };
@@ -375,9 +416,13 @@ impl Making<'_> {
         evidence.look_at.extend(lint::to_look_at(&diff, &of_tests));
         evidence.look_at.extend(self.helpers(&suite, &head, &changed, head_tree).await?);
         evidence.look_at.append(&mut look_at);
+        let partly = removed.partly.keys();
+        evidence
+            .look_at
+            .extend(partly.map(|path| format!("{path} lost tests that the plan names: see what went with them")));
         // What an old test demanded is what a person must see, whatever else there is.
         evidence.look_at.splice(0..0, demands.into_iter().chain(told));
-        Ok(Ok(Made { command: suite.command, new_tests, suite: counted(&head), evidence }))
+        Ok(Ok(Made { command: suite.command, new_tests, suite: counted(&head), evidence, removed: removed.told }))
     }
 
     /// What keeps a change from being one of documents and settings: a path, and a clause about it.
@@ -430,7 +475,7 @@ impl Making<'_> {
         evidence.look_at.push(format!("nothing was run: {first}"));
         evidence.look_at.extend(changed.iter().filter_map(|change| plain::to_look_at(&change.path)));
         let (command, suite) = (String::new(), SuiteCount::default());
-        Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence }))
+        Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence, removed: Vec::new() }))
     }
 
     /// A change that the plan says has no test: nothing but documents and settings.
@@ -469,10 +514,10 @@ impl Making<'_> {
                 }
                 let command = String::new();
                 let suite = SuiteCount::default();
-                return Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence }));
+                return Ok(Ok(Made { command, new_tests: Vec::new(), suite, evidence, removed: Vec::new() }));
             }
         };
-        let base = self.run(&suite, "base", base_tree).await?;
+        let base = self.run_base(&suite, base_tree).await?;
         let head = self.run(&suite, "head", head_tree).await?;
         let judged = judge::whole_base(&base, &suite.command)
             .and_then(|()| judge::green(&base, &head, &suite.command, &Moves::default()));
@@ -484,7 +529,13 @@ impl Making<'_> {
             }
             Err(refusal) => return Ok(Err(refusal)),
         }
-        Ok(Ok(Made { command: suite.command, new_tests: Vec::new(), suite: counted(&head), evidence }))
+        Ok(Ok(Made {
+            command: suite.command,
+            new_tests: Vec::new(),
+            suite: counted(&head),
+            evidence,
+            removed: Vec::new(),
+        }))
     }
 
     /// Changed code among the tests that holds none: what they lean on.
@@ -507,8 +558,19 @@ impl Making<'_> {
         Ok(helpers)
     }
 
+    /// The suite on the base, which has nothing of the change: what does not run to its end there may have met a busy machine, and
+    /// gets a second run before anybody is told.
+    async fn run_base(&mut self, suite: &Suite, tree: &str) -> Result<Run, ServiceError> {
+        let mut base = self.run_once(suite, "base", tree, None).await?;
+        if judge::whole_base(&base, &suite.command).is_err() || matches!(base.exit, Exit::NotStarted(_)) {
+            base = self.run_once(suite, "base once more", tree, None).await?;
+        }
+        self.base_took = base.took;
+        Ok(base)
+    }
+
     /// The suite, as the base commit tells. A base without any test is judged by what the head brings.
-    pub(super) async fn suite(&self, head_tree: &str) -> Result<Result<Suite, Refusal>, ServiceError> {
+    pub(super) async fn suite(&mut self, head_tree: &str) -> Result<Result<Suite, Refusal>, ServiceError> {
         let tools = self.activities.tools().await?;
         let git = &self.mirror.git;
         let of = |repository: Result<repository::Repository, String>| repository.and_then(|found| Suite::of(&found));
@@ -518,8 +580,12 @@ impl Making<'_> {
         }
         let detected = of(repository::read(git, head_tree, tools).await?);
         let own_settings = git.run(["cat-file", "-e", &format!("{head_tree}:{}", repository::FILE)]).await.is_ok();
+        let rules = git.run(["cat-file", "-e", &format!("{}:{}", self.rules.as_str(), repository::FILE)]).await.is_ok();
         // A change must not bring the rules by which it is judged.
-        Ok(if own_settings { on_base } else { detected.or(on_base) })
+        let suite = if own_settings { on_base } else { detected.or(on_base) };
+        // Those that people have approved name no suite that can be run: no change of the agent's counts before they do.
+        self.unmendable = suite.is_err() && rules;
+        Ok(suite)
     }
 
     /// Runs the whole suite on the files of a tree.
@@ -527,8 +593,31 @@ impl Making<'_> {
         self.run_only(suite, name, tree, None).await
     }
 
-    /// Runs some tests, or all. `name`: of this run, unique in its proof.
+    /// Runs some tests, or all. `name`: of this run, unique in its proof. A run that a busy machine may have ended is made once more:
+    /// no change is refused for that.
     pub(super) async fn run_only(
+        &mut self,
+        suite: &Suite,
+        name: &str,
+        tree: &str,
+        only: Option<&Only<'_>>,
+    ) -> Result<Run, ServiceError> {
+        let run = self.run_once(suite, name, tree, only).await?;
+        let ended_outside = match run.exit {
+            // Where the base was quick, it is the change that hangs.
+            Exit::TimedOut => self.base_took > self.limit / 4,
+            // Not started, killed, or gone before it said anything, where the same suite has told of tests before.
+            Exit::NotStarted(_) | Exit::Code(137) => true,
+            Exit::Code(1..) => self.told && run.told_nothing(),
+            _ => false,
+        };
+        if ended_outside && !self.is_late() {
+            return self.run_once(suite, &format!("{name}, once more"), tree, only).await;
+        }
+        Ok(run)
+    }
+
+    async fn run_once(
         &mut self,
         suite: &Suite,
         name: &str,
@@ -539,6 +628,7 @@ impl Making<'_> {
         let folder = format!("run-{}", self.runs);
         let started = Instant::now();
         let checkout = self.activities.check_out(&self.area, &self.mirror, &folder, tree, &self.rules).await?;
+        self.troubled |= !checkout.prepared.notes.is_empty();
         for note in &checkout.prepared.notes {
             let _ = writeln!(self.log, "== {note}");
         }
@@ -548,6 +638,7 @@ impl Making<'_> {
         // The first one waits for the set-up, which has time of its own.
         self.spent += if self.runs == 0 { Duration::ZERO } else { started.elapsed() };
         self.runs += 1;
+        self.told |= !run.told_nothing();
         let what = if only.is_some() { ", new tests only" } else { "" };
         let _ = writeln!(self.log, "== {} on {name}{what}: {}", suite.command, run.exit);
         self.log.push_str(&shortened(run.output.trim_end()));

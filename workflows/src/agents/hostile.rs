@@ -83,7 +83,10 @@ fn brief(agent: AgentName) -> Vec<Value> {
             })]
         }
         AgentName::Execution => {
-            let task = json!({"id": "*", "title": "*", "description": "*", "files": ["*"], "tests": ["*"]});
+            let removed = json!([{"file": "*", "test": "*", "reason": "*"}, {"file": "*", "reason": "*"}]);
+            let task = json!({
+                "id": "*", "title": "*", "description": "*", "files": ["*"], "tests": ["*"], "removed_tests": removed,
+            });
             let pull_request = json!({"number": 3, "repository": "acme/shop", "head": "*", "base": "*", "title": "*"});
             let rest = json!({"attempt": 2, "refusal": "*", "guidance": ["*"]});
             let mut of_plan = json!({"ticket_key": "SHOP-1", "plan": {"summary": "*"}, "task": task});

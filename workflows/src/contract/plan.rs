@@ -169,12 +169,57 @@ pub struct PlannedTask {
     /// and nothing but documents and settings may change then. Not serialised when empty, so that plans of before keep their hash.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub without_tests: String,
+    /// Only for a task that takes away what old tests are for: those that go with it. The approver reads each of them, and no
+    /// other may go. Not serialised when empty, so that plans of before keep their hash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed_tests: Vec<RemovedTest>,
     /// Command that runs them; empty: the repository's own.
     #[serde(default)]
     pub test_command: String,
     /// Estimated hours.
     pub hours: f64,
 }
+
+/// An old test that a task takes away, or a file of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemovedTest {
+    /// The one file in which it stands, from the repository's root. No folder and no pattern.
+    pub file: String,
+    /// Name of the one test in it that goes, as the source has it: `test_coupon`. Empty: the file goes with all its tests.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub test: String,
+    /// What it was for and why that goes, in one sentence for the approver.
+    pub reason: String,
+}
+
+impl RemovedTest {
+    /// What is wrong with it, as a clause. A name that could stand for many tests is none that a person can approve.
+    fn fault(&self) -> Option<&'static str> {
+        let parts: Vec<&str> = self.file.split('/').collect();
+        let is_file = parts.last().is_some_and(|name| name.contains('.') && !name.ends_with('.'));
+        // What a person reads is what is compared: nothing that is not seen, or turns what is around it.
+        let unseen = |c: char| {
+            c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+        };
+        let is_plain = |text: &str| text == text.trim() && !text.chars().any(unseen);
+        if !is_file || parts.iter().any(|part| matches!(*part, "" | "." | "..")) || !is_plain(&self.file) {
+            Some("must name one file by its path from the repository's root, no folder")
+        } else if self.file.contains(['*', '?']) {
+            Some("must name one file, no pattern")
+        } else if !is_plain(&self.test) || self.test.chars().count() > REMOVED_WORDS {
+            Some("must name one test as the source has it")
+        } else if self.reason.trim().is_empty() || self.reason.chars().count() > REMOVED_WORDS {
+            Some("must have a reason of one sentence")
+        } else {
+            None
+        }
+    }
+}
+
+/// Most tests or files of tests that one task may take away: a person reads each of them in a message.
+const REMOVED: usize = 12;
+/// Most characters of the name of a test that goes, and of the reason.
+const REMOVED_WORDS: usize = 300;
 
 impl Plan {
     /// Faults a schema cannot see, told so that the model can mend them. Empty: the plan is sound.
@@ -203,6 +248,23 @@ impl Plan {
                     faults.push(format!("task {:?} has tests, so without_tests must be empty", task.id));
                 }
                 _ => {}
+            }
+            if !task.removed_tests.is_empty() && !task.without_tests.trim().is_empty() {
+                faults.push(format!(
+                    "task {:?} changes only documents or settings, so removed_tests must be empty",
+                    task.id
+                ));
+            }
+            if task.removed_tests.len() > REMOVED {
+                faults.push(format!(
+                    "task {:?} takes away more than {REMOVED} tests or files: make it several tasks",
+                    task.id
+                ));
+            }
+            for removed in &task.removed_tests {
+                if let Some(fault) = removed.fault() {
+                    faults.push(format!("task {:?}, removed_tests {:?}: it {fault}", task.id, removed.file));
+                }
             }
             for needed in &task.depends_on {
                 let position = self.tasks.iter().position(|other| &other.id == needed);
@@ -267,4 +329,69 @@ pub struct LookHere {
     pub path: String,
     /// Why.
     pub why: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A plan of one task that takes these tests away.
+    fn plan(removed: &serde_json::Value, without_tests: &str) -> Plan {
+        let mut task = json!({
+            "id": "t1", "title": "Stop selling coupons", "repository": "acme/shop-api", "description": "d",
+            "files": ["shop/coupon.py"], "tests": ["a coupon changes nothing"], "hours": 1.0, "without_tests": without_tests,
+        });
+        if !without_tests.is_empty() {
+            task["tests"] = json!([]);
+        }
+        if !removed.is_null() {
+            task["removed_tests"] = removed.clone();
+        }
+        let tests = json!([{"description": "d", "file": "tests/test_cart.py", "kind": "unit"}]);
+        let plan = json!({
+            "title": "t", "summary": "s", "scope_in": [], "architecture": "a", "tests": tests, "tasks": [task], "risk": "r",
+            "rollback": "r",
+        });
+        serde_json::from_value(plan).unwrap()
+    }
+
+    #[test]
+    fn tests_that_go_are_named_one_by_one() {
+        let of =
+            |file: &str, test: &str| json!([{"file": file, "test": test, "reason": "Coupons are no longer sold."}]);
+        for (file, test) in
+            [("tests/test_coupon.py", ""), ("tests/test_cart.py", "test_coupon"), ("a[id].test.ts", "a? b")]
+        {
+            assert_eq!(plan(&of(file, test), "").faults(&[]), Vec::<String>::new(), "{file}");
+        }
+        for file in [
+            "",
+            "tests",
+            "tests/",
+            "tests/*.py",
+            "tests/**/a.py",
+            "tests/test_?.py",
+            "/tests/a.py",
+            "../a.py",
+            "./a.py",
+            "tests/.",
+            "tests//a.py",
+            "tests/a.py\u{202e}",
+            " tests/a.py",
+        ] {
+            assert_eq!(plan(&of(file, ""), "").faults(&[]).len(), 1, "{file:?}");
+        }
+        assert_eq!(plan(&json!([{"file": "tests/a.py", "reason": " "}]), "").faults(&[]).len(), 1);
+        let many: Vec<_> = (0..=REMOVED).map(|n| json!({"file": format!("tests/{n}.py"), "reason": "r"})).collect();
+        assert!(plan(&json!(many), "").faults(&[])[0].contains("more than 12"));
+        assert!(plan(&of("tests/a.py", ""), "A text.").faults(&[])[0].contains("only documents or settings"));
+    }
+
+    #[test]
+    fn a_plan_that_takes_no_test_away_keeps_its_hash() {
+        let text = serde_json::to_string(&plan(&serde_json::Value::Null, "")).unwrap();
+        assert!(!text.contains("removed_tests"), "{text}");
+    }
 }

@@ -11,6 +11,7 @@ use temporalio_macros::activity_definitions;
 
 use super::access::Person;
 use super::ids::{BranchName, CommitSha, Digest, RepositoryName, TicketKey};
+use super::plan::RemovedTest;
 use super::tools::{ToolCall, ToolReply};
 
 /// A repository's files at one moment.
@@ -122,6 +123,9 @@ pub struct Prove {
     /// Why the change has no new test, as the approved plan says. Then only documents and settings may change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_tests: Option<String>,
+    /// Old tests that go with the change, as the approved plan says. No other may go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed_tests: Vec<RemovedTest>,
 }
 
 /// Result of a proof run.
@@ -136,7 +140,15 @@ pub enum ProofOutcome {
         reason: String,
         /// Full output of the runs.
         log: Digest,
+        /// No change of the agent's can mend it: a person has to do something first. When in doubt it is not set.
+        #[serde(default, skip_serializing_if = "is_false")]
+        unmendable: bool,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Red on the base, green on the head, made by the harness.
@@ -163,6 +175,9 @@ pub struct Proof {
     /// Why there is no new test, as the approved plan says; `None`: there is one.
     #[serde(default)]
     pub without_tests: Option<String>,
+    /// Old tests that went, as the approved plan says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<GoneTests>,
     /// Full output of all runs.
     pub log: Digest,
     /// Where this proof is kept: JSON in the blob store, without this field. `None` in proofs of 0.2.0.
@@ -221,6 +236,16 @@ pub struct Evidence {
     pub base_settings: bool,
     /// What a person should look at: changed snapshots, tests that read files or the environment. At most 20.
     pub look_at: Vec<String>,
+}
+
+/// Old tests that went because the approved plan names them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneTests {
+    /// What the plan says.
+    #[serde(flatten)]
+    pub named: RemovedTest,
+    /// How many tests that the runner had reported went with it.
+    pub count: u32,
 }
 
 /// One new test.
@@ -421,6 +446,7 @@ mod tests {
             suite: SuiteCount::default(),
             evidence: Evidence::default(),
             without_tests: None,
+            removed: Vec::new(),
             log: Digest::of("log"),
             kept: None,
         }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{counted, one_line};
 use crate::contract::ids::Digest;
+use crate::contract::plan::RemovedTest;
 use crate::contract::workspace::{Evidence, Proof};
 
 /// Places named in one message.
@@ -14,6 +15,8 @@ const NAMED: usize = 10;
 pub(super) struct Told {
     /// What was checked, one sentence each without a full stop.
     checked: Vec<String>,
+    /// Old tests that went with the change, as the plan says.
+    gone: Vec<String>,
     /// Parts of the change that no new test misses.
     unnoticed: Vec<String>,
     /// What a person should look at.
@@ -67,8 +70,16 @@ fn tell(proofs: &[Proof]) -> Told {
         }
         named
     };
+    // Each of them: nobody may overlook one. The plan bounds how many there are.
+    let gone = proofs.iter().flat_map(|proof| &proof.removed).map(|gone| {
+        let RemovedTest { file, test, reason } = &gone.named;
+        let went = counted(gone.count as usize, "test", "tests");
+        let what = if test.is_empty() { format!("{file} with {went}") } else { format!("{test} of {file} ({went})") };
+        one_line(&format!("{what}: {reason}"))
+    });
     Told {
         checked,
+        gone: gone.collect(),
         unnoticed: named(|evidence| &evidence.unnoticed),
         look_at: named(|evidence| &evidence.look_at),
         kept: proofs.iter().filter_map(|proof| proof.kept.clone()).collect(),
@@ -90,6 +101,7 @@ mod tests {
             suite: SuiteCount::default(),
             evidence,
             without_tests: None,
+            removed: Vec::new(),
             log: Digest::of("log"),
             kept: None,
         }

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::contract::plan::{PlannedTask, PlannedTest, TestKind};
+use crate::contract::plan::{PlannedTask, PlannedTest, RemovedTest, TestKind};
 use crate::contract::status::ParkReason;
-use crate::contract::workspace::{Evidence, ProvenTest, SuiteCount};
+use crate::contract::workspace::{Evidence, GoneTests, ProvenTest, SuiteCount};
 
 fn plan() -> Plan {
     Plan {
@@ -29,6 +29,7 @@ fn plan() -> Plan {
             files: vec!["shop/pricing.py".into()],
             depends_on: vec![],
             without_tests: String::new(),
+            removed_tests: Vec::new(),
             tests: vec!["larger discount".into()],
             test_command: String::new(),
             hours: 1.5,
@@ -54,6 +55,7 @@ fn view() -> TicketView {
         suite: SuiteCount { passed: 43, failed: 0, skipped: 0 },
         evidence: Evidence::default(),
         without_tests: None,
+        removed: Vec::new(),
         log: digest,
         kept: None,
     };
@@ -274,6 +276,45 @@ fn a_set_up_that_fails_is_told_wherever_a_person_decides() {
     assert!(slack.contains("• Set-up failed: npm ci &lt;E404&gt;\nRisk: "), "{slack}");
     let later = TicketView { stage: Stage::Executing, ..view() };
     assert!(!in_view(Template::Details, &later, extra()).unwrap().contains("Set-up failed"));
+}
+
+#[test]
+fn tests_that_go_stand_out_wherever_a_person_decides() {
+    let mut view = view();
+    let named = |file: &str, test: &str| RemovedTest {
+        file: file.into(),
+        test: test.into(),
+        reason: "Coupons are no longer sold.".into(),
+    };
+    let removed = [named("tests/test_coupon.py", ""), named("tests/test_cart.py", "test_with_coupon")];
+    view.plan.as_mut().unwrap().tasks[0].removed_tests = removed.to_vec();
+    for template in [Template::Plan, Template::SlackApproval, Template::JiraPlan] {
+        let text = in_view(template, &view, extra()).unwrap();
+        let plain = text.replace('`', "");
+        for part in
+            ["Deletes all tests of tests/test_coupon.py*", "Deletes the test test_with_coupon of tests/test_cart.py*"]
+        {
+            assert!(plain.contains(part), "{template:?}: {part}\n{text}");
+        }
+        assert!(plain.contains("*: Coupons are no longer sold.") && !text.contains("\n\n\n"), "{template:?}:\n{text}");
+    }
+    let [file, test] = removed;
+    let gone = [GoneTests { named: file, count: 3 }, GoneTests { named: test, count: 1 }];
+    view.tasks[0].proof.as_mut().unwrap().removed = gone.to_vec();
+    let mut extra = extra();
+    extra["tasks"] = json!(view.tasks);
+    extra["proof"] = json!(view.tasks[0].proof);
+    extra["proofs"] = json!([view.tasks[0].proof]);
+    for template in [Template::PullRequest, Template::Proof, Template::JiraReady] {
+        let text = in_view(template, &view, extra.clone()).unwrap();
+        for part in [
+            "tests/test_coupon.py with 3 tests: Coupons are no longer sold.",
+            "test_with_coupon of tests/test_cart.py (1 test): Coupons are no longer sold.",
+        ] {
+            assert!(text.replace('\\', "").contains(part), "{template:?}: {part}\n{text}");
+        }
+        assert!(!text.contains("\n\n\n"), "{template:?} has a hole:\n{text}");
+    }
 }
 
 #[test]

@@ -103,8 +103,11 @@ impl Desk {
                 ProofOutcome::Proven(proof) => {
                     return Ok(Ok(Made { head, proof, result, authored_at: now(&self.ctx) }));
                 }
-                ProofOutcome::Refused { reason, .. } => {
+                ProofOutcome::Refused { reason, unmendable, .. } => {
                     self.log(format!("attempt {attempt} refused: {}", reason.lines().next().unwrap_or_default()));
+                    if unmendable {
+                        return Err(Stop::Told(format!("No change can hold here until that is mended: {reason}")));
+                    }
                     refusal = reason;
                 }
             }
@@ -195,7 +198,13 @@ impl Desk {
     /// Checks by running the suite on both sides. New tests are listed where they turn from red to green.
     async fn check(&self, base: &Workspace, head: &Workspace) -> Result<ProofOutcome, Stop> {
         let command_seconds = self.read(|s| s.policy.execution.command_seconds);
-        let request = Prove { base: base.clone(), head: head.clone(), command_seconds, without_tests: None };
+        let request = Prove {
+            base: base.clone(),
+            head: head.clone(),
+            command_seconds,
+            without_tests: None,
+            removed_tests: Vec::new(),
+        };
         let commands = Duration::from_secs(command_seconds * PROOF_RUNS);
         Ok(self.call(Family::Sandbox { commands }, "run the suite on both sides", Workspaces::check, request).await?)
     }

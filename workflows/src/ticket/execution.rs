@@ -152,10 +152,18 @@ impl Flow {
                     self.update_task(n, |task| task.ready = Some(Ready { head, proof, result, authored_at }));
                     return self.push(n, repository, last).await;
                 }
-                ProofOutcome::Refused { reason, .. } => {
+                ProofOutcome::Refused { reason, unmendable, .. } => {
                     let first = reason.lines().next().unwrap_or_default();
                     self.log(format!("task {} attempt {attempt} refused: {first}", n + 1));
-                    self.update_task(n, |task| task.refusal = reason);
+                    self.update_task(n, |task| task.refusal.clone_from(&reason));
+                    if unmendable {
+                        // Further attempts would cost money and end in the same words.
+                        let message = format!(
+                            "Task {} of {count}, \"{title}\", cannot be proven, whatever the agent changes: {reason}",
+                            n + 1
+                        );
+                        return Err(park(ParkReason::TaskFailed, message));
+                    }
                 }
             }
             if active > wall {
@@ -224,14 +232,14 @@ impl Flow {
         let log = proof.log.clone();
         if head.snapshot.is_none() {
             let reason = format!("You changed nothing, and CI stays red as it is. {refusal}");
-            return ProofOutcome::Refused { reason: shorten_lines(&reason), log };
+            return ProofOutcome::Refused { reason: shorten_lines(&reason), log, unmendable: false };
         }
         match first.lost_in(&proof) {
             None => ProofOutcome::Proven(proof),
             Some(lost) => {
                 let reason =
                     format!("{lost} belongs to the proof of this task and is no longer red before it: bring it back.");
-                ProofOutcome::Refused { reason, log }
+                ProofOutcome::Refused { reason, log, unmendable: false }
             }
         }
     }
@@ -253,16 +261,19 @@ impl Flow {
     }
 
     async fn prove(&self, n: usize, base: &Workspace, head: &Workspace) -> Result<ProofOutcome, Stop> {
-        let (command_seconds, title, without_tests) = self.read(|s| {
-            let task = s.tasks.get(n).map(|task| (task.plan.title.clone(), task.plan.without_tests.trim().to_owned()));
-            let (title, reason) = task.unwrap_or_default();
-            (s.policy.execution.command_seconds, title, (!reason.is_empty()).then_some(reason))
+        let (command_seconds, title, without_tests, removed_tests) = self.read(|s| {
+            let of = |task: &Task| {
+                let plan = &task.plan;
+                (plan.title.clone(), plan.without_tests.trim().to_owned(), plan.removed_tests.clone())
+            };
+            let (title, reason, removed) = s.tasks.get(n).map(of).unwrap_or_default();
+            (s.policy.execution.command_seconds, title, (!reason.is_empty()).then_some(reason), removed)
         });
         let summary = match &without_tests {
             None => format!("prove red to green: {title}"),
             Some(_) => format!("check a change without tests: {title}"),
         };
-        let request = Prove { base: base.clone(), head: head.clone(), command_seconds, without_tests };
+        let request = Prove { base: base.clone(), head: head.clone(), command_seconds, without_tests, removed_tests };
         let commands = Duration::from_secs(command_seconds * PROOF_RUNS);
         Ok(self.call(Family::Sandbox { commands }, &summary, Workspaces::prove, request).await?)
     }

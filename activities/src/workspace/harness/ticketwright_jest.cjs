@@ -1,7 +1,7 @@
 // A jest reporter: the outcome of each test as it ends, and what keeps files from loading.
 'use strict';
 
-const { cause, clean, emit, id, line, place, tail } = require('./ticketwright_report.cjs');
+const { cause, clean, emit, id, line, place, tail, thrown } = require('./ticketwright_report.cjs');
 // Tests may run in this process; they find no writer here.
 delete require.cache[require.resolve('./ticketwright_report.cjs')];
 
@@ -36,7 +36,7 @@ function report(file, one) {
   const event = { id: id(file, [...one.ancestorTitles, one.title]) };
   const message = clean(one.failureMessages?.[0]);
   if (one.status === 'failed') {
-    emit({ ...event, outcome: asserted(one, message) ? 'failed' : 'error', line: said(message), text: tail(message) });
+    emit({ ...event, outcome: asserted(one, message) || threw(file, message) ? 'failed' : 'error', line: said(message), text: tail(message) });
   } else if (one.status !== 'passed' || one.failing) {
     // pending, todo, disabled, and tests that are expected to fail
     emit({ ...event, outcome: 'skipped' });
@@ -50,6 +50,13 @@ function report(file, one) {
 // jest puts "Error: " before what its own matchers say.
 function said(message) {
   return line(message.replace(/^(Jest)?(Assertion)?Error: (?=expect[.(])/, ''));
+}
+
+// Of an error that crossed processes its text is left: name, message, frames.
+function threw(file, message) {
+  const [, name = '', rest = ''] = /^(\w+): ([^]*)$/.exec(message) ?? [];
+  const frames = rest.search(/\n\s+at /);
+  return frames >= 0 && thrown(file, { name, message: rest.slice(0, frames), stack: rest });
 }
 
 function asserted(one, message) {

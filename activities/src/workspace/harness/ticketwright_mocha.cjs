@@ -1,7 +1,7 @@
 // A mocha reporter (https://mochajs.org/api/tutorial-custom-reporter.html): the outcome of each test as it ends.
 'use strict';
 
-const { clean, emit, id, line, tail } = require('./ticketwright_report.cjs');
+const { clean, emit, id, line, tail, thrown } = require('./ticketwright_report.cjs');
 // Tests may run in this process; they find no writer here.
 delete require.cache[require.resolve('./ticketwright_report.cjs')];
 
@@ -21,7 +21,8 @@ class TicketwrightReporter {
     // Also called for hooks, which have titles like `"before all" hook for "adds"`.
     runner.on('fail', (test, error) => {
       tests += 1;
-      const asserted = test.type === 'test' && (error.code === 'ERR_ASSERTION' || error.name === 'AssertionError');
+      const asserted = test.type === 'test'
+        && (error.code === 'ERR_ASSERTION' || error.name === 'AssertionError' || thrown(test.file ?? test.parent?.file ?? '', error));
       const message = clean(error.message);
       const text = `${error.name ?? 'Error'}: ${message}`;
       emit({ id: name(test), outcome: asserted ? 'failed' : 'error', line: line(text), text: tail(error.stack ?? text) });

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import report from './ticketwright_report.cjs';
 
-const { cause, clean, emit, id, line, place, tail } = report;
+const { cause, clean, emit, id, line, place, tail, thrown } = report;
 
 // Events of one file come in order, groups around what is in them.
 class File {
@@ -47,7 +47,7 @@ function ended(data, passed) {
       emit({ ...event, outcome: 'passed' });
     }
   } else {
-    const told = data.details.error.failureType === 'subtestsFailed' && inner ? inner : failure(data.details.error);
+    const told = data.details.error.failureType === 'subtestsFailed' && inner ? inner : failure(data.file, data.details.error);
     file.failed[data.nesting] ??= told;
     if (data.details.type !== 'suite' || told !== inner) {
       emit({ ...event, ...told });
@@ -55,7 +55,7 @@ function ended(data, passed) {
   }
 }
 
-function failure(error) {
+function failure(file, error) {
   const { cause: reason } = error;
   if (error.failureType !== 'testCodeFailure' || !(reason instanceof Error)) {
     const text = reason instanceof Error ? reason.stack : String(reason ?? error.message);
@@ -63,7 +63,7 @@ function failure(error) {
   }
   const asserted = reason.code === 'ERR_ASSERTION';
   const name = asserted ? 'AssertionError' : reason.name;
-  return { outcome: asserted ? 'failed' : 'error', line: line(`${name}: ${clean(reason.message)}`), text: tail(reason.stack) };
+  return { outcome: asserted || thrown(file, reason) ? 'failed' : 'error', line: line(`${name}: ${clean(reason.message)}`), text: tail(reason.stack) };
 }
 
 export default async function* ticketwright(source) {

@@ -69,4 +69,20 @@ function cause(message) {
   return (told ?? lines[0] ?? 'it could not be loaded').slice(0, 500);
 }
 
-module.exports = { cause, clean, emit, id, line, place, tail };
+// Whether the test itself threw a plain error, as in `if (got !== 3) throw new Error(...)`: its first frame is in the test's own
+// file. What the code under test throws begins elsewhere, and what node throws for it has a code or tells of a missing symbol. A runner's own word of a
+// test that took too long is none of the test's.
+function thrown(file, { name, message, stack, code }) {
+  const text = clean(message);
+  if (name !== 'Error' || code !== undefined || /^Cannot find |^thrown: |time(d )?out/i.test(text) || MISSING.some((known) => known.test(text))) {
+    return false;
+  }
+  const said = clean(stack);
+  const from = said.indexOf(text);
+  const frame = said.slice(from < 0 ? 0 : from + text.length).split('\n').find((one) => /^\s+at /.test(one)) ?? '';
+  const [, at] = /^\s+at (?:.*\(|async )?([^()]+):\d+:\d+\)?$/.exec(frame) ?? [];
+  // Mocha tells where from the directory in which it runs.
+  return at !== undefined && place(path.resolve(at.replace(/^file:\/\//, '').replace(/\?.*$/, ''))) === place(file);
+}
+
+module.exports = { cause, clean, emit, id, line, place, tail, thrown };

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module';
 
 // vitest would load the module a second time; the first one knows where to report.
-const { cause, clean, emit, id, line, place, tail } = createRequire(import.meta.url)('./ticketwright_report.cjs');
+const { cause, clean, emit, id, line, place, tail, thrown } = createRequire(import.meta.url)('./ticketwright_report.cjs');
 
 // What vitest's own assertions say that are no AssertionError.
 const ASSERTS = /^(expect[.(]|Snapshot `|expected (any )?number of assertions|expected any)/;
@@ -35,13 +35,13 @@ export default class TicketwrightReporter {
     }
     const { state, errors } = test.result();
     const { retryCount = 0 } = test.diagnostic() ?? {};
-    this.tell({ id: id(test.module.moduleId, titles) }, state, errors, retryCount, test.options.fails);
+    this.tell(test.module.moduleId, { id: id(test.module.moduleId, titles) }, state, errors, retryCount, test.options.fails);
   }
 
-  tell(event, state, errors, retryCount, fails) {
+  tell(file, event, state, errors, retryCount, fails) {
     if (state === 'failed') {
       const [error] = errors;
-      emit({ ...event, outcome: asserted(error) ? 'failed' : 'error', line: said(error), text: tail(told(error)) });
+      emit({ ...event, outcome: asserted(error) || thrown(file, error ?? {}) ? 'failed' : 'error', line: said(error), text: tail(told(error)) });
     } else if (state !== 'passed' || fails) {
       emit({ ...event, outcome: 'skipped' });
     } else if (retryCount > 0) {
@@ -78,7 +78,7 @@ export default class TicketwrightReporter {
         }
         task.tasks.forEach((inner) => walk(file, inner, inner.filepath ? [] : [...titles, inner.name]));
       } else {
-        this.tell({ id: id(file, titles) }, { pass: 'passed', fail: 'failed' }[state] ?? 'skipped', errors, retryCount, task.fails);
+        this.tell(file, { id: id(file, titles) }, { pass: 'passed', fail: 'failed' }[state] ?? 'skipped', errors, retryCount, task.fails);
       }
     };
     files.forEach((file) => walk(file.filepath, file, []));

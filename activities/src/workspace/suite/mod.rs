@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::area::{Area, Checkout};
 use super::paths::InnerPath;
@@ -162,6 +162,10 @@ pub(super) struct Run {
     pub(super) exit: Exit,
     /// What it printed.
     pub(super) output: String,
+    /// How long it might have run.
+    pub(super) limit: Duration,
+    /// How long it ran.
+    pub(super) took: Duration,
 }
 
 impl Run {
@@ -254,7 +258,9 @@ impl Suite {
                 None => command.env.push((name, value)),
             }
         }
+        let started = Instant::now();
         let finished = activities.run(command).await?;
+        let took = started.elapsed();
         let output = finished.stdout.text();
         area.discard(&format!("{name}-cache"));
         let (runner, exit, files) = (Arc::clone(&self.runner), finished.exit.clone(), checkout.files.clone());
@@ -288,7 +294,7 @@ impl Suite {
         }
         area.discard(&format!("{name}-report"));
         area.discard(&format!("{name}-harness"));
-        Ok(Run { report, exit: finished.exit, output })
+        Ok(Run { report, exit: finished.exit, output, limit, took })
     }
 }
 

@@ -40,7 +40,8 @@ async fn a_proof_runs_the_suite_that_people_merged() {
     let (bench, ours) = lowered().await;
     let tests = TESTS.replace("30), 70", "130), 0");
     let broken = bench.write(&ours, "tests/test_pricing.py", &tests).await;
-    let request = Prove { base: ours, head: broken, command_seconds: 60, without_tests: None };
+    let request =
+        Prove { base: ours, head: broken, command_seconds: 60, without_tests: None, removed_tests: Vec::new() };
     let outcome = bench.worker.prove_for(&bench.claim(), request, Demand::RedToGreen).await.unwrap();
     let ProofOutcome::Refused { reason, .. } = outcome else { panic!("{outcome:?}") };
     assert!(reason.contains("test_discount"), "the red test was run: {reason}");

@@ -2,7 +2,7 @@
 //! what only looks like one is refused with the reason.
 
 use super::proving::{
-    FIXED, FUNCTIONS, NEW_FUNCTION, all_refused, bench_with, cargo, proof_of, pytest_bench, toolchain, with,
+    FIXED, FUNCTIONS, NEW_FUNCTION, all_refused, bench_with, cargo, go, proof_of, pytest_bench, toolchain, with,
 };
 use super::*;
 
@@ -134,10 +134,11 @@ async fn a_test_that_hangs_is_named() {
     let bench = Bench::new().await;
     let hangs = format!("{TESTS}\n    def test_new(self):\n        while True:\n            pass\n");
     let head = bench.write(&bench.base(), "tests/test_pricing.py", &hangs).await;
-    let request = Prove { base: bench.base(), head, command_seconds: 5, without_tests: None };
+    let request =
+        Prove { base: bench.base(), head, command_seconds: 5, without_tests: None, removed_tests: Vec::new() };
     let outcome = bench.worker.prove_for(&bench.claim(), request, Demand::RedToGreen).await.unwrap();
     let ProofOutcome::Refused { reason, .. } = outcome else { panic!("accepted: {outcome:?}") };
-    assert!(reason.contains("longer than a command may, in test_pricing.Pricing.test_new"), "{reason}");
+    assert!(reason.contains("takes more than 5 s with your change, in test_pricing.Pricing.test_new"), "{reason}");
 }
 
 #[tokio::test]
@@ -237,7 +238,10 @@ const GO: [(&str, &str); 3] = [
 
 #[tokio::test]
 async fn go_proves_an_honest_change_and_refuses_cheats() {
-    let bench = bench_with(&GO, &[]).await;
+    let (cache, settings) = go().await;
+    let mut files = GO.to_vec();
+    files.push(("ticketwright.toml", &settings));
+    let bench = bench_with(&files, &[cache]).await;
     let fixed = (
         GO[1].0,
         GO[1]

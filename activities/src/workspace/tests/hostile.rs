@@ -142,7 +142,13 @@ async fn nothing_of_a_hostile_repository_runs_or_leads_out() {
     let (tested, said) = bench.call(&edited, "run_tests", json!({})).await;
     said.unwrap();
     assert_eq!(tested, edited);
-    let request = Prove { base: base.clone(), head: edited.clone(), command_seconds: 60, without_tests: None };
+    let request = Prove {
+        base: base.clone(),
+        head: edited.clone(),
+        command_seconds: 60,
+        without_tests: None,
+        removed_tests: Vec::new(),
+    };
     bench.worker.prove_for(&bench.claim(), request.clone(), Demand::Green).await.unwrap();
     bench.worker.judge_fix_for(&bench.claim(), request).await.unwrap();
     let kinds = vec![workflows::contract::workspace::FixKind::Format, workflows::contract::workspace::FixKind::Lint];

@@ -24,7 +24,8 @@ async fn a_fix_may_not_ask_for_less() {
     let bench = Bench::with(&[("shop/pricing.py", PRICING), ("tests/test_pricing.py", RED)]).await;
     let judged = async |text: &str| {
         let head = bench.write(&bench.base(), "tests/test_pricing.py", text).await;
-        let request = Prove { base: bench.base(), head, command_seconds: 60, without_tests: None };
+        let request =
+            Prove { base: bench.base(), head, command_seconds: 60, without_tests: None, removed_tests: Vec::new() };
         bench.worker.judge_fix_for(&bench.claim(), request).await.unwrap()
     };
     let imported = format!("import math\n{RED}");
@@ -52,13 +53,15 @@ async fn a_fix_may_not_ask_for_less() {
         assert!(refusal.contains(why), "{why}: {refusal}");
     }
     let quiet = bench.write(&bench.base(), "ruff.toml", "lint.ignore = [\"F\"]\n").await;
-    let request = Prove { base: bench.base(), head: quiet, command_seconds: 60, without_tests: None };
+    let request =
+        Prove { base: bench.base(), head: quiet, command_seconds: 60, without_tests: None, removed_tests: Vec::new() };
     let refusal = bench.worker.judge_fix_for(&bench.claim(), request).await.unwrap().refusal.unwrap_or_default();
     assert!(refusal.contains("ruff.toml changes what linters or type checkers ask for"), "{refusal}");
     let refusal = judged(&imported.replace("import math", "import math  # noqa")).await.refusal.unwrap_or_default();
     assert!(refusal.contains("switches a rule off: `import math  # noqa`"), "{refusal}");
     let moved = bench.write(&bench.base(), "shop/pricing.py", "def total(price, discount):\n    return 0\n").await;
-    let request = Prove { base: bench.base(), head: moved, command_seconds: 60, without_tests: None };
+    let request =
+        Prove { base: bench.base(), head: moved, command_seconds: 60, without_tests: None, removed_tests: Vec::new() };
     let refusal = bench.worker.judge_fix_for(&bench.claim(), request).await.unwrap().refusal.unwrap_or_default();
     assert!(refusal.contains("test_plain fails: AssertionError: 0 != 100"), "{refusal}");
 }
@@ -67,10 +70,12 @@ async fn a_fix_may_not_ask_for_less() {
 async fn a_fix_without_a_suite_is_judged_by_what_it_changes() {
     let bench = Bench::with(&[("checks/test_it.sh", "exit 1\n"), ("tests/data.txt", "1\n")]).await;
     let head = bench.write(&bench.base(), "shop/a.txt", "x\n").await;
-    let request = Prove { base: bench.base(), head, command_seconds: 60, without_tests: None };
+    let request =
+        Prove { base: bench.base(), head, command_seconds: 60, without_tests: None, removed_tests: Vec::new() };
     assert_eq!(bench.worker.judge_fix_for(&bench.claim(), request).await.unwrap().refusal, None);
     let (head, _) = bench.call(&bench.base(), "run_command", json!({"command": "rm tests/data.txt"})).await;
-    let request = Prove { base: bench.base(), head, command_seconds: 60, without_tests: None };
+    let request =
+        Prove { base: bench.base(), head, command_seconds: 60, without_tests: None, removed_tests: Vec::new() };
     let refusal = bench.worker.judge_fix_for(&bench.claim(), request).await.unwrap().refusal.unwrap_or_default();
     assert!(refusal.starts_with("tests/data.txt is gone"), "{refusal}");
 }

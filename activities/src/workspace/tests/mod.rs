@@ -11,6 +11,7 @@ mod killed;
 mod prove;
 mod proving;
 mod push;
+mod removed;
 mod runners;
 mod setup;
 mod snapshots;

@@ -10,10 +10,16 @@ const NEW_TEST: &str = "
 
 impl Bench {
     async fn prove(&self, head: &Workspace) -> Result<workflows::contract::workspace::Proof, (String, String)> {
-        let request = Prove { base: self.base(), head: head.clone(), command_seconds: 60, without_tests: None };
+        let request = Prove {
+            base: self.base(),
+            head: head.clone(),
+            command_seconds: 60,
+            without_tests: None,
+            removed_tests: Vec::new(),
+        };
         match self.worker.prove_for(&self.claim(), request, Demand::RedToGreen).await.unwrap() {
             ProofOutcome::Proven(proof) => Ok(proof),
-            ProofOutcome::Refused { reason, log } => Err((reason, self.text(&log).await)),
+            ProofOutcome::Refused { reason, log, .. } => Err((reason, self.text(&log).await)),
         }
     }
 
@@ -31,7 +37,13 @@ impl Bench {
 async fn a_change_that_needs_no_new_test_is_checked_all_the_same() {
     let bench = Bench::new().await;
     let check = async |head: &Workspace| {
-        let request = Prove { base: bench.base(), head: head.clone(), command_seconds: 60, without_tests: None };
+        let request = Prove {
+            base: bench.base(),
+            head: head.clone(),
+            command_seconds: 60,
+            without_tests: None,
+            removed_tests: Vec::new(),
+        };
         bench.worker.prove_for(&bench.claim(), request, Demand::Green).await.unwrap()
     };
     let refused = async |head: &Workspace| match check(head).await {
@@ -67,7 +79,8 @@ async fn a_change_that_needs_no_new_test_is_checked_all_the_same() {
 async fn a_change_that_somebody_asked_for_needs_no_suite() {
     let check = async |bench: &Bench, path: &str, content: &str| {
         let head = bench.write(&bench.base(), path, content).await;
-        let request = Prove { base: bench.base(), head, command_seconds: 60, without_tests: None };
+        let request =
+            Prove { base: bench.base(), head, command_seconds: 60, without_tests: None, removed_tests: Vec::new() };
         match bench.worker.prove_for(&bench.claim(), request, Demand::Green).await.unwrap() {
             ProofOutcome::Proven(proof) => Ok(proof.evidence.look_at),
             ProofOutcome::Refused { reason, .. } => Err(reason),
@@ -254,4 +267,63 @@ async fn the_judges_command_cannot_be_changed_by_the_change() {
     let bench = Bench::with(&[("ticketwright.toml", "test = \"make check\"\n")]).await;
     let head = bench.write(&bench.base(), "tests/test_a.py", TESTS).await;
     bench.refused(&head, "`make check` does not tell me about single tests").await;
+}
+
+#[tokio::test]
+async fn what_no_agent_can_mend_is_told_apart() {
+    const TEST: &str = "tests/test_pricing.py";
+    let refused = async |base: &[(&str, &str)], change: &[(&str, &str)], seconds: u64| {
+        let bench = Bench::with(base).await;
+        let mut head = bench.base();
+        for (path, content) in change {
+            head = bench.write(&head, path, content).await;
+        }
+        let request = Prove {
+            base: bench.base(),
+            head,
+            command_seconds: seconds,
+            without_tests: None,
+            removed_tests: Vec::new(),
+        };
+        match bench.worker.prove_for(&bench.claim(), request, Demand::RedToGreen).await.unwrap() {
+            ProofOutcome::Proven(proof) => panic!("accepted: {proof:?}"),
+            ProofOutcome::Refused { reason, log, unmendable } => (reason, bench.text(&log).await, unmendable),
+        }
+    };
+    let code = ("shop/pricing.py", PRICING);
+    let more = format!("{TESTS}{NEW_TEST}");
+    let change = [("shop/pricing.py", FIXED), (TEST, &*more)];
+
+    let (reason, _, unmendable) = refused(&[code, (TEST, TESTS)], &change[1..], 60).await;
+    assert!(!unmendable, "the agent has not mended the code: {reason}");
+
+    // The suite does not run on the base, where nothing of the change is.
+    let dies = format!("{TESTS}\n    def test_zz(self):\n        import os\n        os._exit(3)\n");
+    let (reason, log, unmendable) = refused(&[code, (TEST, &dies)], &change, 60).await;
+    assert!(unmendable && reason.contains("on the base, without your change"), "{reason}");
+    assert!(log.contains("on base once more:") && log.contains("== 2 runs"), "{log}");
+
+    // The rules that people have approved name no suite, or one whose runner is not there.
+    for (command, why) in [("make check", "does not tell me"), ("/nowhere/python3 -m pytest", "did not run to its end")]
+    {
+        let settings = format!("test = \"{command}\"\n");
+        let base = [code, (TEST, TESTS), ("ticketwright.toml", &*settings)];
+        let (reason, _, unmendable) = refused(&base, &change, 60).await;
+        assert!(unmendable && reason.contains(why), "{command}: {reason}");
+    }
+
+    // A suite that takes too long: on the base nobody can mend it here.
+    let slow = format!("import time\ntime.sleep(20)\n{TESTS}");
+    let (reason, _, unmendable) = refused(&[code, (TEST, &slow)], &change, 3).await;
+    assert!(
+        unmendable && reason.starts_with("The suite takes more than 3 s on the base, without your change"),
+        "{reason}"
+    );
+    assert!(reason.contains("a faster command into `test` of ticketwright.toml"), "{reason}");
+    let waits = format!(
+        "{TESTS}\n    def test_new(self):\n        while total(100, 600) < 0:\n            pass\n        self.assertEqual(total(100, 600), 0)\n"
+    );
+    let (reason, _, unmendable) = refused(&[code, (TEST, TESTS)], &[change[0], (TEST, &*waits)], 5).await;
+    assert!(!unmendable && reason.starts_with("The suite takes more than 5 s on the base with your tests"), "{reason}");
+    assert!(reason.contains("in test_pricing.Pricing.test_new"), "{reason}");
 }

@@ -123,6 +123,22 @@ pub(super) async fn maven_repository(files: &[(&str, &str)]) -> PathBuf {
     cached(&format!("m2-{}", digest(POM)), fill).await
 }
 
+/// What go compiles of its library for the tests here, and settings with a command that begins with it. The set-up would compile all
+/// of that library for each bench anew, which takes longer than all proofs there.
+pub(super) async fn go() -> (PathBuf, String) {
+    const TEST: &str = "package cart\n\nimport (\n\t\"os\"\n\t\"strconv\"\n\t\"testing\"\n)\n\nfunc TestA(t *testing.T) {\n\tif _, err := os.ReadFile(\"x\"); err == nil {\n\t\tt.Error(strconv.Itoa(1))\n\t}\n}\n";
+    let version = said(Process::new("go").arg("version"));
+    let fill = |directory: &Path| {
+        let module = tempfile::tempdir().unwrap();
+        put(module.path(), "go.mod", b"module example.com/shop\n\ngo 1.21\n");
+        put(module.path(), "cart/cart_test.go", TEST.as_bytes());
+        said(Process::new("go").args(["test", "./..."]).env("GOCACHE", directory).current_dir(module.path()));
+    };
+    let cache = cached(&format!("go-{}", digest(&version)), fill).await;
+    let begins = format!("[ -e \"$GOCACHE/README\" ] || cp -R {}/. \"$GOCACHE\"", cache.display());
+    (cache, format!("setup = []\ntest = '{begins}; go test ./...'\n"))
+}
+
 /// The toolchain of Rust that runs this test, without its documentation.
 pub(super) fn toolchain() -> PathBuf {
     let sysroot = said(Process::new("rustc").args(["--print", "sysroot"]));
@@ -178,14 +194,14 @@ pub(super) async fn proof_of(
         };
     }
     let without_tests = without_tests.map(str::to_owned);
-    let request = Prove { base: bench.base(), head, command_seconds: 120, without_tests };
+    let request = Prove { base: bench.base(), head, command_seconds: 120, without_tests, removed_tests: Vec::new() };
     match bench.worker.prove_for(&bench.claim(), request, Demand::RedToGreen).await.unwrap() {
         ProofOutcome::Proven(proof) => {
             let log = bench.text(&proof.log).await;
             assert!(log.contains(" runs\n"), "{log}");
             Ok(proof)
         }
-        ProofOutcome::Refused { reason, log } => {
+        ProofOutcome::Refused { reason, log, .. } => {
             assert!(reason.len() <= 4096);
             eprintln!("{}", bench.text(&log).await);
             Err(reason)

@@ -170,6 +170,44 @@ async fn vitest_is_believed_when_it_is_honest() {
         .await;
 }
 
+/// What a test itself throws is its word, as an assertion is; what the code under test throws is none, in whichever runner.
+#[tokio::test]
+async fn an_error_that_the_test_itself_throws_is_an_assertion() {
+    let modules = node_modules().await;
+    let strict = "\nexports.strict = (price, discount) => {\n  if (price < discount) throw new Error('below zero');\n  return 0;\n};\n";
+    let mended = strict.replace("if (price < discount) throw new Error('below zero');\n  ", "");
+    let old = "test('plain', () => {\n  if (total(100, 0) !== 100) throw new Error('not plain');\n});\n";
+    let new = "\ntest('own', () => {\n  const got = total(100, 600);\n  if (got !== 0) throw new Error(`got ${got}, want 0`);\n});\n\
+        test('theirs', () => {\n  strict(100, 600);\n});\n";
+    let required = "const { total, strict } = require('../src/cart');\n";
+    let imported = "import { test } from 'vitest';\nimport { strict, total } from '../src/cart.js';\n".to_owned();
+    for (command, package, head) in [
+        ("npm test --silent", r#"{"scripts":{"test":"jest"}}"#, required.to_owned()),
+        ("./node_modules/.bin/vitest", r#"{"type":"module"}"#, imported),
+        ("./node_modules/.bin/mocha test/cart.test.js", "{}", format!("const test = it;\n{required}")),
+        ("node --test test/", "{}", format!("const test = require('node:test');\n{required}")),
+    ] {
+        let toml = with_modules(&modules, command);
+        let script = |code: &str| match package.contains("module") {
+            true => code
+                .replace("exports.total =", "export const total =")
+                .replace("exports.strict =", "export const strict ="),
+            false => code.to_owned(),
+        };
+        let (code, tests) = (script(&format!("{TOTAL}{strict}")), format!("{head}{old}"));
+        let files = [("package.json", package), ("ticketwright.toml", &toml), (CODE, &code), (TEST, &tests)];
+        let bench = bench_with(&files, std::slice::from_ref(&modules)).await;
+        let fixed = script(&format!("{FIXED}{mended}"));
+        let refusal = proof_of(&bench, &owned(&[(CODE, &fixed), (TEST, &format!("{tests}{new}"))]), None).await;
+        let reason = refusal.unwrap_err();
+        assert!(
+            reason.contains("::theirs fails on the base with `Error: below zero`, which is no"),
+            "{command}: {reason}"
+        );
+        assert!(!reason.contains("::own"), "{command}: {reason}");
+    }
+}
+
 #[tokio::test]
 async fn node_and_mocha_are_believed_when_they_are_honest() {
     let modules = node_modules().await;

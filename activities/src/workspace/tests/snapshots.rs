@@ -98,7 +98,8 @@ async fn names_in_another_encoding_can_be_worked_with() {
     let (same, said) = bench.run(&edited, "cat docs/*").await;
     assert!(said.unwrap().contains("weak coffee"));
     assert_eq!(same, edited);
-    let request = Prove { base: base.clone(), head: edited, command_seconds: 60, without_tests: None };
+    let request =
+        Prove { base: base.clone(), head: edited, command_seconds: 60, without_tests: None, removed_tests: Vec::new() };
     let outcome = bench.worker.prove_for(&bench.claim(), request, Demand::Green).await.unwrap();
     assert!(matches!(outcome, ProofOutcome::Proven(_)), "{outcome:?}");
 }

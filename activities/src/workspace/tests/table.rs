@@ -2,7 +2,7 @@
 //! A language that misses one does not compile.
 
 use super::proving::{
-    Change, POM, all_refused, bench_with, cargo, maven_repository, node_modules, proof_of, pytest_bench, toolchain,
+    Change, POM, all_refused, bench_with, cargo, go, maven_repository, node_modules, proof_of, pytest_bench, toolchain,
     with_modules,
 };
 use super::*;
@@ -408,8 +408,15 @@ async fn go_with_its_own_runner() {
     let head = "package cart\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n";
     let alone = "package cart\n\nimport \"testing\"\n";
     let tests = format!("{head}{plain}{discount}{label}");
-    let files = [("go.mod", "module example.com/shop\n\ngo 1.21\n"), (CODE, code), (TEST, &tests), (LABEL, "5 EUR\n")];
-    let bench = bench_with(&files, &[]).await;
+    let (cache, settings) = go().await;
+    let files = [
+        ("go.mod", "module example.com/shop\n\ngo 1.21\n"),
+        ("ticketwright.toml", &settings),
+        (CODE, code),
+        (TEST, &tests),
+        (LABEL, "5 EUR\n"),
+    ];
+    let bench = bench_with(&files, &[cache]).await;
     let fixed = (
         CODE,
         swap(

@@ -4,6 +4,7 @@ use super::super::prove::Making;
 use super::super::{judge, support};
 use super::{Home, Refusal, Seen, Trial, canaries, only};
 use crate::failure::ServiceError;
+use crate::sandbox::Exit;
 use workflows::contract::workspace::Evidence;
 
 /// Settings of tests that are searched for the names of other files.
@@ -82,7 +83,15 @@ impl Making<'_> {
         contents.extend(canaries.iter().map(|canary| (canary.path.clone(), Some(canary.content.clone()))));
         let tree = self.with_contents(trial.head_tree, &contents).await?;
         let name = if settings.is_empty() { "head beside canaries" } else { "head with the base's test settings" };
-        let run = self.run_only(trial.suite, name, &tree, Some(&only(trial, homes, &canaries))).await?;
+        let chosen = only(trial, homes, &canaries);
+        let mut run = self.run_only(trial.suite, name, &tree, Some(&chosen)).await?;
+        if run.exit == Exit::TimedOut && !self.is_late() {
+            // The same tests had time enough in the whole suite: the machine may be busy.
+            run = self.run_only(trial.suite, &format!("{name}, once more"), &tree, Some(&chosen)).await?;
+        }
+        if run.exit == Exit::TimedOut {
+            return Ok(Err(judge::too_long(&run, "with nothing but your new tests")));
+        }
 
         seen.broken = run.report.broken.iter().map(|broken| broken.name.clone()).collect();
 

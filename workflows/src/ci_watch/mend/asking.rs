@@ -139,6 +139,7 @@ impl Watch {
             head: workspace.clone(),
             command_seconds: mending.command_seconds,
             without_tests: None,
+            removed_tests: Vec::new(),
         };
         let family = Family::Sandbox { commands: Duration::from_secs(mending.command_seconds * PROOF_RUNS) };
         let judged =
