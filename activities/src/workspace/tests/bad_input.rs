@@ -37,7 +37,7 @@ async fn unusual() -> Bench {
 async fn submodules_are_told_and_never_touched() {
     let bench = unusual().await;
     let base = bench.base();
-    let survey = bench.worker.survey_for(&bench.claim(), base.clone()).await.unwrap();
+    let survey = bench.worker.survey_for(&bench.claim(), survey_of(base.clone())).await.unwrap();
     let said = "vendor/x is a submodule; its files are not here";
     assert!(survey.notes[0].starts_with(said), "{:?}", survey.notes);
     for (name, input) in [
@@ -67,7 +67,7 @@ async fn submodules_are_told_and_never_touched() {
 async fn files_of_git_lfs_are_told_and_not_written() {
     let bench = unusual().await;
     let base = bench.base();
-    let survey = bench.worker.survey_for(&bench.claim(), base.clone()).await.unwrap();
+    let survey = bench.worker.survey_for(&bench.claim(), survey_of(base.clone())).await.unwrap();
     let kept: Vec<_> = survey.notes.iter().filter(|note| note.contains("Git LFS")).collect();
     assert_eq!(kept.len(), 6, "{kept:?}");
     assert!(kept[0].starts_with("art/0.psd is kept in Git LFS") && *kept[5] == "There are 2 more files in Git LFS.");
