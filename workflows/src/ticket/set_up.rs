@@ -11,7 +11,7 @@ use super::flow::{Flow, Stop};
 use super::state::Delivery;
 use crate::contract::ids::RepositoryName;
 use crate::contract::status::Stage;
-use crate::contract::workspace::{Survey, Workspaces};
+use crate::contract::workspace::{Survey, SurveyRequest, Workspaces};
 use crate::kit::{self, CallError};
 use crate::messages::shorten;
 use crate::patches;
@@ -48,9 +48,10 @@ impl Flow {
         let (token, timer_token) = (self.token.child_token(), self.token.child_token());
         let surveys = join_all(places.into_iter().map(|(repository, workspace)| {
             let (ctx, token) = (&self.ctx, &token);
+            let request = SurveyRequest { workspace, near: Vec::new() };
             async move {
                 let (summary, family) = (format!("set up {}", repository.name()), Family::Sandbox { commands: SET_UP });
-                let survey = kit::call(ctx, token, family, &summary, Workspaces::survey, workspace).await;
+                let survey = kit::call(ctx, token, family, &summary, Workspaces::survey, request).await;
                 (repository, survey)
             }
         }))

@@ -101,7 +101,7 @@ impl Bench {
     }
 
     async fn notes(&self, workspace: &Workspace) -> Result<Vec<String>, ServiceError> {
-        Ok(self.worker.survey_for(&self.claim(), workspace.clone()).await?.notes)
+        Ok(self.worker.survey_for(&self.claim(), survey_of(workspace.clone())).await?.notes)
     }
 
     fn layers(&self) -> Vec<String> {
