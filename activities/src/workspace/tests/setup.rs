@@ -115,7 +115,7 @@ async fn people_who_approve_are_told_what_is_not_installed_and_nothing_else() {
     let survey = async |setup: &str| {
         let file = format!("setup = \"{setup}\"\n");
         let bench = Bench::set_up(&[("ticketwright.toml", &file)], registries()).await;
-        bench.worker.survey_for(&bench.claim(), bench.base()).await.unwrap()
+        bench.worker.survey_for(&bench.claim(), survey_of(bench.base())).await.unwrap()
     };
     let failed = survey("exit 7").await;
     assert_eq!((failed.set_up.len(), &failed.set_up), (1, &failed.notes));
