@@ -110,6 +110,49 @@ async fn exhausted(scene: &Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_no_agent_can_mend_ends_the_attempts() {
+    let scene = Scene::start("").await.unwrap();
+    play(&scene, unmendable(&scene).await).await;
+}
+
+/// The suite that people have approved cannot be read, and no change of an agent's alters that.
+async fn unmendable(scene: &Scene) -> anyhow::Result<()> {
+    let world = &scene.stack.world;
+    world.github.push_commit(REPOSITORY, "main", "ticketwright.toml", "test = \"make check\"\n", "bo").await?;
+    let ranked = [json!({"repository": REPOSITORY, "score": 0.9, "reason": "The ticket names it."})];
+    let plan = json!({
+        "title": "Money says what it refuses", "summary": "s", "scope_in": ["money"], "architecture": "a", "risk": "r", "rollback": "revert",
+        "tests": [{"description": "d", "file": "tests/test_money.py", "kind": "unit"}],
+        "tasks": [{"id": "t1", "title": "Refuse three decimals", "repository": REPOSITORY, "description": "d",
+                   "files": ["shop/money.py"], "tests": ["three decimals"], "hours": 1}],
+    });
+    let call = |tool: &str, input: Value| json!({"tool": tool, "input": input});
+    let execution = json!({"agent": "execution", "turns": [
+        {"calls": [call("write_file", json!({"path": "tests/test_decimals.py", "content": "import unittest\n"}))]},
+        {"calls": [call("submit_answer", json!({"summary": "Tried."}))]},
+    ]});
+    let script = json!({"conversations": [
+        {"agent": "discovery", "turns": [{"calls": [call("submit_answer", json!({"repositories": ranked, "complexity": "low", "approach": "a"}))]}]},
+        {"agent": "planning", "turns": [{"calls": [call("submit_answer", plan)]}]},
+        execution,
+    ]});
+    world.bedrock.set_script(Script::parse(&script.to_string(), Path::new("."))?);
+    scene.label();
+    scene.stage(Stage::AwaitingApproval).await?;
+    scene.click("ana", "approve").await?;
+
+    let parked = scene.observer.wait_for_stage(KEY, Stage::Parked, STAGE).await?;
+    let why = parked.parked.unwrap();
+    assert_eq!(why.reason, ParkReason::TaskFailed);
+    let said = "\"Refuse three decimals\", cannot be proven, whatever the agent changes: `make check` does not tell me";
+    assert!(why.message.contains(said), "{}", why.message);
+    let runs = scene.observer.runs("WorkflowType = 'agent'").await?;
+    assert_eq!(runs.iter().filter(|run| run.id.contains("/execution/")).count(), 1, "{runs:?}");
+    assert!(world.bedrock.unused_turns().is_empty(), "{:?}", world.bedrock.unused_turns());
+    Ok(())
+}
+
 /// A change in three repositories: one whose first three attempts are refused, one behind it, and a text beside them.
 fn three_repositories() -> Value {
     let repositories = [REPOSITORY, "acme/shop-web", "acme/warehouse"];

@@ -34,6 +34,7 @@ mod removed;
 mod repository;
 mod reviewed;
 mod rules;
+mod running;
 mod setup;
 mod snapshot;
 mod suite;

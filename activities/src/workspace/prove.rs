@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{CommitSha, Digest};
@@ -15,7 +15,6 @@ use workflows::contract::plan::RemovedTest;
 use workflows::contract::workspace::{
     Evidence, GoneTests, MARKS, Proof, ProofOutcome, Prove, ProvenTest, SuiteCount, Workspace, mark,
 };
-use workflows::policy::PROOF_RUNS;
 
 use super::area::{Area, Claim};
 use super::assertions::Language;
@@ -24,13 +23,13 @@ use super::judge::{Demand, Refusal, Symbols};
 use super::mirror::Mirror;
 use super::moves::Moves;
 use super::repository::{self, is_test};
+use super::running::Tally;
 use super::suite::{Fate, NO_SUITE, Only, Run, Suite};
 use super::symbols::Additions;
 use super::trees::Changed;
 use super::trial::Trial;
 use super::{WorkspaceActivities, judge, lint, plain, support, text};
 use crate::failure::ServiceError;
-use crate::sandbox::Exit;
 
 /// Longest reason.
 pub(super) const REASON_CAP: usize = 4 * 1024;
@@ -40,8 +39,6 @@ const LISTED: usize = 100;
 const LINE: usize = 300;
 /// Bytes of all tests and sentences of a proof: it travels through the workflow's history.
 const PROOF_CAP: usize = 64 * 1024;
-/// Output of one run that the log of a proof keeps.
-const LOG_CAP: usize = 1 << 20;
 
 /// Said of a change without any test.
 const NO_TEST: &str = "No test file was added or changed. Write a test that fails without your change and passes with it, in a \
@@ -49,16 +46,15 @@ const NO_TEST: &str = "No test file was added or changed. Write a test that fail
 
 /// One proof being made.
 pub(super) struct Making<'a> {
-    activities: &'a WorkspaceActivities,
+    pub(super) activities: &'a WorkspaceActivities,
     pub(super) mirror: Mirror<'a>,
     pub(super) area: Area,
-    rules: CommitSha,
+    pub(super) rules: CommitSha,
     pub(super) limit: Duration,
     /// Output of every run so far.
     pub(super) log: String,
-    runs: u32,
-    /// How long these runs took, without the first.
-    spent: Duration,
+    /// Its runs.
+    pub(super) tally: Tally,
     /// Files that hold tests which the runner reported, and whose names do not tell.
     pub(super) tests: BTreeSet<String>,
     /// The suite ran to its end neither on the base nor on the head.
@@ -67,12 +63,6 @@ pub(super) struct Making<'a> {
     pub(super) named: Vec<RemovedTest>,
     /// The refusal to come is one that no change of the agent's can mend.
     unmendable: bool,
-    /// The set-up told of something, so that what does not run may run another time.
-    troubled: bool,
-    /// Some run has told of tests.
-    told: bool,
-    /// How long the suite took on the base.
-    base_took: Duration,
 }
 
 /// What a proof rests on.
@@ -109,7 +99,7 @@ impl WorkspaceActivities {
                 })
             }
         };
-        let _ = writeln!(making.log, "== {} runs", making.runs);
+        let _ = writeln!(making.log, "== {} runs", making.tally.count);
         let log = self.blobs.put(std::mem::take(&mut making.log)).await?;
         Ok(match outcome {
             Ok(made) => {
@@ -158,15 +148,11 @@ impl WorkspaceActivities {
             rules: request.base.approved().clone(),
             limit: Duration::from_secs(request.command_seconds),
             log: String::new(),
-            runs: 0,
-            spent: Duration::ZERO,
+            tally: Tally::default(),
             tests: BTreeSet::new(),
             never_whole: false,
             named: request.removed_tests.clone(),
             unmendable: false,
-            troubled: false,
-            told: false,
-            base_took: Duration::ZERO,
         };
         Ok((making, base_tree, head_tree))
     }
@@ -205,16 +191,6 @@ impl Made {
         }
         self
     }
-}
-
-/// The beginning and the end of what a run printed.
-fn shortened(output: &str) -> String {
-    if output.len() <= LOG_CAP {
-        return output.to_owned();
-    }
-    let at = |at: usize| (0..=at).rev().find(|at| output.is_char_boundary(*at)).unwrap_or_default();
-    let (head, tail) = (at(LOG_CAP / 2), at(output.len() - LOG_CAP / 2));
-    format!("{}\n[... {} bytes left out ...]\n{}", &output[..head], tail - head, &output[tail..])
 }
 
 /// What became of the suite's tests.
@@ -260,12 +236,12 @@ impl Making<'_> {
             && let Err(refusal) = judge::whole_base(&base, &suite.command)
         {
             // Nothing of the change is in it.
-            self.unmendable = !self.troubled;
+            self.unmendable = !self.tally.troubled;
             return Ok(Err(refusal));
         }
         let head = self.run(&suite, "head", head_tree).await?;
         self.never_whole = !base.is_whole() && !head.is_whole();
-        self.unmendable = !self.troubled && base.has_no_runner() && head.has_no_runner();
+        self.unmendable = !self.tally.troubled && base.has_no_runner() && head.has_no_runner();
         self.reported(&suite, [&base, &head], &changed, head_tree).await?;
         let mut moves = self.moves(&suite, (&base, &head), &changed, &inline, (base_tree, head_tree)).await?;
         let seen = (&changed[..], &inline[..], &moves);
@@ -558,17 +534,6 @@ impl Making<'_> {
         Ok(helpers)
     }
 
-    /// The suite on the base, which has nothing of the change: what does not run to its end there may have met a busy machine, and
-    /// gets a second run before anybody is told.
-    async fn run_base(&mut self, suite: &Suite, tree: &str) -> Result<Run, ServiceError> {
-        let mut base = self.run_once(suite, "base", tree, None).await?;
-        if judge::whole_base(&base, &suite.command).is_err() || matches!(base.exit, Exit::NotStarted(_)) {
-            base = self.run_once(suite, "base once more", tree, None).await?;
-        }
-        self.base_took = base.took;
-        Ok(base)
-    }
-
     /// The suite, as the base commit tells. A base without any test is judged by what the head brings.
     pub(super) async fn suite(&mut self, head_tree: &str) -> Result<Result<Suite, Refusal>, ServiceError> {
         let tools = self.activities.tools().await?;
@@ -586,71 +551,6 @@ impl Making<'_> {
         // Those that people have approved name no suite that can be run: no change of the agent's counts before they do.
         self.unmendable = suite.is_err() && rules;
         Ok(suite)
-    }
-
-    /// Runs the whole suite on the files of a tree.
-    pub(super) async fn run(&mut self, suite: &Suite, name: &str, tree: &str) -> Result<Run, ServiceError> {
-        self.run_only(suite, name, tree, None).await
-    }
-
-    /// Runs some tests, or all. `name`: of this run, unique in its proof. A run that a busy machine may have ended is made once more:
-    /// no change is refused for that.
-    pub(super) async fn run_only(
-        &mut self,
-        suite: &Suite,
-        name: &str,
-        tree: &str,
-        only: Option<&Only<'_>>,
-    ) -> Result<Run, ServiceError> {
-        let run = self.run_once(suite, name, tree, only).await?;
-        let ended_outside = match run.exit {
-            // Where the base was quick, it is the change that hangs.
-            Exit::TimedOut => self.base_took > self.limit / 4,
-            // Not started, killed, or gone before it said anything, where the same suite has told of tests before.
-            Exit::NotStarted(_) | Exit::Code(137) => true,
-            Exit::Code(1..) => self.told && run.told_nothing(),
-            _ => false,
-        };
-        if ended_outside && !self.is_late() {
-            return self.run_once(suite, &format!("{name}, once more"), tree, only).await;
-        }
-        Ok(run)
-    }
-
-    async fn run_once(
-        &mut self,
-        suite: &Suite,
-        name: &str,
-        tree: &str,
-        only: Option<&Only<'_>>,
-    ) -> Result<Run, ServiceError> {
-        // A number: the name of a run may hold a path of any length.
-        let folder = format!("run-{}", self.runs);
-        let started = Instant::now();
-        let checkout = self.activities.check_out(&self.area, &self.mirror, &folder, tree, &self.rules).await?;
-        self.troubled |= !checkout.prepared.notes.is_empty();
-        for note in &checkout.prepared.notes {
-            let _ = writeln!(self.log, "== {note}");
-        }
-        let run = suite.run(self.activities, &self.area, &checkout, &folder, self.limit, only).await?;
-        drop(checkout);
-        self.area.discard(&folder);
-        // The first one waits for the set-up, which has time of its own.
-        self.spent += if self.runs == 0 { Duration::ZERO } else { started.elapsed() };
-        self.runs += 1;
-        self.told |= !run.told_nothing();
-        let what = if only.is_some() { ", new tests only" } else { "" };
-        let _ = writeln!(self.log, "== {} on {name}{what}: {}", suite.command, run.exit);
-        self.log.push_str(&shortened(run.output.trim_end()));
-        self.log.push('\n');
-        Ok(run)
-    }
-
-    /// Whether the runs so far leave no time for one that takes as long as it may.
-    pub(super) fn is_late(&self) -> bool {
-        // One for the first, one for the next, and one to spare.
-        let runs = u32::try_from(PROOF_RUNS.saturating_sub(3)).unwrap_or_default();
-        self.spent > self.limit.saturating_mul(runs)
     }
 
     /// Whether this file is one of tests, by its name or by what the runner reported.
