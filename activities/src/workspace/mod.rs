@@ -4,7 +4,6 @@
 //! a bundle, works on them in the sandbox, and leaves a new snapshot. A call that dies half-way leaves nothing.
 
 mod alone;
-mod apart;
 mod area;
 mod assertions;
 mod attributes;

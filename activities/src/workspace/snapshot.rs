@@ -14,10 +14,9 @@ use nix::sys::time::TimeSpec;
 use workflows::contract::ids::CommitSha;
 use workflows::contract::workspace::Workspace;
 
-use super::apart::Apart;
 use super::area::Checkout;
 use super::bundle::Stored;
-use super::git::{Git, GitFailed};
+use super::git::GitFailed;
 use super::mirror::Mirror;
 use super::{attributes, bundle, disk, objects, text};
 use crate::blobs::Blobs;
@@ -93,17 +92,15 @@ pub(super) async fn take_walked(
     if changed.is_empty() {
         let index = checkout.index();
         let same = Files { before: &checkout.tree, after: &checkout.tree, index: &index };
-        return Ok((keep(mirror, checkout.apart()?, &same, before, blobs).await?, walked));
+        return Ok((keep(mirror, &same, before, blobs).await?, walked));
     }
     let changed = Arc::new(changed);
     if let Some(why) = too_much(checkout, changed.clone()).await? {
         return Ok((refused(why), walked));
     }
-    let apart = checkout.apart()?;
-    let git = apart.git(&checkout.git);
     let added = match installed {
-        false => git.run(["add", "--all", "."]).await,
-        true => add_own(&git, checkout, &changed).await,
+        false => checkout.git.run(["add", "--all", "."]).await,
+        true => add_own(checkout, &changed).await,
     };
     match added {
         Err(failed) if failed.is_about_files(&changed) => {
@@ -122,14 +119,13 @@ pub(super) async fn take_walked(
         });
         let restore: Vec<u8> = gone.flatten().collect();
         if !restore.is_empty() {
-            let restored = git.feed(["update-index", "-z", "--index-info"], &[], &restore).await;
+            let restored = checkout.git.feed(["update-index", "-z", "--index-info"], &[], &restore).await;
             restored.map_err(GitFailed::unexpected)?;
         }
     }
-    let tree = git.line(["write-tree"]).await.map_err(GitFailed::unexpected)?;
+    let tree = checkout.git.line(["write-tree"]).await.map_err(GitFailed::unexpected)?;
     let index = checkout.index();
-    let files = Files { before: &checkout.tree, after: &tree, index: &index };
-    let taken = keep(mirror, apart, &files, before, blobs).await?;
+    let taken = keep(mirror, &Files { before: &checkout.tree, after: &tree, index: &index }, before, blobs).await?;
     Ok((taken, walked))
 }
 
@@ -140,10 +136,9 @@ pub(super) struct Files<'a> {
     pub(super) index: &'a Path,
 }
 
-/// The workspace with the files of a tree. `apart`: what of it is not in the mirror, and goes there if it is kept.
+/// The workspace with the files of a tree, which is in the mirror.
 pub(super) async fn keep(
     mirror: &Mirror<'_>,
-    apart: Apart,
     files: &Files<'_>,
     before: &Workspace,
     blobs: &Blobs,
@@ -155,19 +150,15 @@ pub(super) async fn keep(
     if mirror.tree_of(&before.base).await? == tree {
         return Ok(Taken::Snapshot(Workspace { snapshot: None, ..before.clone() }));
     }
-    let git = apart.git(&mirror.git);
-    if let Some(why) = refused_change(mirror, &apart, files, before).await? {
+    if let Some(why) = refused_change(mirror, files, before).await? {
         return Ok(Taken::Refused(why));
     }
     let base = before.base.as_str();
     let commit = ["commit-tree", tree, "-p", base, "-m", "Snapshot"];
-    let commit = git.feed(commit, &FIXED, &[]).await.map_err(GitFailed::unexpected)?;
+    let commit = mirror.git.feed(commit, &FIXED, &[]).await.map_err(GitFailed::unexpected)?;
     let commit = id(&String::from_utf8_lossy(&commit))?;
-    Ok(match bundle::store(&git, before, commit, id(tree)?, blobs).await? {
-        Stored::Snapshot(snapshot) => {
-            apart.accept(mirror, &snapshot.commit).await?;
-            Taken::Snapshot(Workspace { snapshot: Some(snapshot), ..before.clone() })
-        }
+    Ok(match bundle::store(mirror, before, commit, id(tree)?, blobs).await? {
+        Stored::Snapshot(snapshot) => Taken::Snapshot(Workspace { snapshot: Some(snapshot), ..before.clone() }),
         Stored::Refused(why) => Taken::Refused(why),
     })
 }
@@ -175,12 +166,11 @@ pub(super) async fn keep(
 /// What a change touches that it must not: submodules, and files that are kept elsewhere.
 async fn refused_change(
     mirror: &Mirror<'_>,
-    apart: &Apart,
     files: &Files<'_>,
     before: &Workspace,
 ) -> Result<Option<String>, ServiceError> {
     let args = ["diff-tree", "-r", "-z", "--no-renames", "--raw", files.before, files.after];
-    let raw = apart.git(&mirror.git).run(args).await.map_err(GitFailed::unexpected)?;
+    let raw = mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
     let mut fields = raw.split(|byte| *byte == 0);
     let mut written = Vec::new();
     while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
@@ -197,7 +187,7 @@ async fn refused_change(
         }
     }
     let scratch = files.index.parent().unwrap_or(files.index);
-    let kept = attributes::kept_in_lfs(mirror, Some(apart), files.index, &before.base, scratch, &written).await?;
+    let kept = attributes::kept_in_lfs(mirror, files.index, &before.base, scratch, &written).await?;
     Ok(kept.first().map(|path| attributes::lfs_refusal(path)))
 }
 
@@ -254,7 +244,7 @@ fn is_installed(checkout: &Checkout, path: &Path) -> bool {
 }
 
 /// `git add` for a change that no longer ignores all that the set-up put there: of that, it takes only what is tracked already.
-async fn add_own(git: &Git, checkout: &Checkout, changed: &[PathBuf]) -> Result<Vec<u8>, GitFailed> {
+async fn add_own(checkout: &Checkout, changed: &[PathBuf]) -> Result<Vec<u8>, GitFailed> {
     let mut paths = b":(top)\0".to_vec();
     for copied in checkout.prepared.copies() {
         paths.extend_from_slice(b":(top,exclude,literal)");
@@ -262,11 +252,11 @@ async fn add_own(git: &Git, checkout: &Checkout, changed: &[PathBuf]) -> Result<
         paths.push(0);
     }
     let add = ["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"];
-    let added = git.feed(add, &[("GIT_LITERAL_PATHSPECS", "0")], &paths).await?;
+    let added = checkout.git.feed(add, &[("GIT_LITERAL_PATHSPECS", "0")], &paths).await?;
     let tracked = changed.iter().filter(|path| is_installed(checkout, path));
     let tracked: Vec<u8> = tracked.flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
     if !tracked.is_empty() {
-        git.feed(["update-index", "--remove", "-z", "--stdin"], &[], &tracked).await?;
+        checkout.git.feed(["update-index", "--remove", "-z", "--stdin"], &[], &tracked).await?;
     }
     Ok(added)
 }

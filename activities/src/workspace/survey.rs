@@ -115,7 +115,7 @@ async fn absent(mirror: &Mirror<'_>, base: &CommitSha, scratch: &Path) -> Result
     }
     let index = scratch.join("survey-index");
     mirror.git.with_index(&index).run(["read-tree", base.as_str()]).await.map_err(GitFailed::unexpected)?;
-    let pointers = attributes::kept_in_lfs(mirror, None, &index, base, scratch, &paths).await?;
+    let pointers = attributes::kept_in_lfs(mirror, &index, base, scratch, &paths).await?;
     let pointers: Vec<String> = pointers.iter().map(|path| text::shown(path.as_os_str().as_bytes())).collect();
     let mut notes = named(&submodules, |path| format!("{path} is a submodule; its files are not here."), "submodules");
     notes.extend(named(
