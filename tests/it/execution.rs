@@ -234,3 +234,24 @@ fn three_repositories() -> Value {
         ])),
     ]})
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_up_that_fails_is_in_the_plan_that_a_person_approves() {
+    let scene = Scene::start("").await.unwrap();
+    play(&scene, failing_set_up(&scene).await).await;
+}
+
+async fn failing_set_up(scene: &Scene) -> anyhow::Result<()> {
+    let settings = "setup = \"echo the mirror is gone; exit 7\"\n";
+    scene.stack.world.github.push_commit(REPOSITORY, "main", "ticketwright.toml", settings, "bo").await?;
+    scene.label();
+    scene.stage(Stage::AwaitingApproval).await?;
+    scene.said("*Tests may not run* in shop-api until this is mended").await?;
+    scene.said("the mirror is gone").await?;
+    // Jira is told after Slack.
+    let told = async || {
+        let issue = scene.stack.world.jira.issue(KEY).map(|issue| format!("{issue:?}"));
+        Ok(issue.is_some_and(|issue| issue.contains("Tests may not run in shop-api")))
+    };
+    scene.eventually("Jira has the plan with what failed", told).await
+}

@@ -36,8 +36,9 @@ use probe::{GROUPS, Outside, PRELUDE, Probe};
 use report::{Outcome, Report};
 use weaken::{ALL, ALL_LOOSE, Loose, Weakness};
 
-/// The normal user. Nobody else on the host should have this id; the sandbox's own begin at 64,100.
-const USER: &str = "64099";
+/// The first of so many ids for the normal user. Nobody else on the host should have them; the sandbox's own begin at 64,100. Two
+/// runs at once are two users: without a helper a user's processes count together.
+const USERS: (u32, u32) = (64_000, 100);
 /// Probes at the same time.
 const AT_ONCE: usize = 4;
 /// Time that one probe may take.
@@ -83,6 +84,8 @@ fn start_all(how_much: &str) -> anyhow::Result<bool> {
         link(&helper, &base.path().join("ticketwright-inside"))?;
     }
     let is_root = Command::new("id").arg("-u").output()?.stdout == b"0\n";
+    let user = USERS.0 + std::process::id() % USERS.1;
+    let id = user.to_string();
     let mut held = true;
     for who in if is_root { &["root", "user"][..] } else { &["user"] } {
         let directory = base.path().join(who);
@@ -95,10 +98,9 @@ fn start_all(how_much: &str) -> anyhow::Result<bool> {
             line.extend(["unshare", "--mount", "--propagation", "private"]);
         }
         if is_root && *who == "user" {
-            let uid = USER.parse().ok();
-            std::os::unix::fs::chown(&directory, uid, uid)?;
-            std::os::unix::fs::chown(directory.join("secret"), uid, uid)?;
-            line.extend(["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups"]);
+            std::os::unix::fs::chown(&directory, Some(user), Some(user))?;
+            std::os::unix::fs::chown(directory.join("secret"), Some(user), Some(user))?;
+            line.extend(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]);
         }
         let mut start = Command::new("/bin/bash");
         // A descriptor that is passed on, as careless libraries have them.
@@ -131,7 +133,7 @@ async fn probe_all(who: &str, all: bool, directory: &Path) -> anyhow::Result<boo
     for (group, outcomes) in scripts(&sandbox, &host).await? {
         report.group(group, &outcomes);
     }
-    report.group("abuse", &abuses(&sandbox, &host, None).await?);
+    report.group("abuse", &abuses(&sandbox, &host, None, all).await?);
     report.sum();
 
     if all {
@@ -163,7 +165,7 @@ async fn probe_all(who: &str, all: bool, directory: &Path) -> anyhow::Result<boo
         host.weaken("none")?;
         let weak = Sandbox::probe(host.with_shim(weaken::loosened(Some(loose)))?).await?;
         host.weaken(if loose == Loose::Parent { "Parent" } else { "none" })?;
-        let outcomes = abuses(&weak, &host, Some(loose)).await?;
+        let outcomes = abuses(&weak, &host, Some(loose), all).await?;
         let lost = ABUSES.iter().filter(|abuse| abuse.lost_by.contains(&loose)).map(|abuse| abuse.name);
         report.weakened(&format!("{loose:?}"), &outcomes, &lost.collect::<Vec<_>>(), &[]);
     }
@@ -203,9 +205,9 @@ fn leak(host: &Host, said: &str) -> Option<String> {
 }
 
 /// Abuses, the first of them each alone.
-async fn abuses(sandbox: &Sandbox, host: &Host, loose: Option<Loose>) -> anyhow::Result<Vec<Outcome>> {
+async fn abuses(sandbox: &Sandbox, host: &Host, loose: Option<Loose>, all: bool) -> anyhow::Result<Vec<Outcome>> {
     let run = |abuse: &'static abuse::Abuse| async move {
-        let leak = abuse.leak(sandbox, host, loose).await.with_context(|| abuse.name)?;
+        let leak = abuse.leak(sandbox, host, loose, all).await.with_context(|| abuse.name)?;
         anyhow::Ok(Outcome { name: abuse.name, leak })
     };
     let (alone, others) = ABUSES.split_at(ALONE);

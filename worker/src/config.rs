@@ -50,6 +50,40 @@ impl Default for BlobSettings {
     }
 }
 
+impl BlobSettings {
+    /// Where it is, for people: a directory from the root, and no name or password that somebody wrote into the address.
+    pub(crate) fn place(&self) -> String {
+        let Some((scheme, rest)) = self.url.split_once("://").filter(|(scheme, _)| *scheme != "file") else {
+            let path = self.directory().unwrap_or_default();
+            return std::path::absolute(&path).unwrap_or(path).display().to_string();
+        };
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = host.rsplit('@').next().unwrap_or(host);
+        format!("{scheme}://{host}/{path}").trim_end_matches('/').to_owned()
+    }
+
+    /// The directory, where it is one.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        match self.url.split_once("://") {
+            None => Some(PathBuf::from(&self.url)),
+            Some(("file", path)) => Some(PathBuf::from(path)),
+            Some(_) => None,
+        }
+    }
+}
+
+/// What `check` looks at on this host, for which no secret is needed.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// `[blobs]`.
+    pub blobs: BlobSettings,
+    /// `[workspace]`.
+    pub workspace: workspace::Settings,
+    /// `[sandbox]`.
+    pub sandbox: sandbox::Settings,
+}
+
 /// All that the worker needs to know, complete and checked.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -128,6 +162,16 @@ impl Config {
         let (text, path) = read(argument, environment)?;
         let file: File = toml::from_str(&text).map_err(|error| unusable(&path, &error))?;
         Ok((file.blobs, path))
+    }
+
+    /// What concerns this host alone; every other section may be incomplete.
+    ///
+    /// # Errors
+    /// The file cannot be read or used.
+    pub(crate) fn load_host(argument: Option<&Path>, environment: &Environment) -> Result<Host, Problem> {
+        let (text, path) = read(argument, environment)?;
+        let file: File = toml::from_str(&text).map_err(|error| unusable(&path, &error))?;
+        Ok(Host { blobs: file.blobs, workspace: file.workspace, sandbox: file.sandbox })
     }
 
     fn parse(text: &str, path: PathBuf, environment: &Environment) -> Result<Self, Problem> {
@@ -331,6 +375,15 @@ mod tests {
 
     fn parse(text: &str, secrets: &[(&str, &str)]) -> Result<Config, Problem> {
         Config::parse(text, "ticketwright.toml".into(), &Environment::of(secrets))
+    }
+
+    #[test]
+    fn a_store_is_named_without_what_is_secret_in_its_address() {
+        let place = |url: &str| BlobSettings { url: url.into() }.place();
+        assert_eq!(place("s3://AKIA7:secret@bucket/tickets/?key=secret"), "s3://bucket/tickets");
+        assert_eq!(place("s3://bucket"), "s3://bucket");
+        assert_eq!(place("file:///var/lib/x y"), "/var/lib/x y");
+        assert!(place("data/blobs").starts_with('/') && place("data/blobs").ends_with("/data/blobs"));
     }
 
     #[test]

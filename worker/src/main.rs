@@ -9,6 +9,7 @@ mod remote;
 mod runs;
 mod schedule;
 mod secrets;
+mod store;
 mod supervise;
 mod telemetry;
 mod temporal;
@@ -16,7 +17,7 @@ mod transcript;
 mod workers;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,11 +49,15 @@ enum Command {
         no_sandbox_queue: bool,
     },
     /// Print the conversation of an agent's run as Markdown.
+    ///
+    /// Needs a running worker (not for a digest), Temporal's variables and the worker's configuration; no secret of a service.
     Transcript {
         /// Workflow id of the run, such as ticket-SHOP-1/planning/1, or the digest of a conversation.
         run: String,
     },
     /// Print what was proven of a ticket's tasks, with the output of every run.
+    ///
+    /// Needs a running worker (not for a digest), Temporal's variables and the worker's configuration; no secret of a service.
     Proof {
         /// Key of the ticket, such as SHOP-1, or the digest of a proof, as a pull request names it.
         what: String,
@@ -70,7 +75,8 @@ const NOT_CONFIGURED: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    telemetry::start();
+    let works = matches!(arguments.command, None | Some(Command::Run { .. }));
+    telemetry::start(works);
     match work(arguments) {
         Ok(code) => code,
         Err(error) => match error.downcast_ref::<Problem>() {
@@ -112,7 +118,10 @@ fn work(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Check { spend } => {
-                let config = Config::load(file, &environment)?;
+                let config = match Config::load(file, &environment) {
+                    Ok(config) => config,
+                    Err(problem) => return Err(without_services(file, &environment, problem).await),
+                };
                 let spending = if spend { Spending::OneTokenPerModel } else { Spending::Nothing };
                 let (table, works) = Box::pin(check::run(&config, spending)).await;
                 std::io::stdout().write_all(table.as_bytes()).context("write the table")?;
@@ -123,6 +132,16 @@ fn work(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // What still runs has had its time: an activity that is cut runs again elsewhere.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
+}
+
+/// Shows what a check can see without the services, which are not configured well: that may be more to mend.
+async fn without_services(file: Option<&Path>, environment: &Environment, problem: Problem) -> anyhow::Error {
+    if let Ok(host) = Config::load_host(file, environment) {
+        let table = Box::pin(check::run_without_services(&host)).await;
+        // Nothing can be done about a closed standard output, and the problem is still to be told.
+        drop(writeln!(std::io::stdout(), "{table}"));
+    }
+    problem.into()
 }
 
 async fn run(config: Config, no_sandbox_queue: bool) -> anyhow::Result<ExitCode> {

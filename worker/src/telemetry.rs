@@ -8,9 +8,14 @@ use tracing_subscriber::EnvFilter;
 const DEFAULT_FILTER: &str =
     "info,aws_config=warn,aws_smithy_runtime=warn,temporalio_sdk_core=warn,temporalio_client=warn";
 
-/// Starts logging to standard error, so that standard output stays free for `check`.
-pub(crate) fn start() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+/// What is logged then by a command that prints an answer: it says itself what is wrong.
+const ANSWERING_FILTER: &str = "error";
+
+/// Starts logging to standard error, so that standard output stays free for answers. `works`: this is a worker, which has no
+/// other way to tell what it does.
+pub(crate) fn start(works: bool) {
+    let default = if works { DEFAULT_FILTER } else { ANSWERING_FILTER };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber can only be a test's: it keeps its own.
     let started = if std::io::stderr().is_terminal() {

@@ -74,6 +74,11 @@ impl Address {
         &self.client.namespace
     }
 
+    /// Which server and namespace, in words.
+    pub(crate) fn named(&self) -> String {
+        format!("Temporal at {}, namespace {},", self.target(), self.namespace())
+    }
+
     /// Connects once.
     ///
     /// # Errors

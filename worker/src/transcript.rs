@@ -9,8 +9,9 @@ use workflows::contract::status::AgentProgress;
 
 use crate::config::BlobSettings;
 use crate::problem::Problem;
+use crate::store::Store;
 use crate::temporal::Address;
-use crate::workers::{open_blobs, told};
+use crate::workers::told;
 
 /// Longest wait for a worker's answer.
 const ANSWER: Duration = Duration::from_secs(35);
@@ -24,20 +25,21 @@ pub(crate) async fn of(settings: &BlobSettings, file: &Path, run: &str) -> Resul
         Ok(digest) => digest,
         Err(_) => head_of(run).await?,
     };
-    let blobs = open_blobs(settings, file).await?;
-    activities::model::conversation(&blobs, &head)
-        .await
-        .map_err(|error| Problem::new(format!("the conversation {head} cannot be read.")).advice(told(&error)))
+    let store = Store::open(settings, file).await?;
+    activities::model::conversation(&store.blobs, &head).await.map_err(|error| {
+        store.looked(Problem::new(format!("the conversation {head} cannot be read.")).advice(told(&error)))
+    })
 }
 
 async fn head_of(run: &str) -> Result<Digest, Problem> {
-    let client = Address::from_environment()?.connect_patiently().await?;
+    let address = Address::from_environment()?;
+    let client = address.connect().await.map_err(|error| address.unreachable(&error))?;
     let asked = execution::query::<AgentProgress>(&client, run, "progress", None);
     let progress = match tokio::time::timeout(ANSWER, asked).await {
         Ok(Ok(progress)) => progress,
         Ok(Err(error)) => {
             return Err(Problem::new(format!("{run} is no run of an agent that can be asked."))
-                .advice(format!("Temporal says: {error}"))
+                .advice(format!("{} says: {error}", address.named()))
                 .advice(
                     "Agents' runs are children of a ticket's: temporal workflow list --query 'WorkflowType=\"agent\"'",
                 )

@@ -146,7 +146,7 @@ pub(crate) async fn build(
 /// Opens the blob store and tries it: without it every ticket would fail at its first step.
 pub(crate) async fn open_blobs(settings: &BlobSettings, file: &Path) -> Result<Blobs, Problem> {
     let unusable = |error: ServiceError| {
-        Problem::new(format!("the blob store {} cannot be used.", settings.url))
+        Problem::new(format!("the blob store {} cannot be used.", settings.place()))
             .advice(told(&error))
             .advice(format!("Set url in [blobs] of {}.", file.display()))
     };

@@ -15,3 +15,6 @@ pub const ASK_LATER: &str = "ask-later";
 /// A repository is surveyed before an agent works in it. 2026-11: agents used to look for its conventions themselves. Goes when
 /// no run that is older is kept any more.
 pub const SURVEY: &str = "survey";
+/// The repositories of a plan are set up before people are asked to approve it, and what fails is in the message. 2026-11: only
+/// the agents were told, after the approval. Goes when no run that is older is kept any more.
+pub const SET_UP_BEFORE_APPROVAL: &str = "set-up-before-approval";

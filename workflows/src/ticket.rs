@@ -20,6 +20,7 @@ mod ledger;
 mod money;
 mod parking;
 mod planning;
+mod set_up;
 mod standing;
 mod state;
 mod voice;
@@ -68,6 +69,7 @@ impl Flow {
         loop {
             self.insist(async || self.write_plan().await).await?;
             self.insist(async || self.open_drafts().await).await?;
+            self.try_set_up().await?;
             self.ask_for_approval().await;
             if self.insist(async || self.await_approval().await).await? == Decision::PlanAgain {
                 continue;

@@ -1,6 +1,7 @@
 //! A command to run, and how it ended.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,6 +97,20 @@ pub enum Exit {
     NotStarted(String),
     /// It never started; bubblewrap's words.
     LaunchFailed(String),
+}
+
+/// For people and models.
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::TimedOut => f.write_str("stopped, it ran longer than it may"),
+            Self::OverLimit(which) => write!(f, "over its limit of {which}"),
+            Self::Cancelled => f.write_str("ended from outside"),
+            Self::NotStarted(why) => write!(f, "not started: {why}"),
+            Self::LaunchFailed(why) => write!(f, "the sandbox did not start: {why}"),
+        }
+    }
 }
 
 /// A command that has ended, and everything it started with it.

@@ -1,5 +1,5 @@
-//! `/etc` inside: what is public of the host's, and a few files of ours, put together once and shown with a single mount. Each
-//! mount of its own costs a tenth of a millisecond with every command, and there would be a dozen.
+//! `/etc` inside: what is public of the host's, a few files of ours and the helper, put together once and shown with a single mount.
+//! Each mount of its own costs a tenth of a millisecond with every command, and there would be a dozen.
 //!
 //! A copy is named by what it was made of, so workers of one host share it, and a worker that starts after the host's certificates
 //! changed makes a new one.
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use workflows::contract::ids::Digest;
 
+use super::INSIDE;
 use super::walk::{remove_all, walk};
 
 /// Parts of the host's `/etc` that tools in `/usr` point into. Nothing about the host's users or network.
@@ -60,16 +61,22 @@ pub(super) struct Etc {
 }
 
 impl Etc {
-    /// Finds or makes the copy in `state`. `mounts`: what else is shown inside, to which a place is given if it is below `/etc`.
+    /// Finds or makes the copy in `state`, with the `helper` in its place. `mounts`: what else is shown inside, to which a place is
+    /// given if it is below `/etc`.
     ///
     /// # Errors
     /// `state` cannot be written.
-    pub(super) fn make(state: &Path, mounts: &[PathBuf]) -> io::Result<Self> {
-        Self::of(Path::new(HOST), state, mounts)
+    pub(super) fn make(state: &Path, mounts: &[PathBuf], helper: Option<&Path>) -> io::Result<Self> {
+        Self::of(Path::new(HOST), state, mounts, helper)
     }
 
-    fn of(host: &Path, state: &Path, mounts: &[PathBuf]) -> io::Result<Self> {
-        let parts = parts(host, mounts)?;
+    fn of(host: &Path, state: &Path, mounts: &[PathBuf], helper: Option<&Path>) -> io::Result<Self> {
+        let mut parts = parts(host, mounts)?;
+        if let (Some(from), Ok(to)) = (helper, Path::new(INSIDE).strip_prefix(HOST)) {
+            // Whatever the umask was when it was installed, the sandbox's users may run it.
+            let what = What::File { from: from.to_owned(), data: from.metadata()?, mode: 0o755 };
+            parts.push(Part { to: to.to_owned(), what });
+        }
         let directory = state.join(name_of(&parts));
         remove_unused(state, &directory);
         for _ in 0..TRIES {
@@ -99,7 +106,7 @@ struct Part {
 
 enum What {
     Directory,
-    File { from: PathBuf, data: Metadata },
+    File { from: PathBuf, data: Metadata, mode: u32 },
     Link(PathBuf),
     Text(&'static str),
 }
@@ -128,7 +135,7 @@ fn parts(host: &Path, mounts: &[PathBuf]) -> io::Result<Vec<Part>> {
             } else if data.is_dir() {
                 What::Directory
             } else if data.is_file() {
-                What::File { from: path.to_owned(), data: data.clone() }
+                What::File { from: path.to_owned(), data: data.clone(), mode: data.mode() & 0o777 }
             } else {
                 return Ok(());
             };
@@ -225,7 +232,7 @@ fn is_whole(parts: &[Part], directory: &Path) -> bool {
             (What::Directory | What::Link(_), there) => there.is_ok(),
             (What::Text(text), there) => there.is_ok_and(|there| there.len() == text.len() as u64),
             // It may have changed, or gone from the host, between our look and the copying.
-            (What::File { from, data }, Ok(there)) => there.len() == data.len() || !is_as_before(from, data),
+            (What::File { from, data, .. }, Ok(there)) => there.len() == data.len() || !is_as_before(from, data),
             (What::File { from, .. }, Err(_)) => !from.exists(),
         }
     })
@@ -243,7 +250,7 @@ fn fill(root: &Path, parts: &[Part]) -> io::Result<()> {
         let to = root.join(to);
         let made = match what {
             What::Directory => fs::create_dir(&to).and_then(|()| open(&to, 0o755)),
-            What::File { from, .. } => fs::copy(from, &to).map(drop),
+            What::File { from, mode, .. } => fs::copy(from, &to).and_then(|_| open(&to, *mode)),
             What::Link(target) => symlink(target, &to),
             What::Text(text) => fs::write(&to, text).and_then(|()| open(&to, 0o644)),
         };
@@ -329,7 +336,7 @@ mod tests {
     #[test]
     fn it_holds_what_is_public_and_nothing_of_the_hosts_users() {
         let (_directory, host, state) = host();
-        let etc = Etc::of(&host, &state, &["/etc/tools/company".into(), "/opt/tools".into()]).unwrap();
+        let etc = Etc::of(&host, &state, &["/etc/tools/company".into(), "/opt/tools".into()], None).unwrap();
         let expected = [
             "",
             "gitconfig",
@@ -356,24 +363,46 @@ mod tests {
     }
 
     #[test]
+    fn the_helper_is_in_it_for_everybody() {
+        let (directory, host, state) = host();
+        let closed = directory.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::write(closed.join("helper"), "first").unwrap();
+        for (path, mode) in [(closed.join("helper"), 0o700), (closed.clone(), 0o700)] {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        let of = || Etc::of(&host, &state, &[], Some(&closed.join("helper"))).unwrap();
+        let first = of();
+        let inside = |etc: &Etc| etc.directory().join("ticketwright-inside");
+        assert_eq!(inside(&first).metadata().unwrap().mode() & 0o777, 0o755);
+
+        // Another is installed while workers run: they keep theirs.
+        fs::remove_file(closed.join("helper")).unwrap();
+        fs::write(closed.join("helper"), "second").unwrap();
+        let second = of();
+        let text = |etc: &Etc| fs::read_to_string(inside(etc)).unwrap();
+        assert_eq!((text(&first), text(&second)), ("first".into(), "second".into()));
+    }
+
+    #[test]
     fn half_of_a_copy_is_made_anew() {
         let (_directory, host, state) = host();
-        let first = Etc::of(&host, &state, &[]).unwrap();
+        let first = Etc::of(&host, &state, &[], None).unwrap();
         let whole = listing(first.directory());
         for lost in ["passwd", "ssl/certs/one.pem", "ssl/certs/link.pem"] {
             fs::remove_file(first.directory().join(lost)).unwrap();
-            let again = Etc::of(&host, &state, &[]).unwrap();
+            let again = Etc::of(&host, &state, &[], None).unwrap();
             assert_eq!((again.directory(), listing(again.directory())), (first.directory(), whole.clone()), "{lost}");
         }
         fs::write(first.directory().join("ssl/certs/one.pem"), "").unwrap();
-        let again = Etc::of(&host, &state, &[]).unwrap();
+        let again = Etc::of(&host, &state, &[], None).unwrap();
         assert_eq!(fs::read(again.directory().join("ssl/certs/one.pem")).unwrap(), b"public");
     }
 
     #[test]
     fn a_copy_that_is_removed_loses_its_name_first() {
         let (_directory, host, state) = host();
-        let first = Etc::of(&host, &state, &[]).unwrap();
+        let first = Etc::of(&host, &state, &[], None).unwrap();
         let aside = put_aside(first.directory()).unwrap();
         assert!(!first.directory().exists() && aside.join("passwd").exists());
         assert!(
@@ -386,12 +415,12 @@ mod tests {
     #[test]
     fn it_is_made_once_and_again_when_the_host_changes() {
         let (_directory, host, state) = host();
-        let first = Etc::of(&host, &state, &[]).unwrap();
-        let again = Etc::of(&host, &state, &[]).unwrap();
+        let first = Etc::of(&host, &state, &[], None).unwrap();
+        let again = Etc::of(&host, &state, &[], None).unwrap();
         assert_eq!(first.directory(), again.directory());
 
         fs::write(host.join("ssl/certs/two.pem"), "public").unwrap();
-        let changed = Etc::of(&host, &state, &[]).unwrap();
+        let changed = Etc::of(&host, &state, &[], None).unwrap();
         assert_ne!(first.directory(), changed.directory());
 
         // Old ones go when nobody holds them.
@@ -401,10 +430,10 @@ mod tests {
             File::open(directory).unwrap().set_modified(past).unwrap();
         }
         let (old, new) = (first.directory().to_owned(), changed.directory().to_owned());
-        let _other = Etc::of(&host, &state, &["/etc/x".into()]).unwrap();
+        let _other = Etc::of(&host, &state, &["/etc/x".into()], None).unwrap();
         assert!(old.is_dir() && new.is_dir(), "both are held");
         drop(first);
-        let _other = Etc::of(&host, &state, &["/etc/x".into()]).unwrap();
+        let _other = Etc::of(&host, &state, &["/etc/x".into()], None).unwrap();
         assert!(!old.exists() && new.is_dir(), "one is held");
     }
 }

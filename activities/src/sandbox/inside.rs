@@ -1,21 +1,21 @@
-//! The helper that goes inside, `ticketwright-inside`: found beside the worker, bound read-only, run before the command.
+//! The helper that goes inside, `ticketwright-inside`: found beside the worker, copied into the sandbox's `/etc`, run before the
+//! command.
 
 use std::env;
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::command::Command;
 use super::{ROOT, Settings};
 
 /// Where commands find it.
-pub const INSIDE: &str = "/run/ticketwright-inside";
+pub const INSIDE: &str = "/etc/ticketwright-inside";
 
 const NAME: &str = "ticketwright-inside";
 /// What every command may write to; its workspace and writable binds come on top.
 const WRITABLE: [&str; 3] = ["/tmp", "/home/u", "/dev/shm"];
 
-/// The helper's file on the host, if there is one that the sandbox's user can reach.
+/// The helper's file on the host, if there is one.
 ///
 /// # Errors
 /// Why there is none, for an operator.
@@ -32,22 +32,7 @@ pub(super) fn find(settings: &Settings) -> Result<PathBuf, String> {
         let places: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
         return Err(format!("{NAME} is not there: {}", places.join(", ")));
     };
-    let found = found.canonicalize().map_err(|error| format!("{}: {error}", found.display()))?;
-    match closed_to_others(&found) {
-        Some(path) if nix::unistd::geteuid().is_root() => {
-            Err(format!("{} is closed to the sandbox's user: chmod o+rx", path.display()))
-        }
-        _ => Ok(found),
-    }
-}
-
-/// The part of `path` that keeps other users from running it.
-fn closed_to_others(path: &Path) -> Option<&Path> {
-    let open = |path: &Path, bits: u32| path.metadata().is_ok_and(|data| data.mode() & bits == bits);
-    if !open(path, 0o005) {
-        return Some(path);
-    }
-    path.ancestors().skip(1).find(|directory| !open(directory, 0o001))
+    found.canonicalize().map_err(|error| format!("{}: {error}", found.display()))
 }
 
 /// `command` behind Landlock's rules: it may write where it can anyway, and nowhere else even if a mount should be lost.
@@ -102,7 +87,6 @@ pub(super) fn has_refused(said: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
     use std::time::Duration;
 
     use super::*;
@@ -117,7 +101,7 @@ mod tests {
         };
         let words: Vec<String> =
             confined(&command, Some(9)).into_iter().map(|word| word.into_string().unwrap()).collect();
-        let expected = "/run/ticketwright-inside confine --processes 9 --write /tmp --write /home/u --write /dev/shm --write /w \
+        let expected = "/etc/ticketwright-inside confine --processes 9 --write /tmp --write /home/u --write /dev/shm --write /w \
                         --write /opt/cache -- /bin/bash -c true";
         assert_eq!(words.join(" "), expected);
     }
@@ -130,23 +114,13 @@ mod tests {
         for other in ["fully\n", "partially 0.1.9\n", "not 9.0.0 more\n"] {
             assert_eq!(answer(other), Answer::AnotherVersion, "{other}");
         }
-        assert_eq!(answer("bash: /run/ticketwright-inside: No such file"), Answer::Trouble);
+        assert_eq!(answer("bash: /etc/ticketwright-inside: No such file"), Answer::Trouble);
         assert_eq!(answer(""), Answer::Trouble);
     }
 
     #[test]
-    fn a_helper_that_is_missing_or_closed_is_named() {
+    fn a_helper_that_is_missing_is_named() {
         let missing = Settings { inside: Some("/nonexistent/helper".into()), ..Settings::default() };
         assert!(find(&missing).unwrap_err().contains("/nonexistent/helper"));
-
-        let directory = tempfile::tempdir().unwrap();
-        let helper = directory.path().join("helper");
-        std::fs::write(&helper, "").unwrap();
-        let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        mode(&helper, 0o755);
-        mode(directory.path(), 0o700);
-        assert_eq!(closed_to_others(&helper), Some(directory.path()));
-        mode(directory.path(), 0o711);
-        assert_eq!(closed_to_others(&helper), None);
     }
 }

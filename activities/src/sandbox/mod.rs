@@ -70,8 +70,8 @@ struct Inner {
     slots: Slots,
     groups: Arc<Groups>,
     etc: Etc,
-    /// `ticketwright-inside` on the host.
-    helper: Option<PathBuf>,
+    /// Whether the helper is in that `/etc`.
+    helper: bool,
 }
 
 impl Sandbox {
@@ -120,7 +120,7 @@ impl Sandbox {
 
     /// Whether commands find the helper at [`INSIDE`]. Without it a set-up command cannot reach its proxy.
     pub fn has_helper(&self) -> bool {
-        self.inner.helper.is_some()
+        self.inner.helper
     }
 
     /// The settings it was probed with.
@@ -258,10 +258,10 @@ impl Sandbox {
         uid: Option<u32>,
         group: &Group,
     ) -> io::Result<(Receiver, std::process::Command, Receiver, Option<Receiver>)> {
-        let Inner { settings, filter, etc, helper, .. } = &*self.inner;
+        let Inner { settings, filter, etc, .. } = &*self.inner;
         let (status, status_inside) = pipe()?;
         let (output, output_inside) = pipe()?;
-        let options = profile::options(command, settings, etc.directory(), helper.as_deref());
+        let options = profile::options(command, settings, etc.directory());
         let descriptors = vec![memory_file(&options)?, status_inside, memory_file(filter)?];
 
         let mut process = std::process::Command::new(&settings.bubblewrap);

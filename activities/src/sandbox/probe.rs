@@ -1,12 +1,14 @@
 //! Whether this host can run the sandbox: the real profile run once, and what is missing said by name.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::Uid;
 use workflows::contract::failure::FailureKind;
 
 use super::command::{Command, Exit};
@@ -20,6 +22,10 @@ use crate::failure::ServiceError;
 
 /// The oldest bubblewrap that can close the user namespace behind itself (`--disable-userns`).
 const OLDEST_BUBBLEWRAP: (u32, u32) = (0, 8);
+
+/// How a worker comes to control groups. In a container (Docker 28, moby/moby#48828) its own is mounted read-only otherwise.
+const GROUPS: &str = " To have them: run the worker as root, or as a systemd service with Delegate=memory pids; in a container as \
+                      root with docker run --security-opt writable-cgroups=true (Docker 28 or later).";
 
 /// What a command must find inside; prints one line for each that it does not find.
 const LOOK: &str = r#"
@@ -42,7 +48,8 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
         .map_err(|error| unsupported("the system-call filter does not compile here".into()).caused_by(error))?;
     let launcher = Launcher::start()
         .map_err(|error| unsupported("the sandbox launcher cannot start a thread".into()).caused_by(error))?;
-    let (state, etc) = state(&settings)?;
+    let helper = inside::find(&settings);
+    let (state, etc) = state(&settings, helper.as_deref().ok())?;
     let slots = Slots::new(settings.first_uid, settings.slots, &state);
 
     let mut warnings = Vec::new();
@@ -54,9 +61,12 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
     if !missing.is_empty() {
         let then =
             if groups.count_memory() { "limits per process hold" } else { "memory is watched four times a second" };
-        warnings.push(format!("No control groups ({}); {then}.", missing.join("; ")));
+        let what = if groups.count_memory() { "Not all control groups" } else { "No control groups" };
+        // What a worker does for itself when it starts needs nobody.
+        let by_itself = missing.iter().any(|why| why.contains("moves itself"));
+        let remedy = if settings.control_groups && !by_itself { GROUPS } else { "" };
+        warnings.push(format!("{what} ({}); {then}.{remedy}", missing.join("; ")));
     }
-    let helper = inside::find(&settings);
     if let Err(why) = &helper {
         warnings.push(format!("No Landlock ({why}); the other layers hold."));
     }
@@ -64,8 +74,15 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
     warnings.push(format!(
         "Disk is a soft cap: a command is stopped a quarter of a second to some seconds after {mib} MB."
     ));
-    let mut sandbox =
-        Sandbox::new(Inner { settings, filter, launcher, slots, groups: Arc::new(groups), etc, helper: helper.ok() });
+    let mut sandbox = Sandbox::new(Inner {
+        settings,
+        filter,
+        launcher,
+        slots,
+        groups: Arc::new(groups),
+        etc,
+        helper: helper.is_ok(),
+    });
 
     look(&sandbox).await?;
     if sandbox.has_helper()
@@ -73,17 +90,22 @@ pub(super) async fn run(settings: Settings, may_move: bool) -> Result<Sandbox, S
     {
         sandbox.warn(format!("No Landlock ({why}); the other layers hold."));
     }
+    let us = nix::unistd::geteuid();
+    if !sandbox.counts_alone && !us.is_root() {
+        // As root each sandbox has a user of its own; the helper sets the limit inside, where it counts that sandbox only.
+        sandbox.warn(format!("Processes of user {us} are counted together: commands side by side share one limit."));
+    }
     for warning in warnings {
         sandbox.warn(warning);
     }
     Ok(sandbox)
 }
 
-/// The directory for the sandbox's own files, and the copy of `/etc` in it.
-fn state(settings: &Settings) -> Result<(PathBuf, Etc), ServiceError> {
+/// The directory for the sandbox's own files, and its `/etc` in it.
+fn state(settings: &Settings, helper: Option<&Path>) -> Result<(PathBuf, Etc), ServiceError> {
     let mut failed = None;
     for state in settings.states() {
-        match open_state(&state).and_then(|()| Etc::make(&state, &settings.read_only)) {
+        match open_state(&state).and_then(|()| Etc::make(&state, &settings.read_only, helper)) {
             Ok(etc) => return Ok((state, etc)),
             Err(error) => failed = Some((state, error)),
         }
@@ -107,22 +129,31 @@ fn open_state(state: &Path) -> io::Result<()> {
     }
     match fs::DirBuilder::new().mode(mode).create(state) {
         // Whatever our umask is.
-        Ok(()) => return fs::set_permissions(state, Permissions::from_mode(mode)),
+        Ok(()) => fs::set_permissions(state, Permissions::from_mode(mode))?,
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Err(_) => {}
     }
-    let found = state.metadata()?;
-    let refused = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    match why_not(&state.metadata()?, us, statvfs(state)?.flags()) {
+        Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
+        None => Ok(()),
+    }
+}
+
+/// Why a directory that is there cannot be the sandbox's own.
+fn why_not(found: &Metadata, us: Uid, mounted: FsFlags) -> Option<String> {
     if !found.is_dir() {
-        refused("it is no directory".into())
+        Some("it is no directory".into())
     } else if found.uid() != us.as_raw() {
-        refused(format!("it belongs to user {}, the worker is {us}", found.uid()))
+        Some(format!("it belongs to user {}, the worker is {us}", found.uid()))
     } else if found.mode() & 0o022 != 0 {
-        refused("others may write to it".into())
+        Some("others may write to it".into())
     } else if us.is_root() && found.mode() & 0o001 == 0 {
-        refused("others may not pass through it; chmod o+x lets them".into())
+        Some("others may not pass through it; chmod o+x lets them".into())
+    } else if mounted.contains(FsFlags::ST_NOEXEC) {
+        // The helper in it has to run.
+        Some("its file system is mounted noexec".into())
     } else {
-        Ok(())
+        None
     }
 }
 
@@ -138,7 +169,7 @@ async fn look(sandbox: &Sandbox) -> Result<(), ServiceError> {
         }
         Exit::LaunchFailed(why) => Err(unsupported(format!("the sandbox does not start: {why}{}", hint(&why)))),
         other => Err(unsupported(format!(
-            "the sandbox starts but bash does not work in it ({other:?}): {}. It needs bash, grep, ls and git in /usr",
+            "the sandbox starts but bash does not work in it ({other}): {}. It needs bash, grep, ls and git in /usr",
             said.trim_end()
         ))),
     }
@@ -163,7 +194,7 @@ impl Sandbox {
                 None
             }
             (Exit::Code(0), Answer::None) => Some("this kernel has none, it came with 5.13".to_owned()),
-            (exit, _) => Some(format!("{INSIDE} does not run: {exit:?}, {}", said.trim())),
+            (exit, _) => Some(format!("{INSIDE} does not run: {exit}, {}", said.trim())),
         })
     }
 }
@@ -213,7 +244,7 @@ fn hint(complaint: &str) -> &'static str {
     } else if complaint.contains("seccomp") || complaint.contains("SECCOMP") {
         ". The kernel needs CONFIG_SECCOMP_FILTER"
     } else if complaint.contains("Permission denied") {
-        ". Every directory above the workspaces must be open to other users (chmod o+x)"
+        ". Every directory above what it names must let other users pass (chmod o+x); ticketwright check says which does not"
     } else {
         ""
     }
@@ -239,6 +270,15 @@ mod tests {
         let file = directory.path().join("file");
         fs::write(&file, "x").unwrap();
         assert!(open_state(&file).unwrap_err().to_string().contains("no directory"));
+    }
+
+    #[test]
+    fn a_file_system_without_programs_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let why = |mounted| why_not(&directory.path().metadata().unwrap(), nix::unistd::geteuid(), mounted);
+        assert_eq!(why(FsFlags::ST_NOSUID | FsFlags::ST_NOEXEC), Some("its file system is mounted noexec".into()));
+        assert_eq!(why(FsFlags::ST_NOSUID), None);
     }
 
     #[test]

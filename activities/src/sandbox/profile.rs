@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use super::{Command, INSIDE, Settings};
+use super::{Command, Settings};
 
 /// First descriptor that bubblewrap inherits: its arguments. They are not on the command line, which the command can read.
 const ARGUMENTS_FD: usize = 3;
@@ -52,15 +52,12 @@ pub(super) fn command_line(argv: Vec<OsString>) -> Vec<OsString> {
 }
 
 /// bubblewrap's options, NUL-separated, for the descriptor.
-pub(super) fn options(command: &Command, settings: &Settings, etc: &Path, helper: Option<&Path>) -> Vec<u8> {
+pub(super) fn options(command: &Command, settings: &Settings, etc: &Path) -> Vec<u8> {
     let mut options = Options::default();
     options.words(ISOLATION);
     options.add(["--ro-bind".as_ref(), etc.as_os_str(), "/etc".as_ref()]);
     for path in &settings.read_only {
         options.add(["--ro-bind-try".as_ref(), path.as_os_str(), path.as_os_str()]);
-    }
-    if let Some(helper) = helper {
-        options.add(["--ro-bind".as_ref(), helper.as_os_str(), INSIDE.as_ref()]);
     }
     match &command.workspace {
         Some(directory) => options.add(["--bind".as_ref(), directory.as_os_str(), ROOT.as_ref()]),

@@ -19,10 +19,11 @@ pub struct Settings {
     pub first_uid: u32,
     /// Sandboxes at the same time; as root each has its own user id. Default 64.
     pub slots: u32,
-    /// Where the sandbox keeps a copy of what is public in the host's `/etc`, and as root notes which of these ids are in use. One
-    /// that is there must be the worker's own, closed to others' writing, and as root every user must be able to pass through.
-    /// Default as root `/run/ticketwright`, else `ticketwright/sandbox` in the
-    /// user's cache directory, or a directory for the user in the temporary one.
+    /// Where the sandbox keeps its `/etc`, which is a copy of what is public in the host's with the program `inside`, and as root
+    /// notes which of these ids are in use. One that is there must be the worker's own, closed to others' writing, on a file system
+    /// that lets programs run, and as root every user must be able to pass through. Default as root `/var/lib/ticketwright/sandbox`
+    /// (`/run` forbids programs on many hosts), else `ticketwright/sandbox` in the user's cache directory, or a directory for the
+    /// user in the temporary one.
     #[serde(alias = "locks")]
     pub state: Option<PathBuf>,
     /// Whether commands get control groups where the worker may make them. Default true.
@@ -71,7 +72,7 @@ impl Settings {
         }
         let us = nix::unistd::geteuid();
         if us.is_root() {
-            return vec!["/run/ticketwright".into()];
+            return vec!["/var/lib/ticketwright/sandbox".into()];
         }
         let variable = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));

@@ -40,17 +40,18 @@ pub(super) async fn over_limit(tree: &Tree, settings: &Settings, group: &Group, 
         let init = tree.init();
         let count_memory = !group.counts_memory();
         let look = move || {
-            let inside = processes(init);
-            let in_memory = if count_memory { files_in_memory(init) } else { Usage::default() };
-            if in_memory.files > files {
-                let said = format!("memory: {} files in /tmp, /home/u and /dev/shm of {files}", in_memory.files);
-                return (watched, Some(said));
+            if count_memory {
+                let in_memory = files_in_memory(init);
+                if in_memory.files > files {
+                    let said = format!("memory: {} files in /tmp, /home/u and /dev/shm of {files}", in_memory.files);
+                    return (watched, Some(said));
+                }
+                let used = memory_of(&processes(init)) + in_memory.bytes;
+                if used > memory {
+                    return (watched, Some(format!("memory: {} MB of {} MB", used >> 20, memory >> 20)));
+                }
             }
-            let used = if count_memory { memory_of(&inside) + in_memory.bytes } else { 0 };
-            if used > memory {
-                return (watched, Some(format!("memory: {} MB of {} MB", used >> 20, memory >> 20)));
-            }
-            let said = watched.look(&inside);
+            let said = watched.look(init);
             (watched, said)
         };
         match tokio::task::spawn_blocking(look).await {
@@ -101,8 +102,8 @@ impl Disk {
         Self { places, allowed: Usage { bytes, files }, at_start, walked: None, hides: false }
     }
 
-    /// Walks only when enough was taken on the file systems for a limit to be near.
-    fn look(&mut self, inside: &[u32]) -> Option<String> {
+    /// Walks only when enough was taken on the file systems for a limit to be near. `init`: the first process inside.
+    fn look(&mut self, init: i32) -> Option<String> {
         if self.places.is_empty() {
             return None;
         }
@@ -130,7 +131,7 @@ impl Disk {
                 Err(_) => return None,
             }
         }
-        found.bytes += deleted(inside, &self.places);
+        found.bytes += deleted(&processes(init), &self.places);
         self.walked = Some(Walked { found, free: now, at: started, took: started.elapsed() });
         let Usage { bytes, files } = self.allowed;
         if found.bytes > bytes {

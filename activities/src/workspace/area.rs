@@ -11,6 +11,7 @@ use std::time::Duration;
 use temporalio_sdk::activities::ActivityInfo;
 use workflows::contract::ids::{CommitSha, Digest};
 
+use super::apart::Apart;
 use super::git::{Git, GitFailed};
 use super::mirror::Mirror;
 use super::setup::Prepared;
@@ -209,6 +210,11 @@ impl Checkout {
     /// What git has noted of the files.
     pub(super) fn index(&self) -> PathBuf {
         self.directory.join(INDEX)
+    }
+
+    /// Where what is added to git lies until it is kept.
+    pub(super) fn apart(&self) -> Result<Apart, ServiceError> {
+        Apart::make(self.directory.join("objects"))
     }
 
     /// Makes the `.git` that the sandbox sees, for the index as it is now.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use workflows::contract::ids::CommitSha;
 
+use super::apart::Apart;
 use super::area;
 use super::disk;
 use super::git::{Git, GitFailed};
@@ -13,13 +14,14 @@ use super::mirror::Mirror;
 use super::text;
 use crate::failure::ServiceError;
 
-/// Which of `paths`, each ended by a NUL, are kept in Git LFS as the `.gitattributes` in `index` say. `scratch`: a directory of
-/// the caller's own.
+/// Which of `paths`, each ended by a NUL, are kept in Git LFS as the `.gitattributes` in `index` say. `apart`: where some of these
+/// may be. `scratch`: a directory of the caller's own.
 ///
 /// The mirror's own attributes switch every filter off, so the question goes to a repository without them. git only tells the
 /// names of drivers, and none is defined.
 pub(super) async fn kept_in_lfs(
     mirror: &Mirror<'_>,
+    apart: Option<&Apart>,
     index: &Path,
     head: &CommitSha,
     scratch: &Path,
@@ -33,6 +35,7 @@ pub(super) async fn kept_in_lfs(
         area::make_repository(&repository, head, &mirror.objects()).map_err(disk)?;
     }
     let git = Git::bare(&repository).with_index(index).with_work_tree(scratch);
+    let git = apart.map_or_else(|| git.clone(), |apart| apart.git(&git));
     let answer = git.feed(["check-attr", "-z", "--cached", "--stdin", "filter"], &[], paths).await;
     let answer = answer.map_err(GitFailed::unexpected)?;
     let fields: Vec<&[u8]> = answer.split(|byte| *byte == 0).collect();

@@ -12,7 +12,7 @@ use workflows::contract::ids::{CommitSha, Digest};
 use workflows::contract::workspace::{Snapshot, Workspace};
 
 use super::disk;
-use super::git::GitFailed;
+use super::git::{Git, GitFailed};
 use super::mirror::Mirror;
 use crate::blobs::Blobs;
 use crate::failure::ServiceError;
@@ -31,9 +31,9 @@ pub(super) enum Stored {
     Refused(String),
 }
 
-/// Stores the commit of the snapshot after `before`.
+/// Stores the commit of the snapshot after `before`. `git`: has its objects.
 pub(super) async fn store(
-    mirror: &Mirror<'_>,
+    git: &Git,
     before: &Workspace,
     commit: CommitSha,
     tree: CommitSha,
@@ -47,12 +47,12 @@ pub(super) async fn store(
         // The tree, since only the trees of ancestors go without saying.
         revisions.push_str(&format!("^{}\n", before.tree));
         let is_end = (before.builds_on + 1).is_multiple_of(CHAIN);
-        if is_end && size(mirror, &all).await? <= LARGEST {
+        if is_end && size(git, &all).await? <= LARGEST {
             previous = None;
             revisions = all;
         }
     }
-    let bytes = size(mirror, &revisions).await?;
+    let bytes = size(git, &revisions).await?;
     if bytes > LARGEST {
         let (bytes, most) = (bytes >> 20, LARGEST >> 20);
         let why = format!("The change has {bytes} MB; I can keep {most} MB of one call. Remove what is not needed.");
@@ -68,7 +68,7 @@ pub(super) async fn store(
     }
     header.push_str(&format!("{commit} refs/ticketwright/snapshot\n\n"));
     let pack = ["pack-objects", "--revs", "--thin", "--stdout", "--quiet", "--delta-base-offset", "--threads=1"];
-    let pack = mirror.git.feed(pack, &[], revisions.as_bytes()).await.map_err(GitFailed::unexpected)?;
+    let pack = git.feed(pack, &[], revisions.as_bytes()).await.map_err(GitFailed::unexpected)?;
     let mut bundle = header.into_bytes();
     bundle.extend_from_slice(&pack);
     let bundle = blobs.put(bundle).await?;
@@ -76,10 +76,10 @@ pub(super) async fn store(
     Ok(Stored::Snapshot(Snapshot { commit, tree, bundle, builds_on }))
 }
 
-/// Bytes that the objects of these revisions take in the mirror.
-async fn size(mirror: &Mirror<'_>, revisions: &str) -> Result<u64, ServiceError> {
+/// Bytes that the objects of these revisions take.
+async fn size(git: &Git, revisions: &str) -> Result<u64, ServiceError> {
     let args = ["rev-list", "--objects", "--disk-usage", "--stdin"];
-    let printed = mirror.git.feed(args, &[], revisions.as_bytes()).await.map_err(GitFailed::unexpected)?;
+    let printed = git.feed(args, &[], revisions.as_bytes()).await.map_err(GitFailed::unexpected)?;
     String::from_utf8_lossy(&printed).trim().parse().map_err(disk)
 }
 

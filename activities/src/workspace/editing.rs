@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use super::apart::Apart;
 use super::area::Area;
 use super::git::{Git, GitFailed};
 use super::mirror::Mirror;
@@ -18,6 +19,8 @@ use crate::failure::ServiceError;
 pub(super) struct Editor<'a> {
     pub(super) mirror: &'a Mirror<'a>,
     pub(super) area: &'a Area,
+    /// Where new objects go.
+    pub(super) apart: &'a Apart,
     pub(super) tree: &'a str,
 }
 
@@ -65,7 +68,7 @@ impl Editor<'_> {
                 return Ok(Err(why));
             }
         }
-        let git = &self.mirror.git;
+        let git = &self.apart.git(&self.mirror.git);
         let object = git.feed(["hash-object", "-w", "--stdin"], &[], content).await.map_err(GitFailed::unexpected)?;
         let object = String::from_utf8_lossy(&object).trim().to_owned();
         let mode = before.map_or("100644", |before| before.mode.as_str());

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -86,6 +86,8 @@ pub(super) struct Git {
     directory: PathBuf,
     work_tree: Option<PathBuf>,
     index: Option<PathBuf>,
+    /// Where it writes objects; `None`: into the repository.
+    objects: Option<PathBuf>,
     /// The user it runs as; `None`: ours.
     user: Option<u32>,
 }
@@ -104,7 +106,7 @@ pub(super) struct GitFailed {
 impl Git {
     /// git on the bare repository `git_dir`.
     pub(super) fn bare(git_dir: &Path) -> Self {
-        Self { directory: git_dir.to_owned(), work_tree: None, index: None, user: None }
+        Self { directory: git_dir.to_owned(), work_tree: None, index: None, objects: None, user: None }
     }
 
     /// The same repository, with an index of its own.
@@ -115,6 +117,11 @@ impl Git {
     /// The same repository and index, with files.
     pub(super) fn with_work_tree(&self, work_tree: &Path) -> Self {
         Self { work_tree: Some(work_tree.to_owned()), ..self.clone() }
+    }
+
+    /// The same, with new objects in this directory.
+    pub(super) fn writing_to(&self, objects: &Path) -> Self {
+        Self { objects: Some(objects.to_owned()), ..self.clone() }
     }
 
     /// The same, run as this user, to whom the files and the index belong.
@@ -284,9 +291,26 @@ impl Git {
         if let Some(index) = &self.index {
             command.env("GIT_INDEX_FILE", index);
         }
+        if let Some(objects) = &self.objects {
+            let beside = in_list(&self.directory.join("objects"));
+            command.env("GIT_OBJECT_DIRECTORY", objects).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", beside);
+        }
         command.args(args);
         command
     }
+}
+
+/// A path in git's list of object directories, in which a colon ends one that is not quoted (git(1)).
+fn in_list(path: &Path) -> OsString {
+    let mut quoted = b"\"".to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            quoted.push(b'\\');
+        }
+        quoted.push(*byte);
+    }
+    quoted.push(b'"');
+    OsString::from_vec(quoted)
 }
 
 /// Makes an empty bare repository without hooks.
@@ -639,6 +663,30 @@ mod tests {
             assert!(error.kind.is_final());
             assert!(error.message.contains(next) && error.message.contains(&said), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn objects_can_be_kept_apart_wherever_the_repository_lies() {
+        let directory = tempfile::tempdir().unwrap();
+        let (place, apart) = (directory.path().join("a:b \"c\" \\d"), directory.path().join("apart"));
+        std::fs::create_dir(&apart).unwrap();
+        init(&place, "sha1").await.unwrap();
+        let git = Git::bare(&place);
+        let write = ["hash-object", "-w", "--stdin"];
+        let object = async |git: &Git, text: &str| {
+            let object = git.feed(write, &[], text.as_bytes()).await.unwrap();
+            String::from_utf8(object).unwrap().trim().to_owned()
+        };
+        let old = object(&git, "old").await;
+        let both = git.writing_to(&apart);
+        let new = object(&both, "new").await;
+        for known in [&old, &new] {
+            both.run(["cat-file", "-e", known]).await.unwrap();
+        }
+        assert!(git.run(["cat-file", "-e", &new]).await.is_err());
+        // What the repository has is not written again.
+        object(&both, "old").await;
+        assert_eq!(std::fs::read_dir(&apart).unwrap().count(), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! a bundle, works on them in the sandbox, and leaves a new snapshot. A call that dies half-way leaves nothing.
 
 mod alone;
+mod apart;
 mod area;
 mod assertions;
 mod attributes;
@@ -57,8 +58,8 @@ use tokio::sync::OnceCell;
 use workflows::contract::failure::FailureKind;
 use workflows::contract::ids::{Digest, RepositoryName};
 use workflows::contract::workspace::{
-    Fix, Fixed, JudgedFix, ProofOutcome, Prove, Push, Pushed, Survey, Workspace, WorkspaceCall, WorkspaceReply,
-    definitions,
+    Fix, Fixed, JudgedFix, ProofOutcome, Prove, Push, Pushed, Survey, SurveyRequest, Workspace, WorkspaceCall,
+    WorkspaceReply, definitions,
 };
 
 use crate::blobs::Blobs;
@@ -188,8 +189,8 @@ impl WorkspaceActivities {
             Exit::Code(0) if files.join("seen").exists() => {}
             other => {
                 return Err(unsupported(format!(
-                    "the sandbox cannot work in {directory} ({other:?}): its user must be able to pass through every \
-                     directory above (chmod o+x), or choose another directory"
+                    "the sandbox cannot work in {directory} ({other}): its user must be able to pass through every \
+                     directory above; ticketwright check names those that are closed. Open them (chmod o+x), or choose another directory"
                 )));
             }
         }
@@ -260,10 +261,14 @@ impl WorkspaceActivities {
 
     /// Looks a repository over; no effect outside the caches.
     #[activity(definition = definitions::Survey)]
-    pub async fn survey(self: Arc<Self>, ctx: ActivityContext, workspace: Workspace) -> Result<Survey, ActivityError> {
+    pub async fn survey(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        request: SurveyRequest,
+    ) -> Result<Survey, ActivityError> {
         let claim = Claim::of(ctx.info());
-        let work = || self.survey_for(&claim, workspace.clone());
-        while_beating(&ctx, self.soundly(&workspace.repository, work)).await
+        let work = || self.survey_for(&claim, request.clone());
+        while_beating(&ctx, self.soundly(&request.workspace.repository, work)).await
     }
 
     /// Shows a change; no effect but its text in the blob store.

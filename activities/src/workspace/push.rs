@@ -221,7 +221,7 @@ impl Change<'_> {
         let Self { mirror, area, request, .. } = self;
         let changed = ["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=d", "--name-only", before, after];
         let changed = mirror.git.run(changed).await.map_err(GitFailed::unexpected)?;
-        let kept = attributes::kept_in_lfs(mirror, &self.index(), &request.parent, area.path(), &changed).await?;
+        let kept = attributes::kept_in_lfs(mirror, None, &self.index(), &request.parent, area.path(), &changed).await?;
         match kept.first() {
             Some(path) => Err(invalid(attributes::lfs_refusal(path))),
             None => Ok(()),

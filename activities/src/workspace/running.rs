@@ -93,7 +93,7 @@ impl Making<'_> {
         self.tally.count += 1;
         self.tally.told |= !run.told_nothing();
         let what = if only.is_some() { ", new tests only" } else { "" };
-        let _ = writeln!(self.log, "== {} on {name}{what}: {:?}", suite.command, run.exit);
+        let _ = writeln!(self.log, "== {} on {name}{what}: {}", suite.command, run.exit);
         self.log.push_str(&shortened(run.output.trim_end()));
         self.log.push('\n');
         Ok(run)

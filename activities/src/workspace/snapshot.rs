@@ -14,9 +14,10 @@ use nix::sys::time::TimeSpec;
 use workflows::contract::ids::CommitSha;
 use workflows::contract::workspace::Workspace;
 
+use super::apart::Apart;
 use super::area::Checkout;
 use super::bundle::Stored;
-use super::git::GitFailed;
+use super::git::{Git, GitFailed};
 use super::mirror::Mirror;
 use super::{attributes, bundle, disk, objects, text};
 use crate::blobs::Blobs;
@@ -83,7 +84,7 @@ pub(super) async fn take_walked(
     if let Some(why) = walked.refused(checkout).await? {
         return Ok((refused(why), walked));
     }
-    let Noted { submodules, changed } = noted(checkout).await?;
+    let Noted { submodules, changed, installed } = noted(checkout).await?;
     if let Some((path, _)) = submodules.iter().find(|(path, _)| has_files(&checkout.files.join(path))) {
         let path = text::shown(path.as_os_str().as_bytes());
         let why = format!("{path} is a submodule: files in it would be lost. Remove them, and write elsewhere.");
@@ -92,13 +93,19 @@ pub(super) async fn take_walked(
     if changed.is_empty() {
         let index = checkout.index();
         let same = Files { before: &checkout.tree, after: &checkout.tree, index: &index };
-        return Ok((keep(mirror, &same, before, blobs).await?, walked));
+        return Ok((keep(mirror, checkout.apart()?, &same, before, blobs).await?, walked));
     }
     let changed = Arc::new(changed);
     if let Some(why) = too_much(checkout, changed.clone()).await? {
         return Ok((refused(why), walked));
     }
-    match checkout.git.run(["add", "--all", "."]).await {
+    let apart = checkout.apart()?;
+    let git = apart.git(&checkout.git);
+    let added = match installed {
+        false => git.run(["add", "--all", "."]).await,
+        true => add_own(&git, checkout, &changed).await,
+    };
+    match added {
         Err(failed) if failed.is_about_files(&changed) => {
             let said: String = failed.said.lines().take(3).collect::<Vec<_>>().join("; ");
             let why = format!("git cannot keep these files: {said}. Remove or rename them.");
@@ -115,13 +122,14 @@ pub(super) async fn take_walked(
         });
         let restore: Vec<u8> = gone.flatten().collect();
         if !restore.is_empty() {
-            let restored = checkout.git.feed(["update-index", "-z", "--index-info"], &[], &restore).await;
+            let restored = git.feed(["update-index", "-z", "--index-info"], &[], &restore).await;
             restored.map_err(GitFailed::unexpected)?;
         }
     }
-    let tree = checkout.git.line(["write-tree"]).await.map_err(GitFailed::unexpected)?;
+    let tree = git.line(["write-tree"]).await.map_err(GitFailed::unexpected)?;
     let index = checkout.index();
-    let taken = keep(mirror, &Files { before: &checkout.tree, after: &tree, index: &index }, before, blobs).await?;
+    let files = Files { before: &checkout.tree, after: &tree, index: &index };
+    let taken = keep(mirror, apart, &files, before, blobs).await?;
     Ok((taken, walked))
 }
 
@@ -132,9 +140,10 @@ pub(super) struct Files<'a> {
     pub(super) index: &'a Path,
 }
 
-/// The workspace with the files of a tree, which is in the mirror.
+/// The workspace with the files of a tree. `apart`: what of it is not in the mirror, and goes there if it is kept.
 pub(super) async fn keep(
     mirror: &Mirror<'_>,
+    apart: Apart,
     files: &Files<'_>,
     before: &Workspace,
     blobs: &Blobs,
@@ -146,15 +155,19 @@ pub(super) async fn keep(
     if mirror.tree_of(&before.base).await? == tree {
         return Ok(Taken::Snapshot(Workspace { snapshot: None, ..before.clone() }));
     }
-    if let Some(why) = refused_change(mirror, files, before).await? {
+    let git = apart.git(&mirror.git);
+    if let Some(why) = refused_change(mirror, &apart, files, before).await? {
         return Ok(Taken::Refused(why));
     }
     let base = before.base.as_str();
     let commit = ["commit-tree", tree, "-p", base, "-m", "Snapshot"];
-    let commit = mirror.git.feed(commit, &FIXED, &[]).await.map_err(GitFailed::unexpected)?;
+    let commit = git.feed(commit, &FIXED, &[]).await.map_err(GitFailed::unexpected)?;
     let commit = id(&String::from_utf8_lossy(&commit))?;
-    Ok(match bundle::store(mirror, before, commit, id(tree)?, blobs).await? {
-        Stored::Snapshot(snapshot) => Taken::Snapshot(Workspace { snapshot: Some(snapshot), ..before.clone() }),
+    Ok(match bundle::store(&git, before, commit, id(tree)?, blobs).await? {
+        Stored::Snapshot(snapshot) => {
+            apart.accept(mirror, &snapshot.commit).await?;
+            Taken::Snapshot(Workspace { snapshot: Some(snapshot), ..before.clone() })
+        }
         Stored::Refused(why) => Taken::Refused(why),
     })
 }
@@ -162,11 +175,12 @@ pub(super) async fn keep(
 /// What a change touches that it must not: submodules, and files that are kept elsewhere.
 async fn refused_change(
     mirror: &Mirror<'_>,
+    apart: &Apart,
     files: &Files<'_>,
     before: &Workspace,
 ) -> Result<Option<String>, ServiceError> {
     let args = ["diff-tree", "-r", "-z", "--no-renames", "--raw", files.before, files.after];
-    let raw = mirror.git.run(args).await.map_err(GitFailed::unexpected)?;
+    let raw = apart.git(&mirror.git).run(args).await.map_err(GitFailed::unexpected)?;
     let mut fields = raw.split(|byte| *byte == 0);
     let mut written = Vec::new();
     while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
@@ -183,7 +197,7 @@ async fn refused_change(
         }
     }
     let scratch = files.index.parent().unwrap_or(files.index);
-    let kept = attributes::kept_in_lfs(mirror, files.index, &before.base, scratch, &written).await?;
+    let kept = attributes::kept_in_lfs(mirror, Some(apart), files.index, &before.base, scratch, &written).await?;
     Ok(kept.first().map(|path| attributes::lfs_refusal(path)))
 }
 
@@ -197,18 +211,25 @@ struct Noted {
     submodules: Vec<(PathBuf, String)>,
     /// Files that are not what the index has, and files that it does not have; none that is ignored.
     changed: Vec<PathBuf>,
+    /// Of the latter, some are left out: the set-up put them there.
+    installed: bool,
 }
 
 /// Asks git once for all of it: each question goes through all files.
 async fn noted(checkout: &Checkout) -> Result<Noted, ServiceError> {
     let args = ["ls-files", "-z", "-t", "--stage", "--modified", "--others", "--exclude-standard"];
     let listed = checkout.git.run_up_to(LIST, args).await.map_err(GitFailed::unexpected)?;
-    let (mut submodules, mut changed) = (Vec::new(), Vec::new());
+    let (mut submodules, mut changed, mut installed) = (Vec::new(), Vec::new(), false);
     for line in listed.split(|byte| *byte == 0) {
         // `H <mode> <object> 0 TAB <path>` of all, `C` and the same of what is not as noted, `? <path>` of what is not noted.
         let Some((tag, rest)) = line.split_at_checked(2) else { continue };
         if tag == b"? " {
-            changed.push(PathBuf::from(OsStr::from_bytes(rest)));
+            let path = Path::new(OsStr::from_bytes(rest));
+            if is_installed(checkout, path) {
+                installed = true;
+            } else {
+                changed.push(path.to_owned());
+            }
             continue;
         }
         let Some(tab) = rest.iter().position(|byte| *byte == b'\t') else { continue };
@@ -224,7 +245,30 @@ async fn noted(checkout: &Checkout) -> Result<Noted, ServiceError> {
             submodules.push((path.to_owned(), object.to_owned()));
         }
     }
-    Ok(Noted { submodules, changed })
+    Ok(Noted { submodules, changed, installed })
+}
+
+/// Whether the set-up put something there.
+fn is_installed(checkout: &Checkout, path: &Path) -> bool {
+    checkout.prepared.copies().any(|copied| path.starts_with(copied))
+}
+
+/// `git add` for a change that no longer ignores all that the set-up put there: of that, it takes only what is tracked already.
+async fn add_own(git: &Git, checkout: &Checkout, changed: &[PathBuf]) -> Result<Vec<u8>, GitFailed> {
+    let mut paths = b":(top)\0".to_vec();
+    for copied in checkout.prepared.copies() {
+        paths.extend_from_slice(b":(top,exclude,literal)");
+        paths.extend_from_slice(copied.as_os_str().as_bytes());
+        paths.push(0);
+    }
+    let add = ["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"];
+    let added = git.feed(add, &[("GIT_LITERAL_PATHSPECS", "0")], &paths).await?;
+    let tracked = changed.iter().filter(|path| is_installed(checkout, path));
+    let tracked: Vec<u8> = tracked.flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
+    if !tracked.is_empty() {
+        git.feed(["update-index", "--remove", "-z", "--stdin"], &[], &tracked).await?;
+    }
+    Ok(added)
 }
 
 /// Why what changed is more than can be kept, if it is. Files that were there before and are as they were do not count.

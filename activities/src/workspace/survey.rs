@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use workflows::contract::ids::{CommitSha, Digest};
-use workflows::contract::workspace::{Conventions, Survey, Workspace};
+use workflows::contract::workspace::{Conventions, Survey, SurveyRequest, Workspace};
 
 use super::area::{Area, Claim};
 use super::git::GitFailed;
@@ -22,6 +22,9 @@ const CONVENTIONS: &str = "AGENTS.md";
 const FILES: usize = 20;
 /// Bytes of all of them.
 const BYTES: usize = 32 * 1024;
+/// Names of further ones, and paths that the work is about.
+const FURTHER: usize = 100;
+const NEAR: usize = 200;
 /// Notes.
 const NOTES: usize = 20;
 /// Paths that notes of one kind name.
@@ -29,7 +32,8 @@ const NAMED: usize = 5;
 
 impl WorkspaceActivities {
     /// Looks at the base commit; the files are not checked out.
-    pub(super) async fn survey_for(&self, claim: &Claim, workspace: Workspace) -> Result<Survey, ServiceError> {
+    pub(super) async fn survey_for(&self, claim: &Claim, request: SurveyRequest) -> Result<Survey, ServiceError> {
+        let SurveyRequest { workspace, near } = request;
         let area = Area::claim(&self.settings, claim).await?;
         let mirror = self.mirror(&workspace).await?;
         mirror.ensure(&workspace, &self.blobs, area.path()).await?;
@@ -37,11 +41,11 @@ impl WorkspaceActivities {
         let files = Files { git: &mirror.git, tree: commit };
         let paths = files.list(None).await?;
         let mut survey = Survey::default();
-        let (mut room, mut left_out) = (BYTES, Vec::new());
-        for (number, path) in conventions(&paths).into_iter().enumerate() {
+        let (mut room, mut further) = (BYTES, Vec::new());
+        for (number, path) in conventions(&paths, &near).into_iter().enumerate() {
             let shown = text::shown(path.as_os_str().as_bytes());
             if number >= FILES || room == 0 {
-                left_out.push(shown);
+                further.push(shown);
                 continue;
             }
             match InnerPath::parse(&shown) {
@@ -56,8 +60,12 @@ impl WorkspaceActivities {
                 Err(why) => survey.notes.push(why),
             }
         }
-        let note = |path: &str| format!("{path} is not shown here. Read it before you change files below its folder.");
-        survey.notes.extend(named(&left_out, note, "files of this name"));
+        if further.len() > FURTHER {
+            let more = further.len() - FURTHER;
+            survey.notes.push(format!("There are {more} more files named {CONVENTIONS}; list_files shows them."));
+            further.truncate(FURTHER);
+        }
+        survey.further = further;
         match repository::read(&mirror.git, workspace.approved().as_str(), self.tools().await?).await? {
             Ok(found) => {
                 let names = paths.iter().filter_map(|path| path.to_str().map(str::to_owned)).collect();
@@ -72,7 +80,9 @@ impl WorkspaceActivities {
         }
         survey.notes.extend(absent(&mirror, &workspace.base, area.path()).await?);
         let tree = mirror.tree_of(&workspace.base).await?;
-        survey.notes.extend(self.set_up(&area, &mirror, &tree, workspace.approved()).await?);
+        let set_up = self.set_up(&area, &mirror, &tree, workspace.approved()).await?;
+        survey.notes.extend(set_up.all);
+        survey.set_up = set_up.failed;
         survey.notes.truncate(NOTES);
         Ok(survey)
     }
@@ -105,7 +115,7 @@ async fn absent(mirror: &Mirror<'_>, base: &CommitSha, scratch: &Path) -> Result
     }
     let index = scratch.join("survey-index");
     mirror.git.with_index(&index).run(["read-tree", base.as_str()]).await.map_err(GitFailed::unexpected)?;
-    let pointers = attributes::kept_in_lfs(mirror, &index, base, scratch, &paths).await?;
+    let pointers = attributes::kept_in_lfs(mirror, None, &index, base, scratch, &paths).await?;
     let pointers: Vec<String> = pointers.iter().map(|path| text::shown(path.as_os_str().as_bytes())).collect();
     let mut notes = named(&submodules, |path| format!("{path} is a submodule; its files are not here."), "submodules");
     notes.extend(named(
@@ -125,12 +135,25 @@ fn named(paths: &[String], note: impl Fn(&str) -> String, what: &str) -> Vec<Str
     notes
 }
 
-/// The files with conventions, those of outer directories first.
-fn conventions(paths: &[PathBuf]) -> Vec<&Path> {
+/// The files with conventions: the root's, those that hold for something in `near`, outer directories first, then the nearest to it.
+fn conventions<'a>(paths: &'a [PathBuf], near: &[String]) -> Vec<&'a Path> {
+    let near: Vec<&Path> = near.iter().take(NEAR).map(|path| Path::new(path.trim_start_matches("./"))).collect();
     let mut found: Vec<&Path> =
         paths.iter().map(PathBuf::as_path).filter(|path| path.file_name() == Some(OsStr::new(CONVENTIONS))).collect();
-    found.sort_by_key(|path| (path.components().count(), *path));
+    found.sort_by_cached_key(|path| {
+        let depth = path.components().count();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let holds = near.iter().any(|near| near.starts_with(folder));
+        let distance = near.iter().map(|near| steps(folder, near)).min().unwrap_or_default();
+        (!holds, if holds { 0 } else { distance }, depth, *path)
+    });
     found
+}
+
+/// Directories up and down from one path to another.
+fn steps(from: &Path, to: &Path) -> usize {
+    let shared = from.components().zip(to.components()).take_while(|(one, other)| one == other).count();
+    from.components().count() + to.components().count() - 2 * shared
 }
 
 #[cfg(test)]
@@ -142,6 +165,34 @@ mod tests {
         let names = ["web/app/AGENTS.md", "web/AGENTS.md", "AGENTS.md", "docs/AGENTS.md.txt", "api/AGENTS.md"];
         let paths = names.map(PathBuf::from);
         let found = ["AGENTS.md", "api/AGENTS.md", "web/AGENTS.md", "web/app/AGENTS.md"];
-        assert_eq!(conventions(&paths), found.map(Path::new));
+        assert_eq!(conventions(&paths, &[]), found.map(Path::new));
+    }
+
+    #[test]
+    fn what_the_work_is_about_comes_before_the_rest() {
+        let names = [
+            "a/AGENTS.md",
+            "AGENTS.md",
+            "web/AGENTS.md",
+            "web/app/AGENTS.md",
+            "web/app/cart/deep/AGENTS.md",
+            "web/lib/AGENTS.md",
+            "z/y/AGENTS.md",
+            "z/y/x/AGENTS.md",
+        ];
+        let paths = names.map(PathBuf::from);
+        // One is there, one is new.
+        let near = ["./web/app/cart/total.ts".to_owned(), "z/y/new/file.ts".to_owned()];
+        let found = [
+            "AGENTS.md",
+            "web/AGENTS.md",
+            "web/app/AGENTS.md",
+            "z/y/AGENTS.md",
+            "web/app/cart/deep/AGENTS.md",
+            "z/y/x/AGENTS.md",
+            "web/lib/AGENTS.md",
+            "a/AGENTS.md",
+        ];
+        assert_eq!(conventions(&paths, &near), found.map(Path::new));
     }
 }

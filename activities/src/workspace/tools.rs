@@ -8,6 +8,7 @@ use workflows::contract::tools::{
 };
 use workflows::contract::workspace::{Workspace, WorkspaceCall, WorkspaceReply};
 
+use super::apart::Apart;
 use super::area::{Area, Checkout, Claim};
 use super::editing::Editor;
 use super::git::GitFailed;
@@ -214,12 +215,13 @@ impl Work<'_> {
     /// Writes a file and says `said`.
     async fn write(&self, path: &InnerPath, content: &[u8], said: String) -> Result<(Reply, Workspace), ServiceError> {
         let Self { mirror, area, tree, workspace, .. } = *self;
-        let edited = match (Editor { mirror, area, tree }).write(path, content).await? {
+        let apart = Apart::make(area.path().join("objects"))?;
+        let edited = match (Editor { mirror, area, apart: &apart, tree }).write(path, content).await? {
             Ok(edited) => edited,
             Err(why) => return Ok((Err(why), workspace.clone())),
         };
         let files = snapshot::Files { before: tree, after: &edited.tree, index: &edited.index };
-        Ok(match snapshot::keep(mirror, &files, workspace, &self.activities.blobs).await? {
+        Ok(match snapshot::keep(mirror, apart, &files, workspace, &self.activities.blobs).await? {
             Taken::Snapshot(after) => (Ok(said), after),
             Taken::Refused(why) => (Err(why), workspace.clone()),
         })

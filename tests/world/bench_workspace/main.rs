@@ -38,15 +38,15 @@ struct Options {
     rounds: u32,
 }
 
-/// What is measured, and the most milliseconds it may take.
-const CALLS: [(&str, f64); 7] = [
-    ("open a workspace and run a command, warm", 1000.0),
-    ("the same in a ticket that has no work tree yet", f64::INFINITY),
-    ("read_file", 100.0),
-    ("search_text in one folder", 100.0),
-    ("edit_file with its snapshot", 300.0),
-    ("write_file with its snapshot", 300.0),
-    ("run_command that changes one file, with its snapshot", 300.0),
+/// What is measured, and the most milliseconds it may take, where there is a bar.
+const CALLS: [(&str, Option<f64>); 7] = [
+    ("open a workspace and run a command, warm", Some(1000.0)),
+    ("the same in a ticket that has no work tree yet", None),
+    ("read_file", Some(100.0)),
+    ("search_text in one folder", Some(100.0)),
+    ("edit_file with its snapshot", Some(300.0)),
+    ("write_file with its snapshot", Some(300.0)),
+    ("run_command that changes one file, with its snapshot", Some(300.0)),
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -96,7 +96,10 @@ async fn measure(rounds: u32) -> anyhow::Result<bool> {
         }
     }
     for ((what, bar), times) in CALLS.into_iter().zip(times) {
-        report.bar(what, median(times), bar)?;
+        match bar {
+            Some(most) => report.bar(what, median(times), most)?,
+            None => report.line(&format!("    {what}: {:.3}", median(times)))?,
+        }
     }
     report.finish()
 }

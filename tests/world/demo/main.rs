@@ -1,5 +1,6 @@
 //! `make demo`: the main job, live, on this machine. A labelled ticket becomes a human-approved, CI-green pull request.
 
+mod beside;
 mod ci;
 mod comment;
 mod screen;
@@ -152,34 +153,37 @@ async fn run(options: &Options, directory: &std::path::Path, screen: &Screen) ->
         screen.line("  The model's answers come from a script; costs are what its tokens would cost on Bedrock.");
     }
     screen.line("");
-    if options.scenario == "comment" {
-        comment::tell(&stack, &observer, screen, options.model != "bedrock").await?;
+    let to_read = if options.scenario == "comment" {
+        comment::tell(&stack, &observer, screen, options.model != "bedrock").await?
     } else if options.scenario == "sentry" {
-        sentry::tell(&mut stack, &observer, screen, options.model != "bedrock", !options.yes.is_empty()).await?;
+        let scripted = options.model != "bedrock";
+        beside::of_ticket(&sentry::tell(&mut stack, &observer, screen, scripted, !options.yes.is_empty()).await?)
     } else {
         if options.scenario == "ci" {
             ci::prepare(&stack, &project_root().join("tests/world/samples"), screen).await?;
         }
         let began = Instant::now();
         let key = stack.world.jira.create_issue(ticket.project().unwrap_or("SHOP"), ticket.clone());
-        let mut story = story::Story::new(&mut stack, &observer, screen, key, began);
+        let mut story = story::Story::new(&mut stack, &observer, screen, key.clone(), began);
         story.tell(!options.yes.is_empty(), options.scenario == "crash").await?;
         match options.scenario.as_str() {
             "ci" => ci::sum_up(&stack, screen).await?,
             "jira" => screen.line("  Try next: kill the worker in the middle: make demo SCENARIO=crash"),
             _ => screen.line("  Try next: an error in production, until it is gone: make demo SCENARIO=sentry"),
         }
-    }
+        beside::of_ticket(&key)
+    };
     if options.yes.is_empty() {
         screen.line("");
         screen.line("Look around; Ctrl-C ends the demo and everything it started.");
         for (name, link) in &links {
             screen.link(name, link);
         }
+        beside::show(&stack, screen, "What was said and proven, in another terminal:", &to_read)?;
         std::future::pending::<()>().await;
     }
     screen
-        .line("  Temporal and the stand-ins are stopped, their links closed. To look around: make demo without YES=1");
+        .line("  All that the demo started is stopped, and its links and commands are gone with it. To look around: make demo without YES=1");
     Ok(())
 }
 

@@ -17,14 +17,14 @@ pub(crate) const POLICY: &str = "[policy.sentry]\nquiet_seconds = 8\n[policy.sen
 /// How often the run is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Plays the scenario and ends with what became of the error everywhere.
+/// Plays the scenario and ends with what became of the error everywhere. Returns the ticket that it became.
 pub(crate) async fn tell(
     stack: &mut Stack,
     observer: &Observer,
     screen: &Screen,
     scripted: bool,
     approve: bool,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<String> {
     if scripted {
         stack.world.bedrock.set_script(samples::script("sentry")?);
     }
@@ -51,7 +51,7 @@ pub(crate) async fn tell(
     let github = &stack.world.github;
     let repository = "acme/shop-api";
     let open = github.pull_requests(repository).into_iter().find(|pr| pr.state == "open");
-    let Some(pull_request) = open else { return Ok(()) };
+    let Some(pull_request) = open else { return Ok(ticket.to_string()) };
     github.merge_pull_request(repository, pull_request.number, "bo").await?;
     told.beat("merged; the run looks at the ticket every few seconds here, every minute to four hours by default");
     told.finish().await?;
@@ -77,7 +77,7 @@ pub(crate) async fn tell(
     screen.line("  What its text said of a customer (an address, a card number) left Sentry as [redacted].");
     screen.line("  Try next: red CI that is made green: make demo SCENARIO=ci");
     anyhow::ensure!(error.status.as_str() == "resolved", "the error is {}", error.status.as_str());
-    Ok(())
+    Ok(ticket.to_string())
 }
 
 /// The run that looks after the error, as far as it was told.

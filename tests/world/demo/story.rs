@@ -6,8 +6,8 @@ use workflows::contract::money::MicroUsd;
 use workflows::contract::status::{Stage, TicketStatus};
 use world::stack::{Observer, Stack};
 
-use crate::STAGE_LIMIT;
 use crate::screen::Screen;
+use crate::{STAGE_LIMIT, beside};
 
 /// How often the ticket is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -53,6 +53,8 @@ impl<'a> Story<'a> {
     pub(crate) async fn tell(&mut self, approve: bool, crash: bool) -> anyhow::Result<()> {
         let summary = self.stack.world.jira.issue(&self.key).map(|issue| issue.summary).unwrap_or_default();
         self.screen.heading(&format!("{}  \"{summary}\"      labelled AI in Jira", self.key));
+        let title = "In another terminal, while this runs: what planning said, and when a task is done, its proof:";
+        beside::show(self.stack, self.screen, title, &beside::of_ticket(&self.key))?;
         self.webhook().await?;
         let killed = crash;
         let mut crash = crash;
@@ -186,11 +188,12 @@ impl<'a> Story<'a> {
             self.screen.heading(&format!("PR #{number}  {}", pr.title));
             self.screen.line(&format!("  {link}"));
             self.screen.line("");
-            for line in pr.body.lines().filter(|line| line.contains(": red at ") || line.starts_with("The whole suite"))
-            {
+            let ci = self.ci_of(&repository).await;
+            self.screen.heading("  How it was proven");
+            for line in proof_in(&pr.body, &ci) {
                 self.screen.line(&format!("  {line}"));
             }
-            let ci = self.ci_of(&repository).await;
+            self.screen.line("");
             self.screen.line(&format!("  {ci}"));
             self.screen.line("");
             self.screen.diff(&diff);
@@ -231,6 +234,13 @@ impl<'a> Story<'a> {
     }
 }
 
+/// What a pull request says of its proof, without what only works on GitHub's page or is told elsewhere here.
+fn proof_in<'a>(body: &'a str, ci: &str) -> Vec<&'a str> {
+    let section = body.lines().skip_while(|line| *line != "## How it was proven").skip(1);
+    let section = section.take_while(|line| !line.starts_with("## ") && !line.starts_with("<details>"));
+    section.filter(|line| !line.is_empty() && *line != ci && !line.starts_with("Every run in full:")).collect()
+}
+
 /// `36 s`, `23 min 21 s`
 fn duration(seconds: u64) -> String {
     if seconds < 100 { format!("{seconds} s") } else { format!("{} min {} s", seconds / 60, seconds % 60) }
@@ -242,4 +252,23 @@ fn pull_request_of(link: &str) -> Option<(String, u64)> {
     let mut parts = path.rsplitn(3, '/');
     let (name, owner) = (parts.next()?, parts.next()?);
     Some((format!("{owner}/{name}"), number.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_proof_of_a_pull_request_is_shown() {
+        let body = "Clamps discounts.\n\n## How it was proven\n\n- `t`: red at `81c0d1e2` (`-5 != 0`), green here\n\n\
+                    The whole suite on the last commit: 61 passed. Checked by the harness, not by the model, and besides:\n\
+                    - 3 literals in the assertions were changed, and the tests went red\n\n\
+                    Every run in full: `ticketwright proof abc`\n\nNo new test misses these parts of the change:\n- `a.py:7`\n\n\
+                    CI green (lint, test)\n\n## Tasks\n\n- [x] Clamp\n";
+        let shown = proof_in(body, "CI green (lint, test)");
+        assert_eq!(shown.len(), 5, "{shown:?}");
+        assert!(shown[1].ends_with("and besides:") && shown[2].starts_with("- 3 literals"), "{shown:?}");
+        assert_eq!(shown[4], "- `a.py:7`");
+        assert!(proof_in("Nothing was proven.", "").is_empty());
+    }
 }

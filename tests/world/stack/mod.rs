@@ -166,6 +166,21 @@ impl Stack {
         command.output().with_context(|| format!("run ticketwright {}", arguments.join(" ")))
     }
 
+    /// How a person calls `ticketwright` beside this stack, with its Temporal and its worker's configuration, which holds no secret.
+    pub fn line_beside(&self) -> anyhow::Result<String> {
+        let namespace = match self.namespace.as_str() {
+            "default" => String::new(),
+            namespace => format!(" TEMPORAL_NAMESPACE={}", quoted(namespace)),
+        };
+        let (program, file) = (binary("ticketwright")?, self.config_path());
+        Ok(format!(
+            "TEMPORAL_ADDRESS={}{namespace} {} --config {}",
+            self.temporal_address,
+            quoted(&program.to_string_lossy()),
+            quoted(&file.to_string_lossy())
+        ))
+    }
+
     /// Where a process of this stack writes its log.
     pub fn log_path(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.log"))
@@ -239,6 +254,12 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe()?;
     let found = here.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
     found.with_context(|| format!("{name} is not built: run `cargo build --workspace` first"))
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// The repository's root, where `scripts/` and `tools/` are.

@@ -4,6 +4,7 @@ mod bedrock;
 mod github;
 mod http;
 mod jira;
+mod passage;
 mod policy;
 mod sandbox;
 mod sentry;
@@ -15,8 +16,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use activities::failure::ServiceError;
+use workflows::agents::untrusted::visible;
 
-use crate::config::Config;
+use crate::config::{Config, Host};
 
 /// Longest look at one service.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -83,13 +85,36 @@ pub(crate) async fn run(config: &Config, spending: Spending) -> (String, bool) {
         within_limit("Sentry", sentry::look(config)),
         within_limit("Slack", slack::look(config)),
         within_limit("Bedrock", bedrock::look(config, spending)),
-        within_limit("Blobs", storage::look_at_blobs(config)),
-        within_limit("Sandbox", sandbox::look(config)),
+        within_limit("Blobs", storage::look_at_blobs(&config.blobs)),
+        within_limit("Sandbox", sandbox::look(&config.sandbox, &config.workspace.setup)),
     );
-    let workspace = storage::look_at_workspace(config);
+    let workspace = storage::look_at_workspace(&config.workspace.directory);
     let findings = [temporal, github, jira, sentry, slack, bedrock, blobs, workspace, sandbox, policy::look(config)];
     let works = findings.iter().all(|finding| finding.mark != Mark::Bad);
-    (table(&findings, works), works)
+    let next = if works { READY.to_owned() } else { to_mend(&findings) };
+    (table(&findings, &next), works)
+}
+
+/// Looks at what needs no secret of a service: Temporal, and this host. Returns the table.
+pub(crate) async fn run_without_services(host: &Host) -> String {
+    let (temporal, blobs, sandbox) = tokio::join!(
+        within_limit("Temporal", temporal::look()),
+        within_limit("Blobs", storage::look_at_blobs(&host.blobs)),
+        within_limit("Sandbox", sandbox::look(&host.sandbox, &host.workspace.setup)),
+    );
+    let workspace = storage::look_at_workspace(&host.workspace.directory);
+    table(
+        &[temporal, blobs, workspace, sandbox],
+        "The services were not looked at: their configuration is not complete.",
+    )
+}
+
+const READY: &str = "Ready: label a ticket, or start one with\n  temporal workflow start --type ticket --task-queue ticketwright \
+                     --workflow-id ticket-PROJ-123 --input '{\"key\":\"PROJ-123\"}'";
+
+fn to_mend(findings: &[Finding]) -> String {
+    let bad = findings.iter().filter(|finding| finding.mark == Mark::Bad).map(|finding| finding.service);
+    format!("To mend: {}. Then run ticketwright check again.", bad.collect::<Vec<_>>().join(", "))
 }
 
 async fn within_limit(service: &'static str, look: impl Future<Output = Finding>) -> Finding {
@@ -109,7 +134,8 @@ fn too_late(service: &'static str) -> Finding {
         .note("  Check the address and the network between here and there.")
 }
 
-fn table(findings: &[Finding], works: bool) -> String {
+/// The findings, and `next` below them.
+fn table(findings: &[Finding], next: &str) -> String {
     let mut text = String::new();
     for finding in findings {
         let mark = match finding.mark {
@@ -118,20 +144,27 @@ fn table(findings: &[Finding], works: bool) -> String {
             Mark::Off => '–',
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{mark} {:<9} {}", finding.service, finding.summary);
+        let _ = writeln!(text, "{mark} {:<9} {}", finding.service, plain(&finding.summary));
         for note in finding.notes.iter().flat_map(|note| note.lines()) {
-            let _ = writeln!(text, "{:12}{note}", "");
+            let _ = writeln!(text, "{:12}{}", "", plain(note));
         }
     }
-    let bad = findings.iter().filter(|finding| finding.mark == Mark::Bad).map(|finding| finding.service);
-    let _ = match bad.collect::<Vec<_>>().join(", ") {
-        services if !works => writeln!(text, "\nTo mend: {services}. Then run ticketwright check again."),
-        _ => writeln!(
-            text,
-            "\nReady: label a ticket, or start one with\n  temporal workflow start --type ticket --task-queue ticketwright --workflow-id ticket-PROJ-123 --input '{{\"key\":\"PROJ-123\"}}'"
-        ),
-    };
+    let _ = writeln!(text, "\n{next}");
     text
+}
+
+/// What services and programs said, with nothing in it that a terminal would obey.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    // A control sequence of ECMA-48: its letters would stay without the character that makes them one.
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        let end = after.find(|c: char| ('@'..='~').contains(&c)).map_or(after.len(), |end| end + 1);
+        rest = after.get(end..).unwrap_or_default();
+    }
+    plain.push_str(rest);
+    visible(&plain)
 }
 
 #[cfg(test)]
@@ -145,7 +178,7 @@ mod tests {
             Finding::good("Jira", "Bot at https://x").lacks("permission to comment", "Project settings > Permissions"),
             Finding::off("Slack", "off"),
         ];
-        let text = table(&findings, false);
+        let text = table(&findings, &to_mend(&findings));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "✓ Temporal  127.0.0.1:7233, namespace default");
         assert_eq!(lines[1], "✗ Jira      Bot at https://x");
@@ -153,5 +186,12 @@ mod tests {
         assert_eq!(lines[3], "              Project settings > Permissions");
         assert_eq!(lines[4], "– Slack     off");
         assert_eq!(lines[6], "To mend: Jira. Then run ticketwright check again.");
+    }
+    #[test]
+    fn what_a_program_said_cannot_command_the_terminal() {
+        let said = "mvn \u{1b}[1mApache Maven 3.8.7\u{1b}[m\u{7}, \u{1b}]0;title\u{7}x";
+        let text = table(&[Finding::good("Sandbox", said).note(said)], "");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        assert!(text.starts_with("✓ Sandbox   mvn Apache Maven 3.8.7, "), "{text:?}");
     }
 }

@@ -5,15 +5,15 @@ use std::{fs, io};
 
 use activities::blobs::Blobs;
 
-use super::Finding;
-use crate::config::Config;
+use super::{Finding, passage};
+use crate::config::BlobSettings;
 
 const BLOBS: &str = "Blobs";
 const WORKSPACE: &str = "Workspace";
 
-pub(super) async fn look_at_blobs(config: &Config) -> Finding {
-    let url = &config.blobs.url;
-    let tried = match Blobs::open(url) {
+pub(super) async fn look_at_blobs(settings: &BlobSettings) -> Finding {
+    let url = settings.place();
+    let tried = match Blobs::open(&settings.url) {
         Ok(blobs) => blobs.probe().await,
         Err(error) => Err(error),
     };
@@ -25,14 +25,21 @@ pub(super) async fn look_at_blobs(config: &Config) -> Finding {
     }
 }
 
-pub(super) fn look_at_workspace(config: &Config) -> Finding {
-    of_workspace(&config.workspace.directory)
+pub(super) fn look_at_workspace(directory: &Path) -> Finding {
+    of_workspace(directory, passage::others_run())
 }
 
-fn of_workspace(directory: &Path) -> Finding {
+/// `others_run`: commands run as other users than the worker.
+fn of_workspace(directory: &Path, others_run: bool) -> Finding {
+    let closed = if others_run { passage::closed_above(directory) } else { Vec::new() };
+    let named = directory.display().to_string();
     match try_to_write(directory) {
-        Ok(()) => Finding::good(WORKSPACE, directory.display().to_string()),
-        Err(error) => Finding::bad(WORKSPACE, format!("{} cannot be written to: {error}", directory.display()))
+        Ok(()) if !closed.is_empty() => {
+            let what = format!("[workspace] directory = {named}");
+            passage::tell(Finding::good(WORKSPACE, named), &what, &closed)
+        }
+        Ok(()) => Finding::good(WORKSPACE, named),
+        Err(error) => Finding::bad(WORKSPACE, format!("{named} cannot be written to: {error}"))
             .note("  Give it to the user that runs the worker, or set directory in [workspace] of ticketwright.toml.")
             .note("  Or run ticketwright run --no-sandbox-queue here, and another worker where it works."),
     }
@@ -49,6 +56,8 @@ fn try_to_write(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::super::Mark;
     use super::*;
 
@@ -72,13 +81,25 @@ mod tests {
     #[test]
     fn a_workspace_is_tried_where_it_is_or_will_be_and_nothing_stays() {
         let directory = Temporary::new("workspace");
-        assert_eq!(of_workspace(&directory.0).mark, Mark::Good);
-        assert_eq!(of_workspace(&directory.0.join("still/missing")).mark, Mark::Good);
+        assert_eq!(of_workspace(&directory.0, false).mark, Mark::Good);
+        assert_eq!(of_workspace(&directory.0.join("still/missing"), false).mark, Mark::Good);
         assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 0);
         let file = directory.0.join("file");
         fs::write(&file, "").unwrap();
-        let bad = of_workspace(&file);
+        let bad = of_workspace(&file, false);
         assert_eq!(bad.mark, Mark::Bad);
         assert!(bad.notes[0].contains("[workspace]"), "{bad:?}");
+    }
+
+    #[test]
+    fn a_workspace_below_a_closed_directory_does_not_do_for_a_worker_that_is_root() {
+        let directory = Temporary::new("closed");
+        fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o700)).unwrap();
+        let below = directory.0.join("workspaces");
+        assert_eq!(of_workspace(&below, false).mark, Mark::Good);
+        let bad = of_workspace(&below, true);
+        assert_eq!(bad.mark, Mark::Bad);
+        let line = format!("chmod o+x {}", directory.0.canonicalize().unwrap().display());
+        assert!(bad.notes.iter().any(|note| note.contains(&line)), "{bad:?}");
     }
 }

@@ -27,6 +27,13 @@ pub(super) fn surveyed(survey: minijinja::Value) -> String {
             let _ = writeln!(told, "{}", fence(file.text, file.path));
         }
     }
+    if !survey.further.is_empty() {
+        told.push_str(
+            "\nThere are more such files, too many to show. Before you change anything below the directory of one, read it with \
+             `read_file`:\n",
+        );
+        let _ = writeln!(told, "{}", fence(survey.further.join("\n"), "names of files".into()));
+    }
     told.trim_end().to_owned()
 }
 
@@ -42,11 +49,16 @@ mod tests {
             Conventions { path: "web/AGENTS.md".into(), text: "Use spaces.".into() },
         ];
         let notes = vec!["vendor/x is a submodule; its files are not here".into()];
-        let survey = Survey { conventions, test: Some("npm test".into()), notes, ..Survey::default() };
+        let further = vec!["api/AGENTS.md".into(), "api/v2/AGENTS.md".into()];
+        let survey = Survey { conventions, further, test: Some("npm test".into()), notes, ..Survey::default() };
         let told = surveyed(minijinja::Value::from_serialize(&survey));
         assert!(told.contains("tests: npm test") && told.contains("vendor/x is a submodule"), "{told}");
         assert!(told.contains("<untrusted source=\"web/AGENTS.md\">\nUse spaces.\n</untrusted>"), "{told}");
-        assert_eq!(told.matches("</untrusted>").count(), 4, "{told}");
+        assert!(
+            told.contains("read it with `read_file`:\n<untrusted source=\"names of files\">\napi/AGENTS.md\n"),
+            "{told}"
+        );
+        assert_eq!(told.matches("</untrusted>").count(), 5, "{told}");
         assert_eq!(surveyed(minijinja::Value::from_serialize(Survey::default())), "");
         assert_eq!(surveyed(minijinja::Value::from("odd")), "");
     }

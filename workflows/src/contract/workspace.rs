@@ -80,11 +80,26 @@ pub struct WorkspaceReply {
     pub reply: ToolReply,
 }
 
+/// What to survey.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SurveyRequest {
+    /// Where. Workers of 0.3.0 and before know no more than this.
+    #[serde(flatten)]
+    pub workspace: Workspace,
+    /// Paths that the work is about, whether they are there or not: what does not fit of the conventions is what is far from them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<String>,
+}
+
 /// What a repository says about itself, for the agents that work in it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Survey {
-    /// Its `AGENTS.md` files, the root's first; at most 20 of them and 32 KB in all. Untrusted.
+    /// Its `AGENTS.md` files: the root's, those above what the work is about, then the nearest to it; at most 20 of them and 32 KB in
+    /// all. Untrusted.
     pub conventions: Vec<Conventions>,
+    /// Paths of further ones, the nearest first; at most 100. Untrusted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<String>,
     /// Command of the whole suite, written in `ticketwright.toml` or detected.
     pub test: Option<String>,
     /// What it is written in: `Python`, or `TypeScript, JavaScript`, the one with most files first.
@@ -97,6 +112,9 @@ pub struct Survey {
     /// What is out of the ordinary, one line each: submodules that are not there, pointers instead of large files, a set-up
     /// that failed. At most 20.
     pub notes: Vec<String>,
+    /// Those of the notes that are about what could not be installed: tests that need it cannot run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_up: Vec<String>,
 }
 
 /// One `AGENTS.md`.
@@ -388,7 +406,7 @@ impl Workspaces {
     /// Reads what the repository says about itself at the workspace's base, and sets its dependencies up. No effect outside the
     /// workspace's cache.
     #[activity(name = "workspace.survey")]
-    pub fn survey(_workspace: Workspace) -> Result<Survey, ActivityError> {
+    pub fn survey(_request: SurveyRequest) -> Result<Survey, ActivityError> {
         unimplemented!()
     }
 
@@ -432,6 +450,22 @@ pub mod definitions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_survey_is_asked_for_as_it_was() {
+        let workspace = Workspace::at(
+            "acme/shop".parse().unwrap(),
+            "81c0".repeat(10).parse().unwrap(),
+            "3e11".repeat(10).parse().unwrap(),
+        );
+        let before = serde_json::to_string(&workspace).unwrap();
+        let request: SurveyRequest = serde_json::from_str(&before).unwrap();
+        assert_eq!(request, SurveyRequest { workspace: workspace.clone(), near: vec![] });
+        assert_eq!(serde_json::to_string(&request).unwrap(), before);
+        let near = SurveyRequest { near: vec!["web/a.ts".into()], ..request };
+        let read: Workspace = serde_json::from_str(&serde_json::to_string(&near).unwrap()).unwrap();
+        assert_eq!(read, workspace, "a worker of before reads what it knows");
+    }
 
     fn proof(ids: &[String], listed: usize, marked: bool) -> Proof {
         Proof {

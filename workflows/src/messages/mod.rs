@@ -55,6 +55,8 @@ pub struct TicketView {
     pub approved_at: i64,
     /// Tasks.
     pub tasks: Vec<TaskView>,
+    /// Repositories in which tests may not run, with why.
+    pub set_up: Vec<SetUpView>,
     /// Pull requests.
     pub pull_requests: Vec<PullRequestView>,
     /// Spent.
@@ -96,6 +98,15 @@ pub struct TaskView {
     pub pushed: Option<Pushed>,
     /// What the agent said about it.
     pub result: Option<TaskResult>,
+}
+
+/// What could not be installed for a repository.
+#[derive(Debug, Clone, Serialize)]
+pub struct SetUpView {
+    /// Its name, without the owner.
+    pub repository: String,
+    /// Why, one line each.
+    pub notes: Vec<String>,
 }
 
 /// One pull request in a message.

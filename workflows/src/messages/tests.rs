@@ -82,6 +82,7 @@ fn view() -> TicketView {
             pushed: Some(Pushed { sha, files: 2, insertions: 14, deletions: 3 }),
             result: None,
         }],
+        set_up: vec![SetUpView { repository: "shop-api".into(), notes: vec!["Set-up failed: npm ci <E404>".into()] }],
         pull_requests: vec![PullRequestView {
             repository: "acme/shop-api".into(),
             number: 1,
@@ -262,6 +263,19 @@ fn a_task_without_a_test_says_why_wherever_a_person_decides() {
     extra["tasks"] = json!(view.tasks);
     let text = in_view(Template::PullRequest, &view, extra).unwrap();
     assert!(text.contains("no test, because A text has no behaviour."), "{text}");
+}
+
+#[test]
+fn a_set_up_that_fails_is_told_wherever_a_person_decides() {
+    for template in [Template::SlackApproval, Template::JiraPlan, Template::Details] {
+        let text = in_view(template, &view(), extra()).unwrap();
+        assert!(text.contains("ests may not run") && text.contains("Set-up failed: npm ci"), "{template:?}:\n{text}");
+        assert!(!text.contains("\n\n\n"), "{template:?} has a hole:\n{text}");
+    }
+    let slack = in_view(Template::SlackApproval, &view(), extra()).unwrap();
+    assert!(slack.contains("• Set-up failed: npm ci &lt;E404&gt;\nRisk: "), "{slack}");
+    let later = TicketView { stage: Stage::Executing, ..view() };
+    assert!(!in_view(Template::Details, &later, extra()).unwrap().contains("Set-up failed"));
 }
 
 #[test]

@@ -16,7 +16,9 @@ use crate::contract::ids::Generation;
 use crate::contract::money::MicroUsd;
 use crate::contract::plan::TaskResult;
 use crate::contract::trigger::Instructed;
-use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Pushed, Survey, Workspace, Workspaces};
+use crate::contract::workspace::{
+    Authority, Proof, ProofOutcome, Prove, Push, Pushed, Survey, SurveyRequest, Workspace, Workspaces,
+};
 use crate::kit::{CallError, now};
 use crate::messages::{one_line, quiet, shorten};
 use crate::patches;
@@ -84,7 +86,7 @@ impl Desk {
         let (mut workspace, mut refusal, began) = (base.clone(), refusal, now(&self.ctx));
         let before = u32::from(!refusal.is_empty());
         let survey = match self.ctx.patched(patches::SURVEY) {
-            true => self.survey(base.clone()).await?,
+            true => self.survey(base.clone(), paths_in(&asked.instruction)).await?,
             false => None,
         };
         for attempt in 1..=attempts {
@@ -121,9 +123,10 @@ impl Desk {
     }
 
     /// What the repository says about itself; the agent can do without.
-    async fn survey(&self, workspace: Workspace) -> Result<Option<Survey>, Stop> {
+    async fn survey(&self, workspace: Workspace, near: Vec<String>) -> Result<Option<Survey>, Stop> {
         let summary = format!("survey {}", workspace.repository.name());
-        match self.call(Family::Sandbox { commands: SET_UP }, &summary, Workspaces::survey, workspace).await {
+        let request = SurveyRequest { workspace, near };
+        match self.call(Family::Sandbox { commands: SET_UP }, &summary, Workspaces::survey, request).await {
             Ok(survey) => Ok(Some(survey)),
             Err(CallError::Failed(failure)) => {
                 self.log(format!("no survey: {}", failure.message));
@@ -248,5 +251,26 @@ impl Desk {
         let base = format!("{}/{kind}/{owner}.{name}", self.ctx.workflow_id()).to_lowercase();
         let n = self.write(|s| s.children.next(&base));
         if suffix.is_empty() { format!("{base}/{n}") } else { format!("{base}/{suffix}-{n}") }
+    }
+}
+
+/// Most paths that are taken from an instruction.
+const PATHS: usize = 50;
+
+/// What may be a path among the words of an instruction. Whoever gets them looks whether they are there.
+fn paths_in(instruction: &str) -> Vec<String> {
+    let is_between = |c: char| !(c.is_alphanumeric() || "._-/@+".contains(c));
+    let words = instruction.split(is_between).map(|word| word.trim_end_matches('.'));
+    words.filter(|word| word.contains('/')).take(PATHS).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_in_an_instruction() {
+        let found = paths_in("In `web/app/total.ts`, and web/lib/: mend what README.md says of api/v2.");
+        assert_eq!(found, ["web/app/total.ts", "web/lib/", "api/v2"]);
     }
 }

@@ -16,7 +16,9 @@ use crate::contract::github::{GitHub, PullRequestState};
 use crate::contract::ids::{CommitSha, Digest, RepositoryName};
 use crate::contract::plan::TaskResult;
 use crate::contract::status::{ParkReason, Stage};
-use crate::contract::workspace::{Authority, Proof, ProofOutcome, Prove, Push, Survey, Workspace, Workspaces};
+use crate::contract::workspace::{
+    Authority, Proof, ProofOutcome, Prove, Push, Survey, SurveyRequest, Workspace, Workspaces,
+};
 use crate::kit::{CallError, now};
 use crate::messages::{counted, one_line, quiet, shorten};
 use crate::patches;
@@ -130,7 +132,7 @@ impl Flow {
             }
         }
         self.follow_branch(repository).await?;
-        let survey = self.survey(repository).await?;
+        let survey = self.survey(n, repository).await?;
         for attempt in 1..=attempts {
             let began = now(&self.ctx);
             self.enter(Stage::Executing, format!("task {} of {count}: {title}, attempt {attempt}", n + 1));
@@ -279,12 +281,15 @@ impl Flow {
     }
 
     /// What the repository says about itself on its branch as it is now.
-    async fn survey(&self, repository: &RepositoryName) -> Result<Option<Survey>, Stop> {
-        let head = self.read(|s| s.repositories.get(repository).map(Delivery::at_head));
+    async fn survey(&self, n: usize, repository: &RepositoryName) -> Result<Option<Survey>, Stop> {
+        let (head, near) = self.read(|s| {
+            let files = s.tasks.get(n).map(|task| task.plan.files.clone()).unwrap_or_default();
+            (s.repositories.get(repository).map(Delivery::at_head), files)
+        });
         let Some(workspace) = head.filter(|_| self.ctx.patched(patches::SURVEY)) else { return Ok(None) };
         let summary = format!("survey {}", repository.name());
         let family = Family::Sandbox { commands: SET_UP };
-        match self.call(family, &summary, Workspaces::survey, workspace).await {
+        match self.call(family, &summary, Workspaces::survey, SurveyRequest { workspace, near }).await {
             Ok(survey) => Ok(Some(survey)),
             Err(CallError::Cancelled) => Err(Stop::Cancelled),
             // The agent can do without. What is really wrong, the calls that follow will say.

@@ -72,6 +72,8 @@ pub(super) struct TicketState {
     /// Every branch this run may have made, noted before it is made.
     pub(super) branches: Vec<(RepositoryName, BranchName)>,
     pub(super) repositories: BTreeMap<RepositoryName, Delivery>,
+    /// What could not be installed for the plan's repositories when it was shown, in words.
+    pub(super) set_up: BTreeMap<RepositoryName, Vec<String>>,
     pub(super) tasks: Vec<Task>,
     pub(super) budget: Budget,
     pub(super) money: Money,

@@ -16,7 +16,7 @@ use crate::contract::jira::{Jira, MoveTicket, Moved, WriteComment};
 use crate::contract::plan::TaskResult;
 use crate::contract::slack::{MessageRef, PostMessage, Slack, TellPerson, UpdateMessage};
 use crate::kit::{self, CallError};
-use crate::messages::{self, PullRequestView, TaskView, Template, TicketView};
+use crate::messages::{self, PullRequestView, SetUpView, TaskView, Template, TicketView};
 use crate::policy::Family;
 
 /// Most characters of the plan in a pull request's body; the rest of the body is about the proof.
@@ -50,6 +50,7 @@ impl Flow {
                 approved_by: s.approval.as_ref().map(|approval| approval.by.label()).unwrap_or_default(),
                 approved_at: s.approval.as_ref().map_or(0, |approval| approval.at),
                 tasks: s.tasks.iter().map(task_view).collect(),
+                set_up: s.set_up.iter().filter_map(|(repository, notes)| set_up_view(repository, notes)).collect(),
                 pull_requests: s.repositories.values().filter_map(pull_request_view).collect(),
                 spent: s.budget.spent_so_far().to_string(),
                 cap: s.budget.cap.to_string(),
@@ -274,6 +275,10 @@ impl Flow {
             self.write(|s| s.note(now, text));
         }
     }
+}
+
+fn set_up_view(repository: &RepositoryName, notes: &[String]) -> Option<SetUpView> {
+    (!notes.is_empty()).then(|| SetUpView { repository: repository.name().to_owned(), notes: notes.to_vec() })
 }
 
 fn task_view(task: &Task) -> TaskView {

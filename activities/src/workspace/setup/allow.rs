@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+/// How the reason ends when a host is not on the list.
+pub(super) const NOT_LISTED: &str = "is not on the list of allowed hosts";
 /// The port of a host without one.
 const HTTPS: u16 = 443;
 
@@ -148,7 +150,7 @@ impl Guard for AllowList {
         } else if self.0.iter().any(|known| known.host == asked.host) {
             Err(format!("port {} of {} is not allowed", asked.port, asked.host))
         } else {
-            Err(format!("{} is not on the list of allowed hosts", asked.host))
+            Err(format!("{} {NOT_LISTED}", asked.host))
         }
     }
 

@@ -1,15 +1,18 @@
 //! Runs a set-up: first with the registries in reach, then the packages' own scripts without them, and collects the result.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::allow::NOT_LISTED;
 use super::environment::{self, CACHES, Certificates, DEPENDENCIES, PORT, SOCKET_DIRECTORY};
 use super::layers::{self, Layer, Making};
-use super::plan::{Part, quote};
+use super::plan::{Part, Trial, quote};
 use super::proxy::{Proxy, Rules, SOCKET, Traffic};
 use super::stage::Stage;
 use crate::failure::ServiceError;
@@ -30,6 +33,13 @@ const NOTE: usize = 700;
 const LONGEST_LEFT: u64 = 64 << 10;
 /// Where a set-up leaves a line for people, in its root.
 const LEFT_NOTE: &str = ".ticketwright-note";
+/// Where a trial leaves the names of what is missing, in its root.
+pub(super) const MISSING: &str = ".ticketwright-missing";
+/// Times that a trial runs: a build names one thing after the other.
+const TRIALS: usize = 6;
+/// Most names that are taken of one trial, and bytes of one. Other people's code may have written them.
+const MOST_MISSING: usize = 20;
+const LONGEST_NAME: usize = 300;
 /// Folders with installed packages that are shown instead of copied.
 const ENVIRONMENTS: [&str; 2] = [".venv", "venv"];
 
@@ -50,7 +60,7 @@ pub(super) async fn install(
     mirror: &Mirror<'_>,
     part: &Part,
     stage: &Stage,
-    making: &Making,
+    making: &Arc<Making>,
 ) -> std::result::Result<Result, ServiceError> {
     let run = Run::new(activities, area, making.work.clone())?;
     stage.lay_out(&mirror.git, &run.files, &run.index).await?;
@@ -84,14 +94,88 @@ pub(super) async fn install(
             layer.notes.push(text::cap(&note, NOTE));
         }
     }
-    match collect(part, &run, mirror, making, &mut layer).await {
-        Ok(()) => Ok(Result::Made(layer)),
+    if let Some(trial) = &part.trial {
+        match complete(part, trial, &run, mirror, stage, &making.work).await? {
+            Completed::All => {}
+            Completed::Without(missing) => {
+                let note = format!("{} worked, but some of what runs tests cannot be had: {missing}", part.title);
+                layer.notes.push(text::cap(&note, NOTE));
+            }
+            Completed::Unreachable(why) => {
+                let note = format!("Set-up failed, so nothing of it is installed: {}: {why}", part.title);
+                return Ok(Result::Unreachable(text::cap(&note, NOTE)));
+            }
+        }
+    }
+    match collect(part, &run, mirror, making, layer).await {
+        Ok(layer) => Ok(Result::Made(layer)),
         Err(Trouble::Left(why)) => {
             let note = format!("Set-up failed, so nothing of it is installed: {}: {why}", part.title);
             Ok(Result::Failed(text::cap(&note, NOTE)))
         }
         Err(Trouble::Ours(error)) => Err(error),
     }
+}
+
+/// What came of trials.
+enum Completed {
+    /// They miss nothing more, as far as they tell.
+    All,
+    /// These are still missing.
+    Without(String),
+    /// A registry could not be reached.
+    Unreachable(String),
+}
+
+/// Tries what was installed, and gets what a trial names, until none names anything new.
+async fn complete(
+    part: &Part,
+    trial: &Trial,
+    run: &Run<'_>,
+    mirror: &Mirror<'_>,
+    stage: &Stage,
+    work: &Path,
+) -> std::result::Result<Completed, ServiceError> {
+    let stage = stage.and(&trial.written);
+    let (started, mut number, mut before) = (Instant::now(), 0, Vec::new());
+    loop {
+        number += 1;
+        let place = work.join(format!("trial-{number}"));
+        std::fs::create_dir(&place).and_then(|()| lock::open_to_others(&place)).map_err(disk)?;
+        let tried = Run::new(run.activities, run.area, place)?;
+        stage.lay_out(&mirror.git, &tried.files, &tried.index).await?;
+        let finished = tried.try_offline(&run.deps, &in_root(&part.root, &trial.script)).await?;
+        let left = tried.left(&in_place(&part.root, MISSING), LONGEST_LEFT).await?;
+        let missing = names(&left.unwrap_or_default());
+        tracing::info!(set_up = part.title, number, exit = ?finished.exit, ?missing, "a set-up was tried without network");
+        if missing.is_empty() {
+            return Ok(Completed::All);
+        }
+        let is_late = started.elapsed() > run.activities.setup.settings.limit();
+        if missing == before || number == TRIALS || is_late {
+            return Ok(Completed::Without(missing.join(", ")));
+        }
+        // The names have no letters that mean something to bash.
+        let script = format!("missing='{}'\n{}", missing.join(" "), trial.fetch);
+        let (finished, traffic) = run.online(&in_root(&part.root, &script)).await?;
+        if finished.exit != Exit::Code(0)
+            && let (why, true) = why(&finished, &traffic, run.activities.setup.settings.limit_seconds)
+        {
+            return Ok(Completed::Unreachable(why));
+        }
+        before = missing;
+    }
+}
+
+/// The names that a trial left. What is no plain name is none.
+fn names(left: &[u8]) -> Vec<String> {
+    let left = String::from_utf8_lossy(left);
+    let is_name = |line: &&str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        (1..=LONGEST_NAME).contains(&line.len()) && !line.starts_with('-') && line.bytes().all(plain)
+    };
+    let names: BTreeSet<&str> = left.lines().filter(is_name).collect();
+    names.into_iter().take(MOST_MISSING).map(str::to_owned).collect()
 }
 
 /// A directory of files with the way out beside it.
@@ -184,6 +268,15 @@ impl<'a> Run<'a> {
     pub(super) async fn offline(&self, script: &str) -> std::result::Result<Finished, ServiceError> {
         self.activities.run(Command { limit: OFFLINE, ..self.command(script) }).await
     }
+
+    /// The same with what another run has installed, read-only.
+    async fn try_offline(&self, installed: &Path, script: &str) -> std::result::Result<Finished, ServiceError> {
+        let mut command = Command { limit: OFFLINE, ..self.command(script) };
+        for bind in command.binds.iter_mut().filter(|bind| bind.to == Path::new(DEPENDENCIES)) {
+            (bind.from, bind.writable) = (installed.to_owned(), false);
+        }
+        self.activities.run(command).await
+    }
 }
 
 /// Why the result of a set-up cannot be collected.
@@ -216,67 +309,99 @@ fn left(path: &Path) -> impl Fn(io::Error) -> Trouble + '_ {
     }
 }
 
-/// Moves what was made into the result.
+/// Moves what was made into the result. Commands may have left half a million files, so that a thread of its own looks at them; it
+/// keeps the place, also when nobody waits for it any more.
 async fn collect(
     part: &Part,
     run: &Run<'_>,
     mirror: &Mirror<'_>,
+    making: &Arc<Making>,
+    layer: Layer,
+) -> std::result::Result<Layer, Trouble> {
+    let (wanted, node_modules) = (part.deps.clone(), part.node_modules);
+    let (files, deps, place) = (run.files.clone(), run.deps.clone(), making.clone());
+    let moved = move || move_installed(&wanted, node_modules, &files, &deps, &place, layer);
+    let layer = tokio::task::spawn_blocking(moved).await.map_err(disk)??;
+    if part.manifests.is_some() {
+        return Ok(layer);
+    }
+    let others = Others::list(run, mirror).await?;
+    let (files, place) = (run.files.clone(), making.clone());
+    tokio::task::spawn_blocking(move || keep_others(&others, &files, &place, layer)).await.map_err(disk)?
+}
+
+/// What is shown in its place.
+fn move_installed(
+    wanted: &[String],
+    node_modules: bool,
+    files: &Path,
+    deps: &Path,
     making: &Making,
-    layer: &mut Layer,
-) -> std::result::Result<(), Trouble> {
-    let whole = part.deps.iter().any(|path| path == DEPENDENCIES);
+    mut layer: Layer,
+) -> std::result::Result<Layer, Trouble> {
+    let whole = wanted.iter().any(|path| path == DEPENDENCIES);
     let mut entries: Vec<_> =
-        std::fs::read_dir(&run.deps).map_err(left(&run.deps))?.filter_map(std::result::Result::ok).collect();
+        std::fs::read_dir(deps).map_err(left(deps))?.filter_map(std::result::Result::ok).collect();
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let to = Path::new(DEPENDENCIES).join(entry.file_name());
-        let wanted = whole || part.deps.iter().any(|path| Path::new(path) == to);
-        if wanted && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            making.mount(layer, &entry.path(), to).map_err(left(&entry.path()))?;
+        let is_wanted = whole || wanted.iter().any(|path| Path::new(path) == to);
+        if is_wanted && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            making.mount(&mut layer, &entry.path(), to).map_err(left(&entry.path()))?;
         }
     }
-    if part.node_modules {
-        for path in layers::directories_named(&run.files, "node_modules", ".git") {
-            let made = run.files.join(&path);
+    if node_modules {
+        for path in layers::directories_named(files, "node_modules", ".git") {
+            let made = files.join(&path);
             std::fs::set_permissions(&made, Permissions::from_mode(0o755)).map_err(left(&made))?;
             for name in super::CACHES_OF_TOOLS {
                 // Empty, as a place to mount something writable on.
                 let cache = made.join(name);
                 remove_tree(&cache).and_then(|()| std::fs::create_dir(&cache)).map_err(left(&cache))?;
             }
-            making.mount(layer, &made, Path::new(sandbox::ROOT).join(path)).map_err(left(&made))?;
+            making.mount(&mut layer, &made, Path::new(sandbox::ROOT).join(path)).map_err(left(&made))?;
         }
     }
-    if part.manifests.is_none() {
-        keep_others(run, mirror, making, layer).await?;
-    }
-    Ok(())
+    Ok(layer)
 }
 
-/// What a repository's own command left in the check-out: what git ignores is kept, since it never becomes part of a change.
-async fn keep_others(
-    run: &Run<'_>,
-    mirror: &Mirror<'_>,
+/// What a repository's own command left in the check-out beside its files.
+struct Others {
+    /// What git ignores.
+    ignored: Vec<String>,
+    /// What it does not.
+    seen: Vec<String>,
+}
+
+impl Others {
+    async fn list(run: &Run<'_>, mirror: &Mirror<'_>) -> std::result::Result<Self, ServiceError> {
+        let git = mirror.git.with_index(&run.index).with_work_tree(&run.files);
+        let list = async |ignored: &[&str]| {
+            let args = ["ls-files", "-z", "--others", "--directory", "--no-empty-directory"].iter().chain(ignored);
+            let listed = git.run(args).await.map_err(GitFailed::unexpected)?;
+            let listed = String::from_utf8_lossy(&listed);
+            let paths = listed.split_terminator('\0').map(|path| path.trim_end_matches('/').to_owned());
+            Ok::<Vec<String>, ServiceError>(paths.filter(|path| !path.ends_with('\u{fffd}')).collect())
+        };
+        let ignored = list(&["--ignored", "--exclude-per-directory=.gitignore"]).await?;
+        Ok(Self { ignored, seen: list(&["--exclude-per-directory=.gitignore"]).await? })
+    }
+}
+
+/// What git ignores is kept, since it never becomes part of a change.
+fn keep_others(
+    others: &Others,
+    files: &Path,
     making: &Making,
-    layer: &mut Layer,
-) -> std::result::Result<(), Trouble> {
-    let git = mirror.git.with_index(&run.index).with_work_tree(&run.files);
-    let list = async |ignored: &[&str]| {
-        let args = ["ls-files", "-z", "--others", "--directory", "--no-empty-directory"].iter().chain(ignored);
-        let listed = git.run(args).await.map_err(GitFailed::unexpected)?;
-        let listed = String::from_utf8_lossy(&listed);
-        let paths = listed.split_terminator('\0').map(|path| path.trim_end_matches('/').to_owned());
-        Ok::<Vec<String>, ServiceError>(paths.filter(|path| !path.ends_with('\u{fffd}')).collect())
-    };
-    let ignored = list(&["--ignored", "--exclude-per-directory=.gitignore"]).await?;
-    let others = list(&["--exclude-per-directory=.gitignore"]).await?;
+    mut layer: Layer,
+) -> std::result::Result<Layer, Trouble> {
     let mut room = COPIES;
     let mut too_large = Vec::new();
-    for path in ignored.iter().filter(|path| !path.starts_with(".git/")) {
-        let made = run.files.join(path);
+    for path in others.ignored.iter().filter(|path| !path.starts_with(".git/")) {
+        let made = files.join(path);
         let is_environment = ENVIRONMENTS.iter().any(|name| path.rsplit('/').next() == Some(name));
         if is_environment && made.is_dir() && !made.is_symlink() {
-            making.mount(layer, &made, Path::new(sandbox::ROOT).join(path)).map_err(left(&made))?;
+            making.mount(&mut layer, &made, Path::new(sandbox::ROOT).join(path)).map_err(left(&made))?;
             continue;
         }
         let size = layers::size_of(&made);
@@ -297,8 +422,8 @@ async fn keep_others(
         }
     };
     name(&too_large, "larger than 256 MB");
-    name(&others.iter().map(String::as_str).collect::<Vec<_>>(), "git does not ignore it; add it to .gitignore");
-    Ok(())
+    name(&others.seen.iter().map(String::as_str).collect::<Vec<_>>(), "git does not ignore it; add it to .gitignore");
+    Ok(layer)
 }
 
 /// `script` in a directory of the check-out.
@@ -314,24 +439,21 @@ fn in_place(root: &str, name: &str) -> String {
 pub(super) fn why(finished: &Finished, traffic: &Traffic, seconds: u64) -> (String, bool) {
     let output = finished.stdout.text();
     let said = match &finished.exit {
+        Exit::Code(code) if output.trim().is_empty() => format!("exit code {code}, and nothing printed"),
         Exit::TimedOut => format!("it was stopped after {seconds} s"),
         Exit::OverLimit(which) => format!("it was stopped, over its limit of {which}"),
         Exit::NotStarted(why) => format!("it could not be started: {why}"),
         _ => last_words(&output),
     };
-    let list = |of: &std::collections::BTreeMap<String, String>| {
-        of.iter().take(5).map(|(host, why)| format!("{host}: {why}")).collect::<Vec<_>>().join("; ")
-    };
+    if !traffic.refused.is_empty() {
+        return (format!("{} It ended so: {said}", refusal(&traffic.refused)), false);
+    }
     if matches!(finished.exit, Exit::TimedOut | Exit::OverLimit(_) | Exit::NotStarted(_)) {
         return (said, false);
     }
-    if !traffic.refused.is_empty() {
-        let asked = list(&traffic.refused);
-        let told = "An operator can add hosts to `allow` under [workspace.setup].";
-        return (format!("{said} (refused: {asked}). {told}"), false);
-    }
     if !traffic.unreachable.is_empty() {
-        return (format!("{said} ({})", list(&traffic.unreachable)), true);
+        let list = traffic.unreachable.iter().take(5).map(|(host, why)| format!("{host}: {why}"));
+        return (format!("{said} ({})", list.collect::<Vec<_>>().join("; ")), true);
     }
     let out_of_order = [
         "502 Bad Gateway",
@@ -346,6 +468,23 @@ pub(super) fn why(finished: &Finished, traffic: &Traffic, seconds: u64) -> (Stri
     ];
     let transient = out_of_order.iter().any(|mark| output.contains(mark));
     (said, transient)
+}
+
+/// What the proxy did not let through, and what an operator can do about it.
+fn refusal(refused: &BTreeMap<String, String>) -> String {
+    let (unlisted, others): (Vec<_>, Vec<_>) = refused.iter().take(5).partition(|(_, why)| why.ends_with(NOT_LISTED));
+    let hosts: Vec<&str> = unlisted.into_iter().map(|(host, _)| host.strip_suffix(":443").unwrap_or(host)).collect();
+    let mut told = Vec::new();
+    if !hosts.is_empty() {
+        let values: Vec<String> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
+        told.push(format!(
+            "a set-up may not reach {}. An operator can let it: allow = [{}] under [workspace.setup] of the worker's ticketwright.toml.",
+            hosts.join(", "),
+            values.join(", ")
+        ));
+    }
+    told.extend(others.into_iter().map(|(host, why)| format!("{host} was refused: {why}.")));
+    told.join(" ")
 }
 
 /// The lines that say what went wrong: those marked as errors, else the last ones.
@@ -367,6 +506,35 @@ fn last_words(output: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::Output;
+
+    #[test]
+    fn what_was_refused_comes_first_with_the_setting_that_allows_it() {
+        let refused = |host: &str, why: String| (host.to_owned(), why);
+        let not_listed = |host: &str| refused(&format!("{host}:443"), format!("{host} {NOT_LISTED}"));
+        let inside = refused("npm.acme.example:443", "npm.acme.example: 10.0.0.7 is not public".into());
+        let all =
+            [not_listed("git.acme.example"), refused("a.example:8443", format!("a.example {NOT_LISTED}")), inside];
+        let traffic = Traffic { refused: all.into_iter().collect(), ..Traffic::default() };
+        for exit in [Exit::Code(1), Exit::TimedOut] {
+            let finished =
+                Finished { exit, stdout: Output::default(), stderr: Output::default(), duration: Duration::ZERO };
+            let (told, later) = why(&finished, &traffic, 420);
+            let first = "a set-up may not reach a.example:8443, git.acme.example. An operator can let it: allow = \
+                         [\"a.example:8443\", \"git.acme.example\"] under [workspace.setup]";
+            assert!(told.starts_with(first) && !later, "{told}");
+            assert!(told.contains(" npm.acme.example:443 was refused: ") && told.contains(" It ended so: "), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_taken_by_plain_names_only() {
+        let left = b"a.b:c-d:jar:1.0_2\na.b:c-d:jar:1.0_2\n\n'; curl x; '\n$(id)\n-Dx:y:jar:1\na b\n\xff\n";
+        assert_eq!(names(left), ["a.b:c-d:jar:1.0_2"]);
+        let many: String = (0..99).map(|n| format!("a:b:jar:{n}\n")).collect();
+        assert_eq!(names(many.as_bytes()).len(), MOST_MISSING);
+        assert!(names("x".repeat(LONGEST_NAME + 1).as_bytes()).is_empty());
+    }
 
     #[test]
     fn the_lines_that_say_what_went_wrong_are_told() {

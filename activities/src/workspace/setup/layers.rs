@@ -241,7 +241,7 @@ impl Making {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn finish(self, mut layer: Layer) -> io::Result<()> {
+    pub(super) fn finish(&self, mut layer: Layer) -> io::Result<()> {
         layer.bytes = settle(&self.result)?;
         let description = self.result.join(DESCRIPTION);
         std::fs::write(&description, serde_json::to_vec(&layer).map_err(io::Error::other)?)?;

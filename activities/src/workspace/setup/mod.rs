@@ -139,7 +139,24 @@ pub(super) struct Prepared {
     /// What people and models should know, one line each: what could not be installed, and why.
     pub(super) notes: Vec<String>,
     /// Layers that must not go while the check-out is used.
-    _held: Vec<Held>,
+    held: Vec<Held>,
+}
+
+impl Prepared {
+    /// Files that were copied into the check-out, by their path there, and directories of such. They belong to no change, whatever
+    /// its `.gitignore` says of them.
+    pub(super) fn copies(&self) -> impl Iterator<Item = &Path> {
+        self.held.iter().flat_map(|held| &held.layer.copies).map(Path::new)
+    }
+}
+
+/// What people and models should know of a set-up, one line each.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// All of it.
+    pub(super) all: Vec<String>,
+    /// Those of them that say what is not installed.
+    pub(super) failed: Vec<String>,
 }
 
 /// What became of one part.
@@ -192,14 +209,14 @@ impl WorkspaceActivities {
         Ok(checkout)
     }
 
-    /// What is installed for `tree`; installs what is missing. Notes for people.
+    /// Installs what is missing of what `tree` needs. Notes for people.
     pub(super) async fn set_up(
         &self,
         area: &Area,
         mirror: &Mirror<'_>,
         tree: &str,
         base: &CommitSha,
-    ) -> Result<Vec<String>, ServiceError> {
+    ) -> Result<Notes, ServiceError> {
         Ok(self.installed(area, mirror, tree, base).await?.1)
     }
 
@@ -211,7 +228,7 @@ impl WorkspaceActivities {
         base: &CommitSha,
         checkout: &mut Checkout,
     ) -> Result<(), ServiceError> {
-        let (held, mut notes) = self.installed(area, mirror, &checkout.tree, base).await?;
+        let (held, Notes { all: mut notes, .. }) = self.installed(area, mirror, &checkout.tree, base).await?;
         let files = checkout.files.clone();
         let search = self.sandbox.path();
         let shown = tokio::task::spawn_blocking(move || show_all(held, &files, &search));
@@ -219,7 +236,7 @@ impl WorkspaceActivities {
         notes.extend(shown.notes);
         checkout.binds.extend(shown.binds);
         checkout.env.extend(shown.env);
-        checkout.prepared = Prepared { notes, _held: held };
+        checkout.prepared = Prepared { notes, held };
         Ok(())
     }
 
@@ -229,9 +246,9 @@ impl WorkspaceActivities {
         mirror: &Mirror<'_>,
         tree: &str,
         base: &CommitSha,
-    ) -> Result<(Vec<Held>, Vec<String>), ServiceError> {
+    ) -> Result<(Vec<Held>, Notes), ServiceError> {
         if !self.setup.settings.enabled {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok((Vec::new(), Notes::default()));
         }
         let own = match repository::read(&mirror.git, base.as_str(), self.tools().await?).await? {
             Ok(repository) => repository.setup,
@@ -241,7 +258,7 @@ impl WorkspaceActivities {
         let files = stage::files(&mirror.git, tree).await?;
         // Nothing to install is the most common case, and needs no program.
         if own.is_none() && files.texts.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok((Vec::new(), Notes::default()));
         }
         let tooling = self.setup.tooling(&self.sandbox).await?;
         let (files, of_base, replaced) = if own.is_some() || files.texts.keys().any(|path| plan::is_program(path)) {
@@ -255,6 +272,7 @@ impl WorkspaceActivities {
             Some(commands) => plan::own(commands.lines(), tooling),
             None => plan::detect(&files, tooling),
         };
+        let mut failed = notes.clone();
         if !replaced.is_empty() {
             let named = replaced.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
             let said = "Changed here, but dependencies are installed by what the base commit has of it, since it can name programs";
@@ -274,10 +292,13 @@ impl WorkspaceActivities {
                     notes.extend(held.layer.notes.iter().cloned());
                     all.push(held);
                 }
-                Outcome::Failed(note) => notes.push(note),
+                Outcome::Failed(note) => {
+                    failed.push(note.clone());
+                    notes.push(note);
+                }
             }
         }
-        Ok((all, notes))
+        Ok((all, Notes { all: notes, failed }))
     }
 
     /// The layer of a part: the one that is there, or a new one.
@@ -298,7 +319,7 @@ impl WorkspaceActivities {
             if let Some(note) = layers.failure(key, retry) {
                 return Ok(Outcome::Failed(note));
             }
-            let making = layers.make(key).await?;
+            let making = Arc::new(layers.make(key).await?);
             // Somebody else may have made it while we waited for the place.
             if layers.there(key) || layers.failure(key, retry).is_some() {
                 continue;

@@ -9,6 +9,8 @@ pub(super) const POETRY: &str = "2.2.1";
 pub(super) const POETRY_MIRROR: &str = "0.6.5";
 /// pytest, for repositories that list packages but not what runs their tests.
 pub(super) const PYTEST: &str = "9.0.2";
+/// Maven's plugin that fetches what it is told.
+pub(super) const MAVEN_DEPENDENCY: &str = "3.8.1";
 /// Yarn 1, from npm. It was the last of its line.
 pub(super) const YARN: &str = "1.22.22";
 /// pnpm by the generation of its lock files. A version reads its own, and writes them without changing their format.

@@ -82,6 +82,9 @@ pub(super) struct Part {
     pub(super) online: String,
     /// Runs afterwards without any network: scripts of the packages. May fail.
     pub(super) offline: Option<String>,
+    /// What shows that something is still missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trial: Option<Trial>,
     /// Paths of the files it sees. `None`: all.
     pub(super) manifests: Option<Vec<String>>,
     /// Files of the harness's own beside them.
@@ -97,6 +100,18 @@ pub(super) struct Part {
     pub(super) tools: Vec<String>,
     /// What people and models should know.
     pub(super) notes: Vec<String>,
+}
+
+/// A build that tells what it lacks only when it runs, and would run other people's code then. It runs without any network, on
+/// files of its own, and what is installed is read-only: nothing that it writes is there when the registries are in reach again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Trial {
+    /// Runs without any network, and leaves a line for each thing that is missing in [`super::install::MISSING`]. May fail.
+    pub(super) script: String,
+    /// Files of the harness's own that only it sees.
+    pub(super) written: BTreeMap<String, String>,
+    /// Runs with the registries in reach, and gets what `$missing` names. May fail.
+    pub(super) fetch: String,
 }
 
 /// What has to be installed.

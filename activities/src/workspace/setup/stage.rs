@@ -80,6 +80,14 @@ impl Stage {
         Self { keyed: entries.clone(), entries, placeholders, written: BTreeMap::new() }
     }
 
+    /// The same with these beside what the harness writes.
+    pub(super) fn and(&self, written: &BTreeMap<String, String>) -> Self {
+        let mut all = self.written.clone();
+        all.extend(written.iter().map(|(path, content)| (path.clone(), content.clone())));
+        let (entries, placeholders) = (self.entries.clone(), self.placeholders.clone());
+        Self { keyed: self.keyed.clone(), entries, placeholders, written: all }
+    }
+
     /// The same with these in place of what is checked out.
     pub(super) fn replacing(self, written: BTreeMap<String, String>) -> Self {
         Self { written, ..self }

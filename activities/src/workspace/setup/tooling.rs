@@ -31,6 +31,10 @@ const LANGUAGES: [(&str, &[&str]); 5] = [
     ("Go", &["go"]),
     ("Java", &["java", "mvn", "gradle"]),
 ];
+/// How the line of a program begins that may say something of Java first.
+const OWN_LINES: [(&str, &str); 2] = [("gradle", "Gradle "), ("mvn", "Apache Maven ")];
+/// Lines of an answer that are looked at.
+const LINES: usize = 8;
 /// Time for all of them. Some are slow to start on a busy host.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -47,7 +51,7 @@ impl Tooling {
         let ask = |(program, flag): (&str, &str)| {
             format!(
                 "command -v {program} >/dev/null && printf '%s\\t%s\\n' {program} \"$({program} {flag} 2>&1 \
-                 | grep -v '^$\\|^-\\|Picked up' | head -n 1)\"\n"
+                 | grep -v '^$\\|^-\\|Picked up' | head -n {LINES} | tr '\\n\\t' '\\t ')\"\n"
             )
         };
         let script: String = PROGRAMS.into_iter().map(ask).collect();
@@ -57,7 +61,11 @@ impl Tooling {
 
     fn read(printed: &str) -> Self {
         let entry = |line: &str| {
-            let (name, version) = line.split_once('\t')?;
+            let (name, said) = line.split_once('\t')?;
+            let lines: Vec<String> = said.split('\t').map(without_colours).collect();
+            let own = OWN_LINES.into_iter().find_map(|(program, begins)| (program == name).then_some(begins));
+            let own = own.and_then(|begins| lines.iter().find(|line| line.starts_with(begins)));
+            let version = own.or(lines.first())?;
             // A program that prints an error instead, as a shim without a program behind it does, is none.
             version.contains(|c: char| c.is_ascii_digit()).then(|| (name.to_owned(), version.trim().to_owned()))
         };
@@ -103,6 +111,19 @@ impl Tooling {
     }
 }
 
+/// A line without the sequences that colour it (ECMA-48), and without other control characters: programs write some also where
+/// nobody sees them.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| ('@'..='~').contains(&c)).map_or(part.len(), |end| end + 1);
+        plain.push_str(part.get(end..).unwrap_or_default());
+    }
+    plain.retain(|c| !c.is_control());
+    plain
+}
+
 #[cfg(test)]
 impl Tooling {
     /// These programs, in some version.
@@ -118,7 +139,8 @@ mod tests {
     #[test]
     fn versions_are_read_from_what_programs_print() {
         let printed = "python3\tPython 3.11.2\nnode\tv20.20.2\ngo\tgo version go1.26.0 linux/amd64\n\
-                       java\topenjdk version \"17.0.14\" 2025-01-21\nmvn\tApache Maven 3.8.7\ncargo\terror: no toolchain\n";
+                       java\topenjdk version \"17.0.14\" 2025-01-21\nmvn\t\u{1b}[1mApache Maven 3.8.7\u{1b}[m\tMaven home: /usr\n\
+                       gradle\topenjdk version \"17.0.15\" 2025-04-15\tOpenJDK (build 17.0.15+6)\tGradle 4.4.1\ncargo\terror: no toolchain\n";
         let tooling = Tooling::read(printed);
         assert!(tooling.has("go") && !tooling.has("cargo"));
         let expected = [
@@ -126,7 +148,7 @@ mod tests {
             "JavaScript: node 20.20.2; not there: npm, pnpm, yarn",
             "Rust: nothing installed",
             "Go: go 1.26.0",
-            "Java: java 17.0.14, mvn 3.8.7; not there: gradle",
+            "Java: java 17.0.14, mvn 3.8.7, gradle 4.4.1",
         ];
         assert_eq!(tooling.lines(), expected);
     }

@@ -31,7 +31,7 @@ async fn tests_run_by_the_settings_that_people_merged() {
     let (_, said) = bench.call(&merged, "run_tests", json!({})).await;
     let said = said.unwrap_or_else(|said| said);
     assert!(said.starts_with("$ python3 -m unittest shop.pricing\n"), "once merged they count: {said}");
-    let surveyed = bench.worker.survey_for(&bench.claim(), ours).await.unwrap();
+    let surveyed = bench.worker.survey_for(&bench.claim(), survey_of(ours)).await.unwrap();
     assert_eq!(surveyed.test.as_deref(), Some("python3 -m unittest discover -s tests"));
 }
 

@@ -37,7 +37,7 @@ async fn unusual() -> Bench {
 async fn submodules_are_told_and_never_touched() {
     let bench = unusual().await;
     let base = bench.base();
-    let survey = bench.worker.survey_for(&bench.claim(), base.clone()).await.unwrap();
+    let survey = bench.worker.survey_for(&bench.claim(), survey_of(base.clone())).await.unwrap();
     let said = "vendor/x is a submodule; its files are not here";
     assert!(survey.notes[0].starts_with(said), "{:?}", survey.notes);
     for (name, input) in [
@@ -67,7 +67,7 @@ async fn submodules_are_told_and_never_touched() {
 async fn files_of_git_lfs_are_told_and_not_written() {
     let bench = unusual().await;
     let base = bench.base();
-    let survey = bench.worker.survey_for(&bench.claim(), base.clone()).await.unwrap();
+    let survey = bench.worker.survey_for(&bench.claim(), survey_of(base.clone())).await.unwrap();
     let kept: Vec<_> = survey.notes.iter().filter(|note| note.contains("Git LFS")).collect();
     assert_eq!(kept.len(), 6, "{kept:?}");
     assert!(kept[0].starts_with("art/0.psd is kept in Git LFS") && *kept[5] == "There are 2 more files in Git LFS.");
@@ -192,6 +192,15 @@ async fn what_is_too_much_for_one_call_leaves_nothing_in_the_mirror() {
     assert!(said.starts_with("The files that changed have 581 MB; I can keep 256 MB of one call."), "{said}");
     let grown = objects(&bench) - before;
     assert!(grown < 1 << 20, "{grown} bytes stay of what was not kept");
+    // Refused only after git has read all of it.
+    let workspace = bench.write(&bench.base(), ".gitattributes", "*.bin filter=lfs\n").await;
+    let before = objects(&bench);
+    let pointed = json!({"command": "head -c 3M /dev/urandom > f.bin; head -c 3M /dev/urandom > f"});
+    let (same, said) = bench.call(&workspace, "run_command", pointed).await;
+    assert!(said.unwrap_err().starts_with("f.bin is kept in Git LFS"));
+    let grown = objects(&bench) - before;
+    assert!(same == workspace && grown < 1 << 20, "{grown} bytes stay of what was refused");
+
     let (_, said) = bench.call(&bench.base(), "run_command", json!({"command": format!("{fill}; mv f? build")})).await;
     assert!(said.unwrap().starts_with("Exit code 0"), "ignored files are not kept and do not count");
 }

@@ -72,7 +72,7 @@ async fn nothing_of_a_hostile_repository_runs_or_leads_out() {
     plant(&bench.origin.join("evil"), &mark);
     let base = bench.base();
 
-    let survey = bench.worker.survey_for(&bench.claim(), base.clone()).await.unwrap();
+    let survey = bench.worker.survey_for(&bench.claim(), survey_of(base.clone())).await.unwrap();
     assert!(survey.notes.iter().any(|note| note.contains("vendor/x is a submodule")), "{survey:?}");
     for (name, input) in [
         ("list_files", json!({})),

@@ -32,6 +32,11 @@ use workflows::contract::tools::ToolCall;
 
 use super::*;
 
+/// A survey of these files, for no work in particular.
+fn survey_of(workspace: Workspace) -> SurveyRequest {
+    SurveyRequest { workspace, near: Vec::new() }
+}
+
 const PRICING: &str = "def total(price, discount):\n    return price - discount\n";
 const TESTS: &str = "import unittest
 

@@ -101,13 +101,27 @@ impl Bench {
     }
 
     async fn notes(&self, workspace: &Workspace) -> Result<Vec<String>, ServiceError> {
-        Ok(self.worker.survey_for(&self.claim(), workspace.clone()).await?.notes)
+        Ok(self.worker.survey_for(&self.claim(), survey_of(workspace.clone())).await?.notes)
     }
 
     fn layers(&self) -> Vec<String> {
         let all = names(&self.worker.settings.directory.join("layers"));
         all.into_iter().filter(|name| name.ends_with(".layer")).collect()
     }
+}
+
+#[tokio::test]
+async fn people_who_approve_are_told_what_is_not_installed_and_nothing_else() {
+    let survey = async |setup: &str| {
+        let file = format!("setup = \"{setup}\"\n");
+        let bench = Bench::set_up(&[("ticketwright.toml", &file)], registries()).await;
+        bench.worker.survey_for(&bench.claim(), bench.base()).await.unwrap()
+    };
+    let failed = survey("exit 7").await;
+    assert_eq!((failed.set_up.len(), &failed.set_up), (1, &failed.notes));
+    assert!(failed.set_up[0].ends_with("exit code 7, and nothing printed"), "{failed:?}");
+    let worked = survey("echo x > built.txt").await;
+    assert!(worked.set_up.is_empty() && worked.notes[0].contains("built.txt"), "{worked:?}");
 }
 
 /// Ways to other computers, none of which may work in `run_command`.
@@ -222,16 +236,17 @@ async fn go_modules_come_through_the_module_proxy() {
 
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "whoever reads the test's output should know what was not tried")]
-async fn maven_builds_offline_with_what_an_empty_build_fetched() {
+async fn maven_tests_offline_and_no_test_runs_while_it_is_set_up() {
     if !Path::new("/usr/share/maven").exists() {
         println!("mvn is not installed here, so Maven's set-up was not tried");
         return;
     }
     let pom = "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion><groupId>example</groupId>\
 <artifactId>shop</artifactId><version>1</version><properties><maven.compiler.source>17</maven.compiler.source>\
-<maven.compiler.target>17</maven.compiler.target><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding></properties>\
-<dependencies><dependency><groupId>junit</groupId><artifactId>junit</artifactId><version>4.13.2</version><scope>test</scope></dependency>\
-</dependencies></project>\n";
+<maven.compiler.target>17</maven.compiler.target><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding>\
+<reports>/deps/maven/reports</reports></properties><dependencies><dependency><groupId>junit</groupId><artifactId>junit</artifactId><version>4.13.2</version><scope>test</scope></dependency>\
+</dependencies><build><plugins><plugin><artifactId>maven-surefire-plugin</artifactId><configuration>\
+<reportsDirectory>${reports}</reportsDirectory></configuration></plugin></plugins></build></project>\n";
     let test = "import org.junit.*;\npublic class ShopTest {\n    @Test public void adds() { Assert.assertEquals(3, 1 + 2); }\n}\n";
     let files = [("pom.xml", pom), ("src/test/java/ShopTest.java", test), (".gitignore", "target/\n")];
     let mut bench = Bench::with(&files).await;
@@ -239,8 +254,10 @@ async fn maven_builds_offline_with_what_an_empty_build_fetched() {
     bench.replace_worker(registries(), sandbox, Some(kept("maven-layers"))).await;
     let base = bench.base();
     assert_eq!(bench.notes(&base).await.unwrap(), [""; 0]);
-    let said = bench.said_by(&base, "mvn --batch-mode test").await.unwrap();
+    let said = bench.said_by(&base, "ls /deps/maven; mvn --batch-mode -Dreports=/tmp/reports test").await.unwrap();
     assert!(said.contains("Tests run: 1, Failures: 0"), "{said}");
+    // A test that ran while it was set up would have left them.
+    assert!(!said.contains("\nreports\n"), "{said}");
 }
 
 #[tokio::test]
@@ -263,10 +280,11 @@ async fn a_repositorys_own_commands_see_everything_and_reach_only_registries() {
     let notes = bench.notes(&bench.base()).await.unwrap();
     let [note] = &notes[..] else { panic!("{notes:?}") };
     assert!(
-        note.starts_with("Set-up failed") && note.contains("example.com:443: example.com is not on the list"),
+        note.starts_with("Set-up failed")
+            && note.contains("a set-up may not reach example.com. An operator can let it: allow = [\"example.com\"]"),
         "{note}"
     );
-    assert!(note.contains("127.0.0.1:443: the request does not name a host by its name"), "{note}");
+    assert!(note.contains("127.0.0.1:443 was refused: the request does not name a host by its name"), "{note}");
 
     let none =
         Bench::set_up(&[("ticketwright.toml", "setup = []\n"), ("requirements.txt", "six\n")], registries()).await;
@@ -286,6 +304,15 @@ async fn a_repositorys_own_commands_see_the_bases_manifests() {
     assert_eq!(bench.notes(&changed).await.unwrap(), [""; 0]);
     assert!(bench.said_by(&changed, "cat build/prepared.txt").await.unwrap().contains("prepared"));
     assert_eq!(bench.layers().len(), 1, "it did not run again");
+
+    // A change that ignores less takes nothing of what was installed with it.
+    let shown = bench.write(&changed, ".gitignore", "!build/\n").await;
+    let command = json!({"command": "cat build/prepared.txt && echo x > other.txt && rm run.sh && mkdir run.sh && echo y > run.sh/z"});
+    let (after, said) = bench.call(&shown, "run_command", command).await;
+    let said = said.unwrap();
+    assert!(said.starts_with("Files changed: A other.txt, D run.sh, A run.sh/z\n"), "{said}");
+    let (same, _) = bench.call(&after, "run_command", json!({"command": "ls build"})).await;
+    assert_eq!(same, after);
 }
 
 #[tokio::test]

@@ -121,12 +121,14 @@ async fn a_folder_in_another_encoding_keeps_nobody_from_surveying() {
         put(seed, "zeta/deep/AGENTS.md", b"Never here.\n");
     })
     .await;
-    let survey = bench.worker.survey_for(&bench.claim(), bench.base()).await.unwrap();
+    let survey = bench.worker.survey_for(&bench.claim(), survey_of(bench.base())).await.unwrap();
     let shown: Vec<_> = survey.conventions.iter().map(|found| (found.path.as_str(), found.text.len())).collect();
     assert_eq!(shown, [("AGENTS.md", 10), ("big/AGENTS.md", 32 * 1024 - 10)]);
     assert_eq!(survey.conventions[0].text, "Use tabs.\n");
-    assert!(survey.notes.iter().any(|note| note.starts_with("caf\\xE9/AGENTS.md is not shown here")), "{survey:?}");
-    assert!(survey.notes.iter().any(|note| note.starts_with("zeta/deep/AGENTS.md is not shown here")), "{survey:?}");
+    assert_eq!(survey.further, ["caf\\xE9/AGENTS.md", "out/AGENTS.md", "zeta/deep/AGENTS.md"]);
+    let near = SurveyRequest { near: vec!["zeta/deep/new.go".into()], ..survey_of(bench.base()) };
+    let nearer = bench.worker.survey_for(&bench.claim(), near).await.unwrap();
+    assert_eq!(nearer.conventions[1].text, "Never here.\n");
     assert_eq!((survey.test.as_deref(), survey.lint.as_deref()), (Some("make check"), Some("make lint")));
     assert_eq!(
         (survey.format.as_deref(), survey.language.as_deref()),

@@ -13,7 +13,7 @@ use crate::contract::analysis::{FailureAnalysis, RedKind};
 use crate::contract::github::Check;
 use crate::contract::money::MicroUsd;
 use crate::contract::policy::ModelChoice;
-use crate::contract::workspace::{Prove, Survey, Workspace, Workspaces};
+use crate::contract::workspace::{Prove, Survey, SurveyRequest, Workspace, Workspaces};
 use crate::kit::{CallError, Failure};
 use crate::messages::{one_line, shorten};
 use crate::patches;
@@ -46,7 +46,7 @@ impl Watch {
             .map(|red| json!({ "name": red.check.name, "state": "failed", "url": red.check.url, "job": red.check.job, "log": red.tail }))
             .collect();
         let survey = match self.ctx.patched(patches::SURVEY) {
-            true => self.survey().await?,
+            true => self.survey(files.clone()).await?,
             false => None,
         };
         let mut brief = json!({
@@ -96,9 +96,10 @@ impl Watch {
     }
 
     /// What the repository says about itself; the agent can do without.
-    async fn survey(&mut self) -> Result<Option<Survey>, Stop> {
-        let (workspace, family) = (self.workspace(), Family::Sandbox { commands: SET_UP });
-        Ok(self.call(family, "survey the repository", Workspaces::survey, workspace).await?.ok())
+    async fn survey(&mut self, near: Vec<String>) -> Result<Option<Survey>, Stop> {
+        let request = SurveyRequest { workspace: self.workspace(), near };
+        let family = Family::Sandbox { commands: SET_UP };
+        Ok(self.call(family, "survey the repository", Workspaces::survey, request).await?.ok())
     }
 
     async fn act_on(

@@ -1,7 +1,9 @@
-//! Java: Maven and Gradle. Both find out what they need while they build, so an almost empty project is built once.
+//! Java: Maven and Gradle. Both find out what they need while they build, so an empty project is built once.
 
 use super::super::environment::{GRADLE, MAVEN};
-use super::{Files, Part, Plan, below, missing, outermost, quote};
+use super::{Files, Part, Plan, Trial, below, missing, outermost, quote};
+use crate::workspace::setup::install::MISSING;
+use crate::workspace::setup::pinned::MAVEN_DEPENDENCY;
 use crate::workspace::setup::tooling::Tooling;
 
 pub(super) fn is_manifest(folders: &str, file: &str) -> bool {
@@ -27,10 +29,23 @@ pub(super) fn is_build_script(folders: &str, file: &str) -> bool {
         || ends(&[".java", ".kt", ".groovy", ".properties"]) && of_builds()
 }
 
-/// A test that does nothing, so that Maven fetches what runs tests: it looks for that only when there is one.
+/// A test that does nothing, so that Maven asks for what runs tests: it looks for that only when there is one.
 const JUPITER: &str = "class TicketwrightSetupTest { @org.junit.jupiter.api.Test void runs() {} }\n";
 const JUNIT_4: &str = "public class TicketwrightSetupTest { @org.junit.Test public void runs() {} }\n";
 const TEST_NG: &str = "public class TicketwrightSetupTest { @org.testng.annotations.Test public void runs() {} }\n";
+
+/// Names what a build without network asked for: `<group>:<artifact>:<kind>[:<classifier>]:<version>`. Surefire before 3 has words of
+/// its own.
+const NAME_MISSING: &str = "\
+    name='[A-Za-z0-9._-]+'\n\
+    grep -ohE \"artifact $name:$name:$name(:$name)?:$name has not been downloaded|\
+    org\\.apache\\.maven\\.surefire:$name:(jar|pom):$name\" /tmp/trial-* | sed -E 's/^artifact | has not.*//g' | sort -u";
+
+/// Gets each by its coordinates, which a project of its own does not have to list.
+const FETCH: &str = "failed=0\n\
+    for one in $missing; do\n\
+    IFS=: read -r group artifact kind rest <<< \"$one\"\n\
+    case $rest in *:*) classifier=${rest%%:*} version=${rest#*:};; *) classifier= version=$rest;; esac\n";
 
 /// Adds each outermost project; they share one local repository.
 pub(super) fn maven(files: &Files, tooling: &Tooling, plan: &mut Plan) {
@@ -42,11 +57,12 @@ pub(super) fn maven(files: &Files, tooling: &Tooling, plan: &mut Plan) {
         return;
     }
     let mut part = Part {
-        title: "mvn package, with an empty test".into(),
+        title: "mvn package".into(),
         deps: vec![MAVEN.into()],
         tools: vec!["mvn".into(), "java".into()],
         ..Part::default()
     };
+    let mut trial = Trial::default();
     for pom in &poms {
         let (module, _) = super::split(pom);
         let text = files.text(pom);
@@ -60,9 +76,10 @@ pub(super) fn maven(files: &Files, tooling: &Tooling, plan: &mut Plan) {
             tests.into_iter().find(|(mark, _)| text.contains(mark)).map(|(_, test)| test)
         });
         if let Some(test) = test {
-            part.written.insert(below(module, "src/test/java/TicketwrightSetupTest.java"), test.to_owned());
+            trial.written.insert(below(module, "src/test/java/TicketwrightSetupTest.java"), test.to_owned());
         }
     }
+    // There is nothing to compile and nothing to test: sources and tests are not there.
     let build = |root: &String| {
         format!(
             "cd {}\nmvn --batch-mode --quiet --fail-at-end package || mvn --batch-mode --quiet dependency:go-offline\n",
@@ -70,6 +87,19 @@ pub(super) fn maven(files: &Files, tooling: &Tooling, plan: &mut Plan) {
         )
     };
     part.online = format!("set -e\n{}", roots.iter().map(build).collect::<String>());
+    if !trial.written.is_empty() {
+        let test = |(number, root): (usize, &String)| {
+            let root = quote(&below("/w", root));
+            format!("cd {root} && mvn --offline --batch-mode --fail-at-end test > /tmp/trial-{number} 2>&1\n")
+        };
+        let tests: String = roots.iter().enumerate().map(test).collect();
+        trial.script = format!("{tests}{NAME_MISSING} > /w/{MISSING}\n");
+        trial.fetch = format!(
+            "{FETCH}mvn --batch-mode --quiet org.apache.maven.plugins:maven-dependency-plugin:{MAVEN_DEPENDENCY}:get \
+             \"-Dartifact=$group:$artifact:$version:$kind${{classifier:+:$classifier}}\" || failed=1\ndone\nexit $failed\n"
+        );
+        part.trial = Some(trial);
+    }
     let mut manifests = poms;
     manifests.extend(files.manifests(|file| matches!(file, "maven.config" | "jvm.config" | "extensions.xml")));
     part.manifests = Some(manifests);
