@@ -1,5 +1,7 @@
 //! Commands that take more than they may. Each is bounded, also where a limit is raised.
 
+use std::ffi::OsString;
+use std::fs::DirEntry;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -307,24 +309,26 @@ impl Abuse {
             }
             How::Writers(script) => {
                 let finished = sandbox.run(command(script)).await?;
-                let sizes = || -> anyhow::Result<Vec<(std::ffi::OsString, u64)>> {
-                    let mut sizes = Vec::new();
-                    for entry in std::fs::read_dir(&workspace.files)? {
-                        let entry = entry?;
-                        sizes.push((entry.file_name(), entry.metadata()?.len()));
-                    }
-                    sizes.sort();
-                    Ok(sizes)
-                };
-                let before = sizes()?;
+                let before = sizes(&workspace.files)?;
                 // Whoever still writes does so thousands of times in this time.
                 std::thread::sleep(Duration::from_millis(200));
-                (before != sizes()? || before.len() < 2).then(|| told(&finished))
+                (before != sizes(&workspace.files)? || before.len() < 2).then(|| told(&finished))
             }
         };
         activities::sandbox::remove_all(&workspace.files)?;
         Ok(leak)
     }
+}
+
+/// The files in a directory, and how long each is.
+fn sizes(directory: &Path) -> anyhow::Result<Vec<(OsString, u64)>> {
+    let sized = |entry: std::io::Result<DirEntry>| {
+        let entry = entry?;
+        Ok((entry.file_name(), entry.metadata()?.len()))
+    };
+    let mut sizes: Vec<_> = std::fs::read_dir(directory)?.map(sized).collect::<anyhow::Result<_>>()?;
+    sizes.sort();
+    Ok(sizes)
 }
 
 /// A worker of its own, this program again, that runs `script`.

@@ -259,10 +259,8 @@ fn not_red(faults: &[String]) -> Refusal {
     reason
 }
 
-/// Every new test is red on the base for the right reason, and old tests demand no less than before. Where only a green
-/// suite is asked for, new tests may be green on the base too; they are not listed then.
-pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> Result<Judged, Refusal> {
-    let additions = symbols.added;
+/// Whether the runs came to an end, and tell themselves how.
+fn can_be_judged(runs: &Runs<'_>) -> Result<(), Refusal> {
     if runs.red.exit == Exit::TimedOut {
         return Err(too_long(runs.red, "on the base with your tests"));
     }
@@ -276,6 +274,14 @@ pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> 
             runs.red.tail(QUOTED_LINES)
         ));
     }
+    Ok(())
+}
+
+/// Every new test is red on the base for the right reason, and old tests demand no less than before. Where only a green
+/// suite is asked for, new tests may be green on the base too; they are not listed then.
+pub(super) fn proven(runs: &Runs<'_>, symbols: &Symbols<'_>, demand: Demand) -> Result<Judged, Refusal> {
+    let additions = symbols.added;
+    can_be_judged(runs)?;
     let settled = match runs.old {
         Some(old) => symbols.moves.settled(old, runs.red)?,
         None => Settled::default(),

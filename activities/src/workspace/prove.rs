@@ -123,7 +123,7 @@ impl WorkspaceActivities {
                     ServiceError::new(FailureKind::Unexpected, "a proof could not be written down").caused_by(error)
                 })?;
                 proof.kept = Some(self.blobs.put(text).await?);
-                ProofOutcome::Proven(proof)
+                ProofOutcome::Proven(Box::new(proof))
             }
             Err(reason) => {
                 ProofOutcome::Refused { reason: text::cap(&reason, REASON_CAP), log, unmendable: making.unmendable }

@@ -148,7 +148,7 @@ pub struct Prove {
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum ProofOutcome {
     /// It holds.
-    Proven(Proof),
+    Proven(Box<Proof>),
     /// It does not; this goes back to the agent, and to a person when attempts are used up.
     Refused {
         /// What is wrong and what to do, at most 4 KB.

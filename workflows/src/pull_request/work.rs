@@ -103,7 +103,7 @@ impl Desk {
             let Some(head) = head.filter(|head| head.snapshot.is_some()) else { return Ok(Err(result)) };
             match self.check(&base, &head).await? {
                 ProofOutcome::Proven(proof) => {
-                    return Ok(Ok(Made { head, proof, result, authored_at: now(&self.ctx) }));
+                    return Ok(Ok(Made { head, proof: *proof, result, authored_at: now(&self.ctx) }));
                 }
                 ProofOutcome::Refused { reason, unmendable, .. } => {
                     self.log(format!("attempt {attempt} refused: {}", reason.lines().next().unwrap_or_default()));

@@ -151,7 +151,7 @@ impl Flow {
             match outcome {
                 ProofOutcome::Proven(proof) => {
                     let authored_at = now(&self.ctx);
-                    self.update_task(n, |task| task.ready = Some(Ready { head, proof, result, authored_at }));
+                    self.update_task(n, |task| task.ready = Some(Ready { head, proof: *proof, result, authored_at }));
                     return self.push(n, repository, last).await;
                 }
                 ProofOutcome::Refused { reason, unmendable, .. } => {
@@ -225,7 +225,7 @@ impl Flow {
     }
 
     /// A task that is done again keeps the tests of its first proof, and has to change something.
-    fn hold_to_first_proof(&self, n: usize, head: &Workspace, proof: Proof) -> ProofOutcome {
+    fn hold_to_first_proof(&self, n: usize, head: &Workspace, proof: Box<Proof>) -> ProofOutcome {
         let first = self.read(|s| {
             let task = s.tasks.get(n).filter(|task| task.redo.is_some())?;
             task.proof.as_ref().map(|proof| (proof.clone(), task.refusal.clone()))

@@ -18,7 +18,7 @@ impl Bench {
             removed_tests: Vec::new(),
         };
         match self.worker.prove_for(&self.claim(), request, Demand::RedToGreen).await.unwrap() {
-            ProofOutcome::Proven(proof) => Ok(proof),
+            ProofOutcome::Proven(proof) => Ok(*proof),
             ProofOutcome::Refused { reason, log, .. } => Err((reason, self.text(&log).await)),
         }
     }

@@ -199,7 +199,7 @@ pub(super) async fn proof_of(
         ProofOutcome::Proven(proof) => {
             let log = bench.text(&proof.log).await;
             assert!(log.contains(" runs\n"), "{log}");
-            Ok(proof)
+            Ok(*proof)
         }
         ProofOutcome::Refused { reason, log, .. } => {
             assert!(reason.len() <= 4096);

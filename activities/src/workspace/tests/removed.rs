@@ -62,7 +62,7 @@ async fn prove(bench: &Bench, files: &[(&str, String)], removed_tests: Vec<Remov
     }
     let request = Prove { base: bench.base(), head, command_seconds: 120, without_tests: None, removed_tests };
     match bench.worker.prove_for(&bench.claim(), request, Demand::RedToGreen).await.unwrap() {
-        ProofOutcome::Proven(proof) => Ok(proof),
+        ProofOutcome::Proven(proof) => Ok(*proof),
         ProofOutcome::Refused { reason, unmendable, .. } => {
             assert!(!unmendable, "{reason}");
             Err(reason)
