@@ -145,7 +145,8 @@ async fn unmendable(scene: &Scene) -> anyhow::Result<()> {
     let parked = scene.observer.wait_for_stage(KEY, Stage::Parked, STAGE).await?;
     let why = parked.parked.unwrap();
     assert_eq!(why.reason, ParkReason::TaskFailed);
-    let said = "\"Refuse three decimals\", cannot be proven, whatever the agent changes: `make check` does not tell me";
+    let said = "\"Refuse three decimals\", cannot be proven, whatever the agent changes. This ticket keeps the rules and limits \
+                it began with: once what follows is mended, cancel it and label it again. `make check` does not tell me";
     assert!(why.message.contains(said), "{}", why.message);
     let runs = scene.observer.runs("WorkflowType = 'agent'").await?;
     assert_eq!(runs.iter().filter(|run| run.id.contains("/execution/")).count(), 1, "{runs:?}");

@@ -58,9 +58,9 @@ impl BlobSettings {
             return std::path::absolute(&path).unwrap_or(path).display().to_string();
         };
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let host = host.rsplit('@').next().unwrap_or(host);
-        format!("{scheme}://{host}/{path}").trim_end_matches('/').to_owned()
+        // Not only of what is before the first slash: a secret may have one in it.
+        let rest = rest.rsplit('@').next().unwrap_or(rest);
+        format!("{scheme}://{rest}").trim_end_matches('/').to_owned()
     }
 
     /// The directory, where it is one.
@@ -381,6 +381,7 @@ mod tests {
     fn a_store_is_named_without_what_is_secret_in_its_address() {
         let place = |url: &str| BlobSettings { url: url.into() }.place();
         assert_eq!(place("s3://AKIA7:secret@bucket/tickets/?key=secret"), "s3://bucket/tickets");
+        assert_eq!(place("s3://AKIA7:se/cret@bucket/x"), "s3://bucket/x");
         assert_eq!(place("s3://bucket"), "s3://bucket");
         assert_eq!(place("file:///var/lib/x y"), "/var/lib/x y");
         assert!(place("data/blobs").starts_with('/') && place("data/blobs").ends_with("/data/blobs"));

@@ -259,7 +259,13 @@ fn fill(root: &Path, parts: &[Part]) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             // Removed from the host a moment ago.
             Err(error) if error.kind() == io::ErrorKind::NotFound && matches!(what, What::File { .. }) => {}
-            made => made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", to.display())))?,
+            made => made.map_err(|error| {
+                let copied = match what {
+                    What::File { from, .. } => format!("{} as {}", from.display(), to.display()),
+                    _ => to.display().to_string(),
+                };
+                io::Error::new(error.kind(), format!("{copied}: {error}"))
+            })?,
         }
     }
     open(root, 0o755)?;

@@ -3,6 +3,8 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 
 use super::command::Command;
@@ -32,7 +34,13 @@ pub(super) fn find(settings: &Settings) -> Result<PathBuf, String> {
         let places: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
         return Err(format!("{NAME} is not there: {}", places.join(", ")));
     };
-    found.canonicalize().map_err(|error| format!("{}: {error}", found.display()))
+    let readable = || -> io::Result<PathBuf> {
+        let path = found.canonicalize()?;
+        // It is copied into the sandbox, so we must be able to read it. Where we are not, the other layers hold without it.
+        File::open(&path)?;
+        Ok(path)
+    };
+    readable().map_err(|error| format!("{}: {error}", found.display()))
 }
 
 /// `command` behind Landlock's rules: it may write where it can anyway, and nowhere else even if a mount should be lost.
@@ -87,6 +95,8 @@ pub(super) fn has_refused(said: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::time::Duration;
 
     use super::*;
@@ -122,5 +132,20 @@ mod tests {
     fn a_helper_that_is_missing_is_named() {
         let missing = Settings { inside: Some("/nonexistent/helper".into()), ..Settings::default() };
         assert!(find(&missing).unwrap_err().contains("/nonexistent/helper"));
+    }
+
+    #[test]
+    fn a_helper_that_cannot_be_read_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let helper = directory.path().join("helper");
+        std::fs::write(&helper, "x").unwrap();
+        let of = || find(&Settings { inside: Some(helper.clone()), ..Settings::default() });
+        assert!(of().is_ok());
+        std::fs::set_permissions(&helper, Permissions::from_mode(0o000)).unwrap();
+        // Root reads everything.
+        if !nix::unistd::geteuid().is_root() {
+            let why = of().unwrap_err();
+            assert!(why.contains("/helper: Permission denied"), "{why}");
+        }
     }
 }

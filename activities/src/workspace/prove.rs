@@ -63,6 +63,8 @@ pub(super) struct Making<'a> {
     pub(super) named: Vec<RemovedTest>,
     /// The refusal to come is one that no change of the agent's can mend.
     unmendable: bool,
+    /// The suite is that of the commit whose rules people have approved, and not what was found in the change.
+    approved_suite: bool,
 }
 
 /// What a proof rests on.
@@ -153,6 +155,7 @@ impl WorkspaceActivities {
             never_whole: false,
             named: request.removed_tests.clone(),
             unmendable: false,
+            approved_suite: false,
         };
         Ok((making, base_tree, head_tree))
     }
@@ -235,13 +238,15 @@ impl Making<'_> {
         if demand == Demand::RedToGreen
             && let Err(refusal) = judge::whole_base(&base, &suite.command)
         {
-            // Nothing of the change is in it.
-            self.unmendable = !self.tally.troubled;
+            // Nothing of the change is in it, unless the command is the change's own.
+            self.unmendable = self.approved_suite && !self.tally.troubled;
             return Ok(Err(refusal));
         }
         let head = self.run(&suite, "head", head_tree).await?;
         self.never_whole = !base.is_whole() && !head.is_whole();
-        self.unmendable = !self.tally.troubled && base.has_no_runner() && head.has_no_runner();
+        // A command that the change itself brought may be misspelt, and then the agent can mend it.
+        let no_runner = base.has_no_runner() && head.has_no_runner();
+        self.unmendable = self.approved_suite && !self.tally.troubled && no_runner;
         self.reported(&suite, [&base, &head], &changed, head_tree).await?;
         let mut moves = self.moves(&suite, (&base, &head), &changed, &inline, (base_tree, head_tree)).await?;
         let seen = (&changed[..], &inline[..], &moves);
@@ -275,8 +280,8 @@ impl Making<'_> {
         };
         // With nothing but new files, nothing but new tests can be red.
         let only = Only { ids: new.clone(), ..Only::default() };
-        let old_stay = edited.iter().all(|change| removed.is_settled(&change.path))
-            && inline.iter().all(|file| file.is_new || removed.is_settled(&file.path));
+        let old_stay = edited.iter().all(|change| removed.has(&change.path))
+            && inline.iter().all(|file| file.is_new || removed.has(&file.path));
         let only = old_stay.then_some(&only);
         let red = if tested && (only.is_none() || !new.is_empty()) {
             let with_tests =
@@ -297,9 +302,7 @@ impl Making<'_> {
             let with_old = self.overlay(head_tree, originals.iter()).await?;
             let edited = inline.iter().filter(|file| !file.is_new && !removed.has(&file.path));
             let beside = edited.map(|file| (file.path.clone(), Some(file.head_with_old_tests.clone())));
-            let partly = removed.partly.iter().filter(|(_, old)| old.is_some());
-            let partly = partly.map(|(path, old)| (path.clone(), old.clone()));
-            let beside: Vec<_> = beside.chain(elsewhere('A')).chain(partly).collect();
+            let beside: Vec<_> = beside.chain(elsewhere('A')).collect();
             let with_old = self.with_contents(&with_old, &beside).await?;
             Some(self.run(&suite, "your change with the old tests", &with_old).await?)
         };
@@ -392,7 +395,7 @@ impl Making<'_> {
         evidence.look_at.extend(lint::to_look_at(&diff, &of_tests));
         evidence.look_at.extend(self.helpers(&suite, &head, &changed, head_tree).await?);
         evidence.look_at.append(&mut look_at);
-        let partly = removed.partly.keys();
+        let partly = removed.partly.iter();
         evidence
             .look_at
             .extend(partly.map(|path| format!("{path} lost tests that the plan names: see what went with them")));
@@ -540,7 +543,8 @@ impl Making<'_> {
         let git = &self.mirror.git;
         let of = |repository: Result<repository::Repository, String>| repository.and_then(|found| Suite::of(&found));
         let on_base = of(repository::read(git, self.rules.as_str(), tools).await?);
-        if on_base.is_ok() {
+        self.approved_suite = on_base.is_ok();
+        if self.approved_suite {
             return Ok(on_base);
         }
         let detected = of(repository::read(git, head_tree, tools).await?);

@@ -1,7 +1,7 @@
 //! Old tests that go with a change because the approved plan names them. What goes is exactly that: a name stands for one test or
 //! one file, and all else in a file from which a test goes stays as it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use workflows::contract::plan::RemovedTest;
 use workflows::contract::workspace::GoneTests;
@@ -26,22 +26,16 @@ pub(super) struct Removed {
     pub(super) ids: BTreeSet<String>,
     /// Files of tests that are gone as a whole.
     pub(super) files: BTreeSet<String>,
-    /// Files that stay without some of their tests: the head's form, with the bodies of the base's tests that are in both. `None`:
-    /// that is the head's form itself.
-    pub(super) partly: BTreeMap<String, Option<String>>,
+    /// Files that stay without some of their tests, and are as they were otherwise.
+    pub(super) partly: BTreeSet<String>,
     /// For people.
     pub(super) told: Vec<GoneTests>,
 }
 
 impl Removed {
-    /// Whether the base's form of this file says nothing on the head, or nothing that the head's form does not say.
-    pub(super) fn is_settled(&self, path: &str) -> bool {
-        self.files.contains(path) || matches!(self.partly.get(path), Some(None))
-    }
-
-    /// Whether the base's form of this file as a whole has no place on the head.
+    /// Whether the base's form of this file has no place on the head, and demands nothing more there than the head's.
     pub(super) fn has(&self, path: &str) -> bool {
-        self.files.contains(path) || self.partly.contains_key(path)
+        self.files.contains(path) || self.partly.contains(path)
     }
 }
 
@@ -61,12 +55,15 @@ impl Making<'_> {
             };
             let path = &change.path;
             let is_gone = change.status == 'D';
-            let (true, Some(language)) =
-                (self.is_test(path) || inline.iter().any(|file| file.path == *path), Language::of(path))
-            else {
-                continue;
-            };
+            let Some(language) = Language::of(path) else { continue };
             let before = self.content(base_tree, path, true).await?;
+            // A source that is gone with the tests in it is none of the change's any more.
+            let is_of_tests = self.is_test(path)
+                || inline.iter().any(|file| file.path == *path)
+                || is_gone && base.report.tests.keys().any(|id| suite.runner.holds(path, &before, id));
+            if !is_of_tests {
+                continue;
+            }
             let after = self.content(head_tree, path, !is_gone).await?;
             // What another file may hold as well is not of this one alone.
             let others = self.namesakes(base_tree, path).await?;
@@ -92,23 +89,30 @@ impl Making<'_> {
             removed.ids.extend(gone.iter().map(|id| (*id).clone()));
             let count = u32::try_from(gone.len()).unwrap_or(u32::MAX);
             removed.told.push(GoneTests { named: named.clone(), count });
-            if is_gone || removed.partly.contains_key(path) {
-                continue;
+            if !is_gone {
+                removed.partly.insert(path.clone());
             }
-            let is_reported = |name: &str| {
-                head.report.tests.keys().any(|id| {
-                    suite.runner.holds(path, &after, id) && assertions::is_title(language, suite.runner.title(id), name)
-                })
+        }
+        for path in &removed.partly {
+            let Some(language) = Language::of(path) else { continue };
+            // Code beside its tests may change.
+            let before = match inline.iter().find(|file| file.path == *path) {
+                Some(file) => file.head_with_old_tests.clone(),
+                None => self.content(base_tree, path, true).await?,
             };
-            if let Some(line) = assertions::more_than_tests(language, &before, &after, &is_reported) {
+            let after = self.content(head_tree, path, true).await?;
+            let title = |id: &String, name: &str| assertions::is_title(language, suite.runner.title(id), name);
+            let gone = |name: &str| removed.ids.iter().any(|id| title(id, name));
+            let held = |id: &&String| !removed.ids.contains(*id) && suite.runner.holds(path, &before, id);
+            let held: Vec<&String> = base.report.tests.keys().filter(held).collect();
+            let stays = |name: &str| held.iter().any(|id| title(id, name));
+            if let Some(fault) = assertions::more_than_less(language, &before, &after, &gone, &stays) {
                 return Ok(Err(format!(
-                    "{path} loses tests that the plan names, so all else in it stays as it is, and `{}` is new or another. Take \
-                     that back, and put what you add into another file.",
-                    text::cap_line(&line, WIDTH)
+                    "{path} loses tests that the plan names, so all else in it stays as it is, line for line, and {}. Take that \
+                     back, and put what you add into another file.",
+                    text::cap_line(&fault, WIDTH)
                 )));
             }
-            let old = assertions::with_bodies_of(language, &after, &before);
-            removed.partly.insert(path.clone(), Some(old).filter(|old| *old != after));
         }
         // A file of which every test is named one by one, and that is gone.
         for change in changed.iter().filter(|change| change.status == 'D' && self.is_test(&change.path)) {

@@ -56,15 +56,8 @@ impl Making<'_> {
         only: Option<&Only<'_>>,
     ) -> Result<Run, ServiceError> {
         let run = self.run_once(suite, name, tree, only).await?;
-        let ended_outside = match run.exit {
-            // Where the base was quick, it is the change that hangs.
-            Exit::TimedOut => self.tally.base_took > self.limit / 4,
-            // Not started, killed, or gone before it said anything, where the same suite has told of tests before.
-            Exit::NotStarted(_) | Exit::Code(137) => true,
-            Exit::Code(1..) => self.tally.told && run.told_nothing(),
-            _ => false,
-        };
-        if ended_outside && !self.is_late() {
+        let fell_silent = self.tally.told && run.told_nothing();
+        if ended_outside(&run.exit, fell_silent, self.tally.base_took, self.limit) && !self.is_late() {
             return self.run_once(suite, &format!("{name}, once more"), tree, only).await;
         }
         Ok(run)
@@ -107,6 +100,18 @@ impl Making<'_> {
     }
 }
 
+/// Whether a busy machine may have ended a run. `fell_silent`: it told of nothing, and the same suite has told of tests before.
+fn ended_outside(exit: &Exit, fell_silent: bool, base_took: Duration, limit: Duration) -> bool {
+    match exit {
+        // Where the base was quick, it is the change that hangs.
+        Exit::TimedOut => base_took > limit / 4,
+        // Not started, or killed.
+        Exit::NotStarted(_) | Exit::Code(137) => true,
+        Exit::Code(1..) => fell_silent,
+        _ => false,
+    }
+}
+
 /// The beginning and the end of what a run printed.
 fn shortened(output: &str) -> String {
     if output.len() <= LOG_CAP {
@@ -115,4 +120,36 @@ fn shortened(output: &str) -> String {
     let at = |at: usize| (0..=at).rev().find(|at| output.is_char_boundary(*at)).unwrap_or_default();
     let (head, tail) = (at(LOG_CAP / 2), at(output.len() - LOG_CAP / 2));
     format!("{}\n[... {} bytes left out ...]\n{}", &output[..head], tail - head, &output[tail..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_busy_machine_may_have_ended_runs_again() {
+        let limit = Duration::from_secs(100);
+        let (quick, slow) = (Duration::from_secs(25), Duration::from_secs(26));
+        for (exit, fell_silent, base_took, again) in [
+            (Exit::Code(0), false, slow, false),
+            (Exit::Code(0), true, slow, false),
+            // Tests that fail are what a proof asks for.
+            (Exit::Code(1), false, slow, false),
+            (Exit::Code(1), true, quick, true),
+            (Exit::Code(127), true, quick, true),
+            (Exit::Code(137), false, quick, true),
+            (Exit::NotStarted("busy".into()), false, quick, true),
+            (Exit::TimedOut, false, quick, false),
+            (Exit::TimedOut, true, quick, false),
+            (Exit::TimedOut, false, slow, true),
+            (Exit::OverLimit("memory".into()), true, slow, false),
+            (Exit::Cancelled, true, slow, false),
+        ] {
+            assert_eq!(
+                ended_outside(&exit, fell_silent, base_took, limit),
+                again,
+                "{exit:?}, {fell_silent}, {base_took:?}"
+            );
+        }
+    }
 }

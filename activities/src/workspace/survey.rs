@@ -13,7 +13,7 @@ use super::mirror::Mirror;
 use super::objects::Files;
 use super::paths::InnerPath;
 use super::repository::Traits;
-use super::{WorkspaceActivities, attributes, objects, repository, reviewed, text};
+use super::{WorkspaceActivities, attributes, disk, objects, repository, reviewed, text};
 use crate::failure::ServiceError;
 
 /// Name of the files with conventions for agents, in any directory (<https://agents.md>).
@@ -25,6 +25,8 @@ const BYTES: usize = 32 * 1024;
 /// Names of further ones, and paths that the work is about.
 const FURTHER: usize = 100;
 const NEAR: usize = 200;
+/// Characters of a path that is told: every call of a model pays for it, and a repository may have one of any length.
+const PATH: usize = 200;
 /// Notes.
 const NOTES: usize = 20;
 /// Paths that notes of one kind name.
@@ -41,9 +43,14 @@ impl WorkspaceActivities {
         let files = Files { git: &mirror.git, tree: commit };
         let paths = files.list(None).await?;
         let mut survey = Survey::default();
+        // There may be any number of them, each compared with all that is near: nothing else on this thread may wait for that.
+        let ordered = move || {
+            let (found, too_long) = told(&conventions(&paths, &near));
+            (found, too_long, paths)
+        };
+        let (found, too_long, paths) = tokio::task::spawn_blocking(ordered).await.map_err(disk)?;
         let (mut room, mut further) = (BYTES, Vec::new());
-        for (number, path) in conventions(&paths, &near).into_iter().enumerate() {
-            let shown = text::shown(path.as_os_str().as_bytes());
+        for (number, shown) in found.into_iter().enumerate() {
             if number >= FILES || room == 0 {
                 further.push(shown);
                 continue;
@@ -60,8 +67,8 @@ impl WorkspaceActivities {
                 Err(why) => survey.notes.push(why),
             }
         }
-        if further.len() > FURTHER {
-            let more = further.len() - FURTHER;
+        let more = too_long + further.len().saturating_sub(FURTHER);
+        if more > 0 {
             survey.notes.push(format!("There are {more} more files named {CONVENTIONS}; list_files shows them."));
             further.truncate(FURTHER);
         }
@@ -150,6 +157,14 @@ fn conventions<'a>(paths: &'a [PathBuf], near: &[String]) -> Vec<&'a Path> {
     found
 }
 
+/// These paths as text, and how many were left out since they are too long to be told.
+fn told(paths: &[&Path]) -> (Vec<String>, usize) {
+    let shown = paths.iter().map(|path| text::shown(path.as_os_str().as_bytes()));
+    let told: Vec<String> = shown.filter(|path| path.chars().count() <= PATH).collect();
+    let too_long = paths.len() - told.len();
+    (told, too_long)
+}
+
 /// Directories up and down from one path to another.
 fn steps(from: &Path, to: &Path) -> usize {
     let shared = from.components().zip(to.components()).take_while(|(one, other)| one == other).count();
@@ -166,6 +181,17 @@ mod tests {
         let paths = names.map(PathBuf::from);
         let found = ["AGENTS.md", "api/AGENTS.md", "web/AGENTS.md", "web/app/AGENTS.md"];
         assert_eq!(conventions(&paths, &[]), found.map(Path::new));
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_counted_instead_of_told() {
+        let longest = format!("{}/AGENTS.md", "d".repeat(PATH - "/AGENTS.md".len()));
+        let longer = format!("d{longest}");
+        // Each odd byte is shown as four characters.
+        let odd = [&b"\xE9".repeat(PATH / 4)[..], b"/AGENTS.md"].concat();
+        let paths =
+            [Path::new("AGENTS.md"), Path::new(&longer), Path::new(OsStr::from_bytes(&odd)), Path::new(&longest)];
+        assert_eq!(told(&paths), (vec!["AGENTS.md".to_owned(), longest.clone()], 2));
     }
 
     #[test]

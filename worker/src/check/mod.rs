@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use activities::failure::ServiceError;
-use workflows::agents::untrusted::visible;
+use workflows::agents::untrusted::{visible, without_sequences};
 
 use crate::config::{Config, Host};
 
@@ -155,16 +155,7 @@ fn table(findings: &[Finding], next: &str) -> String {
 
 /// What services and programs said, with nothing in it that a terminal would obey.
 fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    // A control sequence of ECMA-48: its letters would stay without the character that makes them one.
-    while let Some((before, after)) = rest.split_once("\u{1b}[") {
-        plain.push_str(before);
-        let end = after.find(|c: char| ('@'..='~').contains(&c)).map_or(after.len(), |end| end + 1);
-        rest = after.get(end..).unwrap_or_default();
-    }
-    plain.push_str(rest);
-    visible(&plain)
+    visible(&without_sequences(text))
 }
 
 #[cfg(test)]

@@ -74,9 +74,28 @@ pub fn visible(text: &str) -> String {
         .collect()
 }
 
+/// `text` without the sequences by which programs colour what they print, and move in it (ECMA-48): their letters would stay
+/// without the character that makes them one.
+pub fn without_sequences(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| ('@'..='~').contains(&c)).map_or(part.len(), |end| end + 1);
+        plain.push_str(part.get(end..).unwrap_or_default());
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_stays_of_a_sequence() {
+        let red = without_sequences("\u{1b}[1;31mred\u{1b}[m and \u{1b}[2Kplain [0m\u{1b}[1");
+        assert_eq!(red, "red and plain [0m");
+        assert_eq!(without_sequences("\u{1b}[\u{1b}[1mä"), "ä");
+    }
 
     #[test]
     fn nothing_inside_closes_the_fence() {

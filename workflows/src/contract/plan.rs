@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{Digest, RepositoryName};
 use super::money::MicroUsd;
+use crate::agents::untrusted::visible;
 
 /// Where a ticket's change belongs. Answer of the discovery agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -197,12 +198,13 @@ impl RemovedTest {
     fn fault(&self) -> Option<&'static str> {
         let parts: Vec<&str> = self.file.split('/').collect();
         let is_file = parts.last().is_some_and(|name| name.contains('.') && !name.ends_with('.'));
-        // What a person reads is what is compared: nothing that is not seen, or turns what is around it.
-        let unseen = |c: char| {
-            c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
-        };
-        let is_plain = |text: &str| text == text.trim() && !text.chars().any(unseen);
-        if !is_file || parts.iter().any(|part| matches!(*part, "" | "." | "..")) || !is_plain(&self.file) {
+        // What a person reads is what is compared.
+        let is_plain = |text: &str| text == text.trim() && !text.contains(['\n', '\t']) && visible(text) == text;
+        if self.file.chars().count() > REMOVED_WORDS
+            || !is_file
+            || parts.iter().any(|part| matches!(*part, "" | "." | ".."))
+            || !is_plain(&self.file)
+        {
             Some("must name one file by its path from the repository's root, no folder")
         } else if self.file.contains(['*', '?']) {
             Some("must name one file, no pattern")
@@ -218,7 +220,9 @@ impl RemovedTest {
 
 /// Most tests or files of tests that one task may take away: a person reads each of them in a message.
 const REMOVED: usize = 12;
-/// Most characters of the name of a test that goes, and of the reason.
+/// Most of them in a plan: all of them have to be in the message.
+const REMOVED_IN_ALL: usize = 30;
+/// Most characters of the path and the name of a test that goes, and of the reason.
 const REMOVED_WORDS: usize = 300;
 
 impl Plan {
@@ -230,6 +234,11 @@ impl Plan {
         }
         if self.tests.is_empty() && self.tasks.iter().any(|task| task.without_tests.trim().is_empty()) {
             faults.push("tests is empty: name the tests before the tasks".to_owned());
+        }
+        if self.tasks.iter().map(|task| task.removed_tests.len()).sum::<usize>() > REMOVED_IN_ALL {
+            faults.push(format!(
+                "the tasks take away more than {REMOVED_IN_ALL} tests or files: plan a first part, and say so in the summary"
+            ));
         }
         for (n, task) in self.tasks.iter().enumerate() {
             if self.tasks.iter().skip(n + 1).any(|other| other.id == task.id) {
@@ -380,12 +389,18 @@ mod tests {
             "tests//a.py",
             "tests/a.py\u{202e}",
             " tests/a.py",
+            "tests/a\u{ad}.py",
+            &format!("{}/a.py", "t".repeat(REMOVED_WORDS)),
         ] {
             assert_eq!(plan(&of(file, ""), "").faults(&[]).len(), 1, "{file:?}");
         }
         assert_eq!(plan(&json!([{"file": "tests/a.py", "reason": " "}]), "").faults(&[]).len(), 1);
         let many: Vec<_> = (0..=REMOVED).map(|n| json!({"file": format!("tests/{n}.py"), "reason": "r"})).collect();
         assert!(plan(&json!(many), "").faults(&[])[0].contains("more than 12"));
+        let mut three = plan(&json!(many[1..]), "");
+        let task = three.tasks[0].clone();
+        three.tasks.extend(["t2", "t3"].map(|id| PlannedTask { id: id.into(), ..task.clone() }));
+        assert!(three.faults(&[])[0].contains("more than 30"), "{:?}", three.faults(&[]));
         assert!(plan(&of("tests/a.py", ""), "A text.").faults(&[])[0].contains("only documents or settings"));
     }
 

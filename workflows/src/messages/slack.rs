@@ -11,6 +11,8 @@ pub const CHANGES_INPUT: &str = "text";
 
 /// Longest text of a section block, from Slack's Block Kit reference.
 const SECTION_TEXT: usize = 3000;
+/// Sections of one text: a message has 50 blocks (the same reference), and some are buttons.
+const SECTIONS: usize = 40;
 
 /// Escapes the three characters that Slack's mrkdwn gives meaning to.
 pub fn escape(text: &str) -> String {
@@ -41,6 +43,23 @@ pub fn section(text: &str) -> Value {
     json!({"type": "section", "text": {"type": "mrkdwn", "text": cut(text)}})
 }
 
+/// All of `text`, in as many sections as it takes: a person decides with it. It is parted between lines.
+fn sections(text: &str) -> Vec<Value> {
+    let mut parts = vec![String::new()];
+    for line in text.split_inclusive('\n') {
+        let is_full = |part: &String| part.chars().count() + line.chars().count() > SECTION_TEXT;
+        match parts.last_mut() {
+            Some(part) if part.is_empty() || !is_full(part) => part.push_str(line),
+            _ => parts.push(line.to_owned()),
+        }
+    }
+    if parts.len() > SECTIONS {
+        parts.truncate(SECTIONS - 1);
+        parts.push("[cut]".to_owned());
+    }
+    parts.iter().map(|part| section(part)).collect()
+}
+
 /// A text with links as buttons under it.
 pub fn with_links(text: &str, links: &[(&str, &str)]) -> Vec<Value> {
     let button = |(label, url): &(&str, &str)| {
@@ -67,8 +86,8 @@ pub fn context(text: &str) -> Value {
 /// The approval message: the plan, a field for changes, the buttons, the small print. Each button carries ticket and plan hash.
 pub fn approval(text: &str, foot: &str, ticket: &str, plan_hash: &str) -> Vec<Value> {
     let value = json!({"ticket": ticket, "plan_hash": plan_hash});
-    vec![
-        section(text),
+    let mut blocks = sections(text);
+    blocks.extend([
         json!({
             "type": "input",
             "block_id": CHANGES_BLOCK,
@@ -87,7 +106,8 @@ pub fn approval(text: &str, foot: &str, ticket: &str, plan_hash: &str) -> Vec<Va
             ],
         }),
         context(foot),
-    ]
+    ]);
+    blocks
 }
 
 /// A message about a parked ticket, with what a person can do about it.
@@ -188,7 +208,7 @@ pub fn red(text: &str, buttons: &RedButtons) -> Vec<Value> {
 
 /// The approval message after the decision: the plan without buttons, and what was decided.
 pub fn decided(text: &str, decision: &str) -> Vec<Value> {
-    vec![section(text), context(decision)]
+    [sections(text), vec![context(decision)]].concat()
 }
 
 fn cut(text: &str) -> String {

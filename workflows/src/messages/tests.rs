@@ -279,6 +279,16 @@ fn a_set_up_that_fails_is_told_wherever_a_person_decides() {
 }
 
 #[test]
+fn a_person_sees_all_of_what_is_to_be_approved() {
+    let lines: Vec<String> = (0..30).map(|n| format!("Deletes {n} {}", "x".repeat(850))).collect();
+    let blocks = slack::approval(&lines.join("\n"), "foot", "SHOP-1", "hash");
+    assert!(blocks.len() < 50, "Slack takes no more");
+    let texts: Vec<&str> = blocks.iter().filter_map(|block| block["text"]["text"].as_str()).collect();
+    assert!(texts.iter().all(|text| text.chars().count() <= 3000));
+    assert_eq!(texts.concat(), lines.join("\n"));
+}
+
+#[test]
 fn tests_that_go_stand_out_wherever_a_person_decides() {
     let mut view = view();
     let named = |file: &str, test: &str| RemovedTest {

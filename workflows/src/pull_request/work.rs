@@ -108,7 +108,10 @@ impl Desk {
                 ProofOutcome::Refused { reason, unmendable, .. } => {
                     self.log(format!("attempt {attempt} refused: {}", reason.lines().next().unwrap_or_default()));
                     if unmendable {
-                        return Err(Stop::Told(format!("No change can hold here until that is mended: {reason}")));
+                        return Err(Stop::Told(format!(
+                            "No change can hold here. An instruction keeps the rules and limits it began with: once what follows is \
+                             mended, give it again. {reason}"
+                        )));
                     }
                     refusal = reason;
                 }

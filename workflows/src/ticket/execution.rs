@@ -160,8 +160,10 @@ impl Flow {
                     self.update_task(n, |task| task.refusal.clone_from(&reason));
                     if unmendable {
                         // Further attempts would cost money and end in the same words.
+                        // What helps comes before the reason, whose end may be cut where it is shown.
                         let message = format!(
-                            "Task {} of {count}, \"{title}\", cannot be proven, whatever the agent changes: {reason}",
+                            "Task {} of {count}, \"{title}\", cannot be proven, whatever the agent changes. This ticket keeps the \
+                             rules and limits it began with: once what follows is mended, cancel it and label it again. {reason}",
                             n + 1
                         );
                         return Err(park(ParkReason::TaskFailed, message));

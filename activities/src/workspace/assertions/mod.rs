@@ -9,12 +9,14 @@ pub(super) mod inline;
 mod lex;
 mod literal;
 mod python;
+mod without;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 pub(super) use lex::Language;
 use lex::{Kind, Token, lex};
+pub(super) use without::more_than_less;
 
 /// A change of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,87 +274,6 @@ pub(super) fn is_title(language: Language, title: &str, name: &str) -> bool {
         || language == Language::JavaScript
             && !name.is_empty()
             && title.strip_suffix(name).is_some_and(|before| before.ends_with([' ', '>']))
-}
-
-/// The source with the bodies that tests, and functions beside them, of the same names have in `before`. Of several of one name
-/// each takes the place of that in its order.
-pub(super) fn with_bodies_of(language: Language, source: &str, before: &str) -> String {
-    let (tokens, known) = (lex(language, source), lex(language, before));
-    let text = |tokens: &[Token<'_>], body: &Range<usize>| match (tokens.get(body.start), tokens.get(body.end - 1)) {
-        (Some(first), Some(last)) => first.at.start..last.at.end,
-        _ => 0..0,
-    };
-    let mut old: Vec<_> = bodies(language, &known).into_iter().map(Some).collect();
-    let edits = bodies(language, &tokens).into_iter().filter_map(|(name, body)| {
-        let same = old.iter_mut().find(|old| old.as_ref().is_some_and(|(known, _)| *known == name))?;
-        let (_, own) = same.take()?;
-        Some(Edit { at: text(&tokens, &body), with: before[text(&known, &own)].to_owned() })
-    });
-    let edits = edits.collect();
-    edited(source, edits)
-}
-
-/// A line of `after` that `before` does not have and that is neither one of a test, nor an import, nor a mark that makes a
-/// function a test. `is_reported`: whether the runner knows a test of this name there.
-pub(super) fn more_than_tests(
-    language: Language,
-    before: &str,
-    after: &str,
-    is_reported: &dyn Fn(&str) -> bool,
-) -> Option<String> {
-    const MARKS: [&str; 3] = ["#[test]", "#[tokio::test]", "@Test"];
-    // In their order: a line that stands elsewhere may mean something else there.
-    let mut known = before.lines().map(str::trim);
-    let names: Vec<String> = texts(language, before).into_iter().map(|(name, _)| name).collect();
-    let tokens = lex(language, after);
-    let bodies = bodies(language, &tokens);
-    if let Some((name, _)) =
-        bodies.iter().find(|(name, _)| !names.iter().any(|known| known == name) && !is_reported(name))
-    {
-        return Some((*name).to_owned());
-    }
-    let of_body: BTreeSet<usize> = bodies
-        .iter()
-        .flat_map(|(_, body)| {
-            let last = &tokens[body.end - 1];
-            tokens[body.start].line..=last.line + last.text.matches('\n').count()
-        })
-        .collect();
-    let lines = after.lines().enumerate().filter(|(index, _)| !of_body.contains(&(index + 1)));
-    let mut lines = lines.map(|(_, line)| line.trim());
-    let mut is_plain = |line: &str| {
-        line.is_empty()
-            || line.starts_with(language.comment())
-            || MARKS.contains(&line)
-            || line.chars().all(|c| "(){}[];,".contains(c))
-            || before.lines().any(|known| imports_no_more(line, known.trim()))
-            || known.any(|known| known == line)
-    };
-    lines.find(|line| !is_plain(line)).map(str::to_owned)
-}
-
-/// Whether `line` imports some of the names that `before` imports from the same place, and nothing else.
-fn imports_no_more(line: &str, before: &str) -> bool {
-    fn parts(line: &str) -> Option<(&str, Vec<&str>, &str)> {
-        let (head, names, tail) = match line.split_once(" import ").filter(|_| line.starts_with("from ")) {
-            Some((from, names)) => (from, names, ""),
-            None => {
-                let (head, rest) = line.split_once('{')?;
-                let (names, tail) = rest.split_once('}')?;
-                (head, names, tail)
-            }
-        };
-        let names = names.trim().trim_start_matches('(').trim_end_matches(')');
-        Some((head, names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect(), tail))
-    }
-    let words = ["from ", "import ", "use ", "pub use ", "export "];
-    let imports = words.iter().any(|word| line.starts_with(word)) || line.contains("require(");
-    match (parts(line).filter(|_| imports), parts(before)) {
-        (Some((head, names, tail)), Some((from, known, end))) => {
-            (head, tail) == (from, end) && names.iter().all(|name| known.contains(name))
-        }
-        _ => false,
-    }
 }
 
 /// Words that ask for something: of helpers, of libraries we do not know, of tests that fail by themselves.

@@ -151,20 +151,27 @@ async fn complete(
         if missing.is_empty() {
             return Ok(Completed::All);
         }
-        let is_late = started.elapsed() > run.activities.setup.settings.limit();
-        if missing == before || number == TRIALS || is_late {
+        let left = left_for_fetching(run.activities.setup.settings.limit(), started.elapsed());
+        let Some(limit) = left.filter(|_| missing != before && number < TRIALS) else {
             return Ok(Completed::Without(missing.join(", ")));
-        }
+        };
         // The names have no letters that mean something to bash.
         let script = format!("missing='{}'\n{}", missing.join(" "), trial.fetch);
-        let (finished, traffic) = run.online(&in_root(&part.root, &script)).await?;
+        let rules = run.activities.setup.settings.rules();
+        let (finished, traffic) = run.reaching_within(rules, &in_root(&part.root, &script), limit).await?;
         if finished.exit != Exit::Code(0)
-            && let (why, true) = why(&finished, &traffic, run.activities.setup.settings.limit_seconds)
+            && let (why, true) = why(&finished, &traffic, limit.as_secs())
         {
             return Ok(Completed::Unreachable(why));
         }
         before = missing;
     }
+}
+
+/// How long the next fetch may take, `spent` after the first trial began. All fetches together get half of what the installation
+/// before them had: with the trials between them they must end well inside the time of a whole set-up, or all of it is lost.
+fn left_for_fetching(limit: Duration, spent: Duration) -> Option<Duration> {
+    (limit / 2).checked_sub(spent).filter(|left| !left.is_zero())
 }
 
 /// The names that a trial left. What is no plain name is none.
@@ -249,10 +256,20 @@ impl<'a> Run<'a> {
         rules: Rules,
         script: &str,
     ) -> std::result::Result<(Finished, Traffic), ServiceError> {
+        self.reaching_within(rules, script, self.activities.setup.settings.limit()).await
+    }
+
+    /// The same with a limit of its own.
+    async fn reaching_within(
+        &self,
+        rules: Rules,
+        script: &str,
+        limit: Duration,
+    ) -> std::result::Result<(Finished, Traffic), ServiceError> {
         // A socket of an earlier run is nobody's.
         let _ = std::fs::remove_file(self.socket.join(SOCKET));
         let proxy = Proxy::start(&self.socket, rules).map_err(disk)?;
-        let mut command = self.command(script);
+        let mut command = Command { limit, ..self.command(script) };
         let forward = [INSIDE, "forward", &PORT.to_string(), &format!("{SOCKET_DIRECTORY}/{SOCKET}"), "--"];
         command.argv = forward.map(OsString::from).into_iter().chain(command.argv).collect();
         command.binds.push(Bind { from: self.socket.clone(), to: SOCKET_DIRECTORY.into(), writable: false });
@@ -525,6 +542,13 @@ mod tests {
             assert!(told.starts_with(first) && !later, "{told}");
             assert!(told.contains(" npm.acme.example:443 was refused: ") && told.contains(" It ended so: "), "{told}");
         }
+    }
+
+    #[test]
+    fn fetches_share_half_of_the_limit() {
+        let left =
+            |spent| left_for_fetching(Duration::from_secs(420), Duration::from_secs(spent)).map(|left| left.as_secs());
+        assert_eq!([left(0), left(120), left(210), left(500)], [Some(210), Some(90), None, None]);
     }
 
     #[test]

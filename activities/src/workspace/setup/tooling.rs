@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use workflows::agents::untrusted::without_sequences;
+
 use crate::failure::ServiceError;
 use crate::sandbox::{Command, Sandbox};
 
@@ -111,15 +113,10 @@ impl Tooling {
     }
 }
 
-/// A line without the sequences that colour it (ECMA-48), and without other control characters: programs write some also where
-/// nobody sees them.
+/// A line without the sequences that colour it, and without other control characters: programs write some also where nobody sees
+/// them.
 fn without_colours(line: &str) -> String {
-    let mut parts = line.split("\u{1b}[");
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(|c: char| ('@'..='~').contains(&c)).map_or(part.len(), |end| end + 1);
-        plain.push_str(part.get(end..).unwrap_or_default());
-    }
+    let mut plain = without_sequences(line);
     plain.retain(|c| !c.is_control());
     plain
 }

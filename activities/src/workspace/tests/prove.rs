@@ -312,6 +312,13 @@ async fn what_no_agent_can_mend_is_told_apart() {
         assert!(unmendable && reason.contains(why), "{command}: {reason}");
     }
 
+    // On a base without any test the command is the change's own, so that the agent can mend it.
+    let base = [("package.json", r#"{"scripts": {"test": "no-such-runner # no test specified"}}"#)];
+    let misspelt = r#"{"scripts": {"test": "no-such-runner"}}"#;
+    let change_of_its_own = [("package.json", misspelt), ("test/cart.test.js", "test('a', () => {});\n")];
+    let (reason, _, unmendable) = refused(&base, &change_of_its_own, 60).await;
+    assert!(!unmendable && reason.contains("with your change"), "{reason}");
+
     // A suite that takes too long: on the base nobody can mend it here.
     let slow = format!("import time\ntime.sleep(20)\n{TESTS}");
     let (reason, _, unmendable) = refused(&[code, (TEST, &slow)], &change, 3).await;

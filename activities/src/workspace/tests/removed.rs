@@ -100,6 +100,7 @@ async fn tests_that_the_plan_names_may_go_and_no_others() {
 
     let one_more = honest().replace("    def test_plain(self):\n        self.assertEqual(total(100, 0), 100)\n\n", "");
     let weaker = honest().replace("assertEqual(total(100, 30), 70)", "assertLessEqual(total(100, 30), 70)");
+    let twice = honest() + "\n    def test_discount(self):\n        self.assertLessEqual(total(100, 30), 70)\n";
     let skipped = BOTH.replace("    def test_coupon", "    @unittest.skip('no coupons')\n    def test_coupon");
     let skipped = skipped.replace("import coupon, total", "import total");
     let swapped = honest().replace("from shop.pricing import", "from shop.fake import");
@@ -107,7 +108,7 @@ async fn tests_that_the_plan_names_may_go_and_no_others() {
     let lower = ("shop/pricing.py", LEFT.replace("price - discount", "price - discount - (discount > 0)"));
     for (name, change, plan, because) in [
         ("no plan", change(honest(), &[]), vec![], "is gone"),
-        ("one more than named", change(one_more, &[]), plan(), "test_plain is gone"),
+        ("one more than named", change(one_more, &[]), plan(), "`def test_plain(self):` is missing"),
         ("the file alone", change(honest(), &[]), vec![named("tests/test_coupon.py", "")], "test_coupon is gone"),
         (
             "one test of a file",
@@ -134,7 +135,13 @@ async fn tests_that_the_plan_names_may_go_and_no_others() {
             "test_coupon is gone",
         ),
         ("skipped", change(skipped, &[]), plan(), "test_coupon is skipped"),
-        ("a weaker neighbour", change(weaker, &[lower]), plan(), "You changed 1 old test so that it demands less"),
+        (
+            "a weaker neighbour",
+            change(weaker, &[lower]),
+            plan(),
+            "`self.assertLessEqual(total(100, 30), 70)` is new or another",
+        ),
+        ("a second form of a neighbour", change(twice, &[]), plan(), "`def test_discount(self):` is new or another"),
         ("another module", change(swapped, &[fake]), plan(), "`from shop.fake import total` is new or another"),
         (
             "a helper beside it",
