@@ -3,7 +3,7 @@
 use workflows::contract::plan::RemovedTest;
 use workflows::contract::workspace::Proof;
 
-use super::proving::{bench_with, go};
+use super::proving::{bench_with, cargo, go, toolchain};
 use super::*;
 
 const CODE: &str =
@@ -188,4 +188,43 @@ async fn a_test_goes_from_a_file_of_go_that_stays() {
     assert_eq!((proof.new_tests.len(), proof.removed[0].count), (1, 1), "{proof:?}");
     let reason = prove(&bench, &change, vec![named("cart/cart_test.go", "TestPlain")]).await.unwrap_err();
     assert!(reason.contains("TestCoupon is gone"), "{reason}");
+}
+
+/// Crates have their tests beside the code, and those of a module that is gone go with its file.
+#[tokio::test]
+async fn tests_go_from_a_source_of_rust_that_stays_and_with_one_that_is_gone() {
+    let total = "pub fn total(price: i64, discount: i64) -> i64 {\n    price - discount\n}\n";
+    let gift = "\npub fn gift(price: i64) -> i64 {\n    price - 5\n}\n";
+    let of_gift =
+        "\n    /// Five off.\n    #[test]\n    fn gift_takes_five() {\n        assert_eq!(gift(100), 95);\n    }\n";
+    let plain = "    #[test]\n    fn plain() {\n        assert_eq!(total(100, 0), 100);\n    }\n";
+    let tests = |tests: &str| format!("\n#[cfg(test)]\nmod tests {{\n    use super::*;\n\n{tests}}}\n");
+    let coupon = "pub fn coupon(price: i64) -> i64 {\n    price - 10\n}\n".to_owned()
+        + &tests("    #[test]\n    fn takes_ten() {\n        assert_eq!(coupon(100), 90);\n    }\n");
+    let tools = toolchain();
+    let settings = cargo(&tools);
+    let code = format!("pub mod coupon;\n\n{total}{gift}{}", tests(&format!("{plain}{of_gift}")));
+    let files = [
+        ("Cargo.toml", "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2021\"\n"),
+        ("Cargo.lock", "version = 3\n\n[[package]]\nname = \"shop\"\nversion = \"0.1.0\"\n"),
+        ("ticketwright.toml", &settings),
+        ("src/lib.rs", &code),
+        ("src/coupon.rs", &coupon),
+    ];
+    let bench = bench_with(&files, &[tools]).await;
+    let fixed = total.replace("price - discount", "(price - discount).max(0)");
+    let new = "#[test]\nfn floor() {\n    assert_eq!(shop::total(100, 600), 0);\n}\n";
+    let change = |left: &str| {
+        let code = format!("{fixed}{}", tests(left));
+        [("src/lib.rs", code), ("src/coupon.rs", String::new()), ("tests/floor.rs", new.to_owned())]
+    };
+    let plan = || vec![named("src/lib.rs", "gift_takes_five"), named("src/coupon.rs", "")];
+    let proof = prove(&bench, &change(plain), plan()).await.unwrap();
+    assert_eq!(proof.removed.iter().map(|gone| gone.count).collect::<Vec<_>>(), [1, 1], "{proof:?}");
+
+    let weaker = plain.replace("assert_eq!(total(100, 0), 100)", "assert!(total(100, 0) > 0)");
+    let reason = prove(&bench, &change(&weaker), plan()).await.unwrap_err();
+    assert!(reason.contains("`assert!(total(100, 0) > 0);` is new or another"), "{reason}");
+    let reason = prove(&bench, &change(plain), plan()[..1].to_vec()).await.unwrap_err();
+    assert!(reason.contains("takes_ten is gone"), "{reason}");
 }
