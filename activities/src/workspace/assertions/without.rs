@@ -25,7 +25,9 @@ pub(in crate::workspace) fn more_than_less(
 ) -> Option<String> {
     let old: Vec<&str> = before.lines().map(str::trim_end).collect();
     let new: Vec<&str> = after.lines().map(str::trim_end).collect();
-    if (old.len() + 1).saturating_mul(new.len() + 1) > MOST {
+    // A text that was cut ends so: what follows in the file is not here to be compared.
+    let is_cut = [before, after].iter().any(|text| text.ends_with('\u{fffd}'));
+    if is_cut || (old.len() + 1).saturating_mul(new.len() + 1) > MOST {
         return Some("it is too long to be compared".to_owned());
     }
     let may_go = may_go(language, before, &old, gone, stays);
@@ -344,6 +346,9 @@ class Coupon(unittest.TestCase):
             let fault = fault(Language::Python, PYTHON, &after, &gone);
             assert!(fault.as_ref().is_some_and(|fault| fault.contains(because)), "{name}: {fault:?}");
         }
+
+        let cut = format!("{PYTHON}\u{fffd}");
+        assert_eq!(fault(Language::Python, &cut, &cut, &gone), Some("it is too long to be compared".into()));
 
         let rust = "#[test]\n#[should_panic]\nfn test_a() {\n    a();\n}\n\n#[test]\nfn test_b() {\n    b();\n}\n";
         let left = without(rust, &["#[test]\nfn test_b() {\n    b();\n}\n"]);
